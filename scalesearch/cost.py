@@ -1,0 +1,206 @@
+"""What a network costs: a closed form on the spec, fvcore on the module; their convolution + linear counts agree.
+
+The unit is the multiply-add (MAC), which the paper, torchvision and fvcore print as "FLOPS" or "FLOPs".
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from scalesearch.spec import ModelSpec, StageSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One image through a network: convolution + linear MACs, trainable parameters, convolution + linear outputs.
+
+    ``saved`` counts the elements that training keeps for the backward pass, per image: see `closed_form`.
+    """
+
+    macs: int
+    params: int
+    activations: int
+    saved: int
+
+
+@dataclass(frozen=True)
+class Conv:
+    """One convolution and what follows it: ``size`` is the output's side in pixels."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    size: int
+    groups: int = 1
+    norm: bool = True
+    bias: bool = False
+    activation: bool = True
+    gated: bool = False
+
+
+def closed_form(spec: ModelSpec, num_classes: int = 1000) -> Cost:
+    """Count ``spec`` without building it, exactly as fvcore counts the built module.
+
+    ``saved`` follows what autograd keeps: every normalised convolution leaves its output (for the norm) and what
+    the next layer reads; SiLU keeps its own input as well; a squeeze-excitation gate keeps both of its factors.
+    """
+    silu = spec.activation == "silu"
+    macs = params = activations = saved = 0
+    for conv in convolutions(spec):
+        area = conv.size**2
+        weights = conv.outputs * (conv.inputs // conv.groups) * conv.kernel**2
+        macs += weights * area
+        params += weights + conv.outputs * (2 * conv.norm + conv.bias)
+        activations += conv.outputs * area
+        kept = 1 + conv.norm + (silu and conv.activation) + conv.gated
+        saved += conv.outputs * area * kept
+    classifier = spec.widest * num_classes
+    return Cost(macs + classifier, params + classifier + num_classes, activations + num_classes, saved)
+
+
+def convolutions(spec: ModelSpec) -> Iterator[Conv]:
+    """Every convolution of the network in order, squeeze-excitation's and shortcuts' included."""
+    size = _half(spec.resolution) if spec.stem.stride == 2 else spec.resolution
+    channels = spec.stem.channels
+    yield Conv(3, channels, spec.stem.kernel, size)
+    if spec.stem.pool:
+        size = _half(size)
+    for stage in spec.stages:
+        for index in range(stage.repeats):
+            stride = stage.stride if index == 0 else 1
+            after = _half(size) if stride == 2 else size
+            yield from _BLOCKS[stage.op](stage, channels, size, after)
+            channels, size = stage.out_channels, after
+    if spec.head.channels:
+        yield Conv(channels, spec.head.channels, 1, size)
+
+
+def _half(size: int) -> int:
+    return (size + 1) // 2
+
+
+def hidden_channels(stage: StageSpec, inputs: int) -> int:
+    """Width inside an inverted bottleneck: torchvision rounds MBConv's to 8 and leaves InvertedResidual's."""
+    wanted = inputs * stage.expand
+    if stage.op == "inverted_residual":
+        return round(wanted)
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
+
+
+def squeeze_channels(stage: StageSpec, inputs: int) -> int:
+    """Width of squeeze-excitation's bottleneck: a share of the block's input, at least one (official code)."""
+    return max(1, int(inputs * stage.se))
+
+
+def _mbconv(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    hidden = hidden_channels(stage, inputs)
+    if hidden != inputs:
+        yield Conv(inputs, hidden, 1, size)
+    yield Conv(hidden, hidden, stage.kernel, after, groups=hidden, gated=stage.se > 0)
+    if stage.se:
+        squeeze = squeeze_channels(stage, inputs)
+        yield Conv(hidden, squeeze, 1, 1, norm=False, bias=True)
+        yield Conv(squeeze, hidden, 1, 1, norm=False, bias=True)
+    yield Conv(hidden, stage.channels, 1, after, activation=False)
+
+
+def _inverted_residual(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    hidden = hidden_channels(stage, inputs)
+    if stage.expand != 1:
+        yield Conv(inputs, hidden, 1, size)
+    yield Conv(hidden, hidden, stage.kernel, after, groups=hidden)
+    yield Conv(hidden, stage.channels, 1, after, activation=False)
+
+
+def _fused_mbconv(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    hidden = hidden_channels(stage, inputs)
+    if hidden != inputs:
+        yield Conv(inputs, hidden, stage.kernel, after)
+        yield Conv(hidden, stage.channels, 1, after, activation=False)
+    else:
+        yield Conv(inputs, stage.channels, stage.kernel, after)
+
+
+def _depthwise_separable(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    yield Conv(inputs, inputs, stage.kernel, after, groups=inputs)
+    yield Conv(inputs, stage.channels, 1, after)
+
+
+def _bottleneck(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    yield Conv(inputs, stage.channels, 1, size)
+    yield Conv(stage.channels, stage.channels, 3, after)
+    yield Conv(stage.channels, stage.out_channels, 1, after, activation=False)
+    yield from _shortcut(stage, inputs, size, after)
+
+
+def _basic(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    yield Conv(inputs, stage.channels, 3, after)
+    yield Conv(stage.channels, stage.channels, 3, after, activation=False)
+    yield from _shortcut(stage, inputs, size, after)
+
+
+def _shortcut(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    if inputs != stage.out_channels or size != after:
+        yield Conv(inputs, stage.out_channels, 1, after, activation=False)
+
+
+_BLOCKS = {
+    "mbconv": _mbconv,
+    "fused_mbconv": _fused_mbconv,
+    "inverted_residual": _inverted_residual,
+    "depthwise_separable": _depthwise_separable,
+    "bottleneck": _bottleneck,
+    "basic": _basic,
+}
+
+
+def training_bytes(cost: Cost, batch_size: int, *, optimizer_slots: int, ema: bool, element_bytes: int = 4) -> int:
+    """Estimate of the memory one training step needs: weights, gradients, optimiser state, EMA, saved activations.
+
+    ``element_bytes`` is 4 for fp32 and 2 for autocast's activations; weights and their copies are always fp32.
+    Workspaces of convolution libraries and the allocator's slack are not in it.
+    """
+    copies = 2 + optimizer_slots + ema
+    return 4 * cost.params * copies + element_bytes * cost.saved * batch_size
+
+
+@dataclass(frozen=True)
+class Count:
+    """fvcore's count of one image: convolution + linear MACs, its own total, and the operators it left out."""
+
+    macs: int
+    total: int
+    uncounted: dict[str, int] = field(default_factory=dict)
+
+
+def count(module: nn.Module, resolution: int) -> Count:
+    """Trace ``module`` (on the CPU, in ``eval`` mode, before compiling) on one 3×resolution×resolution image."""
+    import logging
+
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
+
+        logging.getLogger("fvcore").setLevel(logging.ERROR)
+        training = module.training
+        module.eval()
+        try:
+            with torch.no_grad():
+                analysis = FlopCountAnalysis(module, torch.zeros(1, 3, resolution, resolution))
+                analysis.unsupported_ops_warnings(False)
+                analysis.uncalled_modules_warnings(False)
+                by_operator = analysis.by_operator()
+                uncounted = analysis.unsupported_ops()
+        finally:
+            module.train(training)
+    macs = sum(by_operator[name] for name in ("conv", "linear", "addmm", "matmul"))
+    return Count(int(macs), int(sum(by_operator.values())), {k: int(v) for k, v in sorted(uncounted.items())})

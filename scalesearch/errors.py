@@ -1,0 +1,77 @@
+"""What a user can get wrong, as one small tree. The command line prints each of these as one red line.
+
+ScaleSearchError
+├── FieldError            a field of a file or an option breaks its rule
+│   ├── SpecError
+│   └── RecipeError
+├── BaselineError         no such baseline
+├── ScalingError          the multipliers leave nothing of a layer
+├── EmptyGridError        no candidate qualifies
+├── DataError             images are missing, empty or unreadable
+├── DeviceError           the device is not there
+├── RunError              a run's folder cannot be used
+└── TrialError            one trial failed; the search goes on
+    ├── DivergedError
+    └── OutOfMemoryError
+"""
+
+from __future__ import annotations
+
+
+class ScaleSearchError(Exception):
+    """Something a user can mend; its text says what was wrong and what to do."""
+
+
+class FieldError(ScaleSearchError):
+    """A field breaks its rule."""
+
+    def __init__(self, path: str, want: str, got: object) -> None:
+        super().__init__(path, want, got)  # all three, so that it survives pickling between workers
+        self.path, self.want, self.got = path, want, got
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.want}, got {self.got!r}"
+
+
+class SpecError(FieldError):
+    """A network spec breaks a rule."""
+
+
+class RecipeError(FieldError):
+    """A recipe, or the option that overrides it, breaks a rule."""
+
+
+class BaselineError(ScaleSearchError):
+    """No baseline goes by this name."""
+
+
+class ScalingError(ScaleSearchError):
+    """The multipliers leave nothing of a layer or of the image."""
+
+
+class EmptyGridError(ScaleSearchError):
+    """No candidate qualifies; the message names the nearest one."""
+
+
+class DataError(ScaleSearchError):
+    """The images are missing, empty or unreadable."""
+
+
+class DeviceError(ScaleSearchError):
+    """The device asked for is not there."""
+
+
+class RunError(ScaleSearchError):
+    """A run's folder cannot be used: other settings, another process, no room, no right to write."""
+
+
+class TrialError(ScaleSearchError):
+    """One trial failed; its reason is recorded and the search goes on."""
+
+
+class DivergedError(TrialError):
+    """The loss is no longer a finite number."""
+
+
+class OutOfMemoryError(TrialError):
+    """The device's memory ended at a micro-batch of one image."""

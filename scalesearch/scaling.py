@@ -1,0 +1,213 @@
+"""Compound scaling: coefficients to the power φ, and the rounding that turns them into layers (Tan & Le 2019, §3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from scalesearch.errors import ScalingError
+from scalesearch.schema import Strict
+from scalesearch.spec import HeadSpec, ModelSpec, Origin, StageSpec
+
+DROPOUT_PER_PHI = 0.3 / 7
+"""The paper raises dropout "linearly from 0.2 for B0 to 0.5 for B7" (§5.2)."""
+
+
+@dataclass(frozen=True, order=True)
+class Multipliers:
+    """How much deeper, wider and sharper than the baseline; 1 leaves a dimension as it is."""
+
+    depth: float
+    width: float
+    resolution: float
+
+
+@dataclass(frozen=True, order=True)
+class Coefficients:
+    """α, β, γ: depth, width and resolution multipliers at φ = 1 (Tan & Le 2019, Eq. 3)."""
+
+    alpha: float
+    beta: float
+    gamma: float
+
+    def at(self, phi: float) -> Multipliers:
+        """d = α^φ, w = β^φ, r = γ^φ, for any real φ; a negative one makes the network smaller."""
+        return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+
+    def growth(self) -> float:
+        """Nominal MACs growth per unit of φ: α·β²·γ² (Tan & Le 2019, Eq. 3). Rounding makes the real one differ."""
+        return float(self.exact_growth())
+
+    def exact_growth(self) -> Fraction:
+        """α·β²·γ² of the decimals as printed, without float noise."""
+        alpha, beta, gamma = (Fraction(repr(value)) for value in (self.alpha, self.beta, self.gamma))
+        return alpha * beta**2 * gamma**2
+
+    def __str__(self) -> str:
+        return f"α {self.alpha:.4g} β {self.beta:.4g} γ {self.gamma:.4g}"
+
+
+PAPER = Coefficients(1.2, 1.1, 1.15)
+"""What the paper's grid search found on EfficientNet-B0 (§3.3)."""
+
+
+class Rounding(Strict):
+    """How real multipliers become whole layers, channels and pixels. The defaults are the official code's.
+
+    ``fix_stem_head`` is EfficientNet-Lite's variant: stem and head keep their width, the first and the last stage
+    their repeats. ``depth: round`` is TinyNet's and pycls's.
+    """
+
+    width_divisor: PositiveInt = 8
+    depth: Literal["ceil", "round"] = "ceil"
+    fix_stem_head: bool = False
+    resolution_multiple: PositiveInt = 1
+
+    def channels(self, channels: int, width: float) -> int:
+        """The nearest multiple of the divisor, at least one divisor, never below 90 % of the product."""
+        wanted = _denoise(channels * width)
+        divisor = self.width_divisor
+        rounded = max(divisor, math.floor(wanted / divisor + 0.5) * divisor)
+        return rounded + divisor if rounded < 0.9 * wanted else rounded
+
+    def repeats(self, repeats: int, depth: float) -> int:
+        wanted = _denoise(repeats * depth)
+        return max(1, math.ceil(wanted) if self.depth == "ceil" else math.floor(wanted + 0.5))
+
+    def pixels(self, resolution: int, scale: float) -> int:
+        multiple = self.resolution_multiple
+        return math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
+
+
+def _denoise(value: float) -> float:
+    """Drop float noise: 1.1 × 10 is 11 repeats, not 11.000000000000002 and hence 12."""
+    return round(value, 9)
+
+
+def scale_spec(
+    spec: ModelSpec, multipliers: Multipliers, rounding: Rounding | None = None, *, dropout: float | None = None
+) -> ModelSpec:
+    """A deeper, wider, sharper copy of ``spec``: every stage's repeats and channels, the stem, the head, the image.
+
+    Expansion ratio, kernel and stride stay (§3.1). ``dropout`` replaces the head's.
+
+    Raises:
+        ScalingError: less than one channel, or less than half a pixel at the last stage, would be left.
+    """
+    rounding = rounding or Rounding()
+    for where, channels in _widths(spec):
+        if channels * multipliers.width < 1:
+            raise ScalingError(
+                f"{where}: width ×{multipliers.width:.3g} leaves {channels * multipliers.width:.2g} of "
+                f"{channels} channels; use coefficients or a φ that scale less"
+            )
+    resolution = rounding.pixels(spec.resolution, multipliers.resolution)
+    if 2 * resolution < spec.total_stride:
+        raise ScalingError(
+            f"resolution: ×{multipliers.resolution:.3g} leaves {resolution} of {spec.resolution} px, "
+            f"nothing at the network's stride of {spec.total_stride}; use coefficients or a φ that scale less"
+        )
+    fixed, last = rounding.fix_stem_head, len(spec.stages) - 1
+    stem_channels = spec.stem.channels if fixed else rounding.channels(spec.stem.channels, multipliers.width)
+    stem = spec.stem.model_copy(update={"channels": stem_channels})
+    stages = tuple(
+        _scale_stage(stage, multipliers, rounding, fixed_depth=fixed and i in (0, last))
+        for i, stage in enumerate(spec.stages)
+    )
+    head = spec.head if fixed else _widen_head(spec.head, multipliers.width, rounding)
+    if dropout is not None:
+        head = head.model_copy(update={"dropout": dropout})
+    return spec.model_copy(update={"resolution": resolution, "stem": stem, "stages": stages, "head": head})
+
+
+def _widths(spec: ModelSpec) -> list[tuple[str, int]]:
+    widths = [("stem.channels", spec.stem.channels)]
+    return widths + [(f"stages[{i}].channels", stage.channels) for i, stage in enumerate(spec.stages)]
+
+
+def _scale_stage(stage: StageSpec, multipliers: Multipliers, rounding: Rounding, *, fixed_depth: bool) -> StageSpec:
+    return stage.model_copy(
+        update={
+            "channels": rounding.channels(stage.channels, multipliers.width),
+            "repeats": stage.repeats if fixed_depth else rounding.repeats(stage.repeats, multipliers.depth),
+        }
+    )
+
+
+def _widen_head(head: HeadSpec, width: float, rounding: Rounding) -> HeadSpec:
+    if head.channels is None:
+        return head
+    return head.model_copy(
+        update={"channels": rounding.channels(head.channels, width if head.shrinks else max(1.0, width))}
+    )
+
+
+def grown_dropout(spec: ModelSpec, phi: float) -> float:
+    """The head's dropout at φ: linear as in the paper (§5.2), kept within [0, 0.9]; 0 where the baseline has none."""
+    base = spec.head.dropout
+    return round(min(0.9, max(0.0, base + DROPOUT_PER_PHI * phi)), 4) if base else 0.0
+
+
+def scaled_family_member(
+    spec: ModelSpec, coefficients: Coefficients, phi: float, rounding: Rounding | None = None
+) -> ModelSpec:
+    """``spec`` at φ by the formula, named and with its origin written down."""
+    multipliers = coefficients.at(phi)
+    scaled = scale_spec(spec, multipliers, rounding, dropout=grown_dropout(spec, phi))
+    origin = _origin(spec, multipliers, phi).model_copy(update=asdict(coefficients))
+    return scaled.model_copy(update={"name": f"{spec.name}-phi{phi:g}", "origin": origin})
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of the official code's table: hand-rounded, so no single φ gives it."""
+
+    name: str
+    multipliers: Multipliers
+    resolution: int
+    dropout: float
+
+
+def _row(name: str, width: float, depth: float, resolution: int, dropout: float) -> Published:
+    return Published(name, Multipliers(depth, width, resolution / 224), resolution, dropout)
+
+
+PUBLISHED: dict[int, Published] = {
+    0: _row("b0", 1.0, 1.0, 224, 0.2),
+    1: _row("b1", 1.0, 1.1, 240, 0.2),
+    2: _row("b2", 1.1, 1.2, 260, 0.3),
+    3: _row("b3", 1.2, 1.4, 300, 0.3),
+    4: _row("b4", 1.4, 1.8, 380, 0.4),
+    5: _row("b5", 1.6, 2.2, 456, 0.4),
+    6: _row("b6", 1.8, 2.6, 528, 0.5),
+    7: _row("b7", 2.0, 3.1, 600, 0.5),
+}
+"""EfficientNet-B0 to B7 as released (tensorflow/tpu, ``efficientnet_builder.py``)."""
+
+
+def published_member(spec: ModelSpec, index: int, rounding: Rounding | None = None) -> ModelSpec:
+    """``spec`` scaled by the released constants of B``index``.
+
+    Raises:
+        ScalingError: there is no such member.
+    """
+    if index not in PUBLISHED:
+        raise ScalingError(f"the published family is B0 to B7: there is no B{index}")
+    row = PUBLISHED[index]
+    scaled = scale_spec(spec, row.multipliers, rounding, dropout=row.dropout if spec.head.dropout else 0.0)
+    origin = _origin(spec, row.multipliers, index).model_copy(update={"preset": f"published {row.name}"})
+    return scaled.model_copy(update={"name": f"{spec.name}-{row.name}", "origin": origin})
+
+
+def _origin(spec: ModelSpec, multipliers: Multipliers, phi: float) -> Origin:
+    return Origin(
+        baseline=spec.name,
+        phi=phi,
+        depth=round(multipliers.depth, 6),
+        width=round(multipliers.width, 6),
+        resolution=round(multipliers.resolution, 6),
+    )

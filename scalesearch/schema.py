@@ -1,0 +1,73 @@
+"""The border: files and options become validated, frozen values here, and nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from scalesearch.errors import FieldError, ScaleSearchError
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], data: object, error: type[FieldError]) -> Model:
+    """Validate ``data``; every broken field at once, each with its path.
+
+    Raises:
+        ScaleSearchError: ``error`` for one broken field, or one message that lists them all.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as failure:
+        problems = [_problem(model, item, error) for item in failure.errors()]
+    if len(problems) == 1:
+        raise problems[0]
+    raise ScaleSearchError("; ".join(str(problem) for problem in problems))
+
+
+def _problem(model: type[BaseModel], item: Mapping[str, Any], error: type[FieldError]) -> FieldError:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(model, item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        want = f"a known key (did you mean {near[0]}?)" if near else f"one of the keys {', '.join(known)}"
+        return error(path, want, item["loc"][-1])
+    if item["type"] == "missing":
+        return error(path, "a value", "nothing")
+    message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    return error(path or "the file", message, item["input"])
+
+
+def _fields_at(model: Any, loc: tuple[str | int, ...]) -> list[str]:
+    """The keys that are allowed at ``loc`` inside ``model``."""
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)
+
+
+def read_yaml(path: Path, error: type[FieldError]) -> object:
+    """The content of a YAML file as plain Python values."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise ScaleSearchError(f"cannot read {path}: {failure.strerror}") from failure
+    except UnicodeDecodeError as failure:
+        raise ScaleSearchError(f"{path} is not a text file") from failure
+    except yaml.YAMLError as failure:
+        raise error(str(path), "YAML", " ".join(str(failure).split())) from failure

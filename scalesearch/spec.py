@@ -1,0 +1,166 @@
+"""A ConvNet as the rows of a table (Tan & Le 2019, Eq. 1 and Table 1): validated, frozen, in and out of YAML."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from scalesearch.errors import SpecError
+from scalesearch.schema import Strict, parse, read_yaml
+
+Activation = Literal["relu", "relu6", "silu"]
+Op = Literal["mbconv", "fused_mbconv", "inverted_residual", "depthwise_separable", "bottleneck", "basic"]
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("a positive odd integer")
+    return kernel
+
+
+Kernel = Annotated[PositiveInt, AfterValidator(_odd)]
+Stride = Annotated[int, Field(ge=1, le=2)]
+Fraction01 = Annotated[float, Field(ge=0, lt=1)]
+
+BOTTLENECK_EXPANSION = 4
+"""A bottleneck's output is four times as wide as its 3x3 convolution (He et al. 2016, Table 1)."""
+
+
+class NormSpec(Strict):
+    """Batch normalisation: ε inside the root, and the weight of the newest batch in the running statistics."""
+
+    eps: PositiveFloat = 1e-5
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class StemSpec(Strict):
+    """The first convolution; ``pool`` adds ResNet's 3x3 max-pool of stride 2."""
+
+    kernel: Kernel = 3
+    stride: Stride = 2
+    channels: PositiveInt
+    pool: bool = False
+
+
+class StageSpec(Strict):
+    """``repeats`` blocks of one operator; the first has the stride, the others stride 1.
+
+    ``channels`` counts the stage's output, except for ``bottleneck``, where it counts the 3x3 convolution as in
+    He et al.'s table and the output is four times as wide. ``expand`` is the widening inside a block; ``se`` the
+    squeeze-excitation width as a share of the block's *input* channels (0: none).
+    """
+
+    op: Op
+    channels: PositiveInt
+    repeats: PositiveInt
+    kernel: Kernel = 3
+    stride: Stride = 1
+    expand: PositiveFloat = 1
+    se: Fraction01 = 0
+
+    @property
+    def out_channels(self) -> int:
+        return self.channels * (BOTTLENECK_EXPANSION if self.op == "bottleneck" else 1)
+
+    @model_validator(mode="after")
+    def _only_what_the_operator_has(self) -> StageSpec:
+        if self.op in ("bottleneck", "basic", "inverted_residual", "depthwise_separable") and self.kernel != 3:
+            raise ValueError(f"kernel 3, the only one {self.op} has")
+        if self.op in ("bottleneck", "basic", "depthwise_separable") and self.expand != 1:
+            raise ValueError(f"no expand: {self.op} has none")
+        if self.op != "mbconv" and self.se:
+            raise ValueError(f"no se: {self.op} has none")
+        return self
+
+
+class HeadSpec(Strict):
+    """Global pooling, dropout and the classifier, behind a 1x1 convolution of ``channels`` where there is one.
+
+    ``shrinks: false`` keeps the convolution's width when the network gets narrower (MobileNetV2).
+    """
+
+    channels: PositiveInt | None = None
+    dropout: Fraction01 = 0
+    shrinks: bool = True
+
+
+class Origin(Strict):
+    """Where a scaled spec came from; the multipliers are the coefficients to the power φ, or a published row's."""
+
+    baseline: str
+    phi: float
+    depth: float
+    width: float
+    resolution: float
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    preset: str | None = None
+
+
+class ModelSpec(Strict):
+    """A ConvNet: stem, stages, head, and the square input it is meant for (``resolution``, pixels)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    source: str | None = None
+    resolution: PositiveInt
+    activation: Activation
+    norm: NormSpec = NormSpec()
+    stem: StemSpec
+    stages: Annotated[tuple[StageSpec, ...], Field(min_length=1)]
+    head: HeadSpec = HeadSpec()
+    stochastic_depth: Fraction01 = 0
+    origin: Origin | None = None
+
+    @property
+    def blocks(self) -> int:
+        return sum(stage.repeats for stage in self.stages)
+
+    @property
+    def widest(self) -> int:
+        """Channels that reach the classifier."""
+        return self.head.channels or self.stages[-1].out_channels
+
+    @property
+    def total_stride(self) -> int:
+        stride = self.stem.stride * (2 if self.stem.pool else 1)
+        for stage in self.stages:
+            stride *= stage.stride
+        return stride
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits; equal for equal networks at an equal resolution, whatever they are called."""
+        network = self.model_dump_json(exclude={"name", "source", "origin"})
+        return hashlib.sha256(network.encode()).hexdigest()[:12]
+
+
+def load_spec(path: str | Path) -> ModelSpec:
+    """Read a network spec from YAML.
+
+    Raises:
+        SpecError: a field breaks its rule; the message names its path, e.g. ``stages[3].kernel``.
+    """
+    return parse(ModelSpec, read_yaml(Path(path), SpecError), SpecError)
+
+
+def dump_spec(spec: ModelSpec) -> str:
+    """The spec as YAML in the form a person would write: one row per stage, defaults left out."""
+    data: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
+    data["stages"] = [
+        {"op": stage.op} | {key: row[key] for key in row if key != "op"}
+        for stage, row in zip(spec.stages, data["stages"], strict=True)
+    ]
+    lines = [f"{key}: {_flow(data[key])}" for key in data if key != "stages"]
+    where = next(i for i, line in enumerate(lines) if line.startswith("stem:")) + 1
+    rows = [f"  - {_flow(row)}" for row in data["stages"]]
+    return "\n".join([*lines[:where], "stages:", *rows, *lines[where:]]) + "\n"
+
+
+def _flow(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
