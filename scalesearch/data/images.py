@@ -1,0 +1,135 @@
+"""What a trial sees: training images, the minival that ranks, and the val that is opened once at the end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalesearch.data.cache import decoded
+from scalesearch.data.sources import Part, Source, embedded, folder, torchvision_set
+from scalesearch.errors import DataError
+from scalesearch.recipe import DataSettings
+
+
+@dataclass(frozen=True)
+class Split:
+    """Decoded images, uint8 (N, 3, S, S), and their labels, int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A source split and decoded at ``size`` pixels; ``val`` is decoded when it is first asked for."""
+
+    source: Source
+    size: int
+    train: Split
+    minival: Split
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.source.classes)
+
+    @cached_property
+    def val(self) -> Split | None:
+        part = self.source.val
+        return part and _split(self.source, part, "val", list(range(len(part.labels))), self.size, None)
+
+
+def open_source(settings: DataSettings, resolution: int) -> Source:
+    """The source that ``settings.source`` names; ``resolution`` is what the embedded set is drawn at.
+
+    Raises:
+        DataError: the name is not understood, or the images are not there.
+    """
+    kind, _, rest = settings.source.partition(":")
+    if kind == "embedded" and not rest:
+        return embedded(settings.cache_resolution or resolution)
+    if kind == "folder" and rest:
+        return folder(Path(rest).expanduser())
+    if kind in ("cifar10", "cifar100") and rest:
+        return torchvision_set(kind.upper(), Path(rest).expanduser(), download=False)
+    if kind == "torchvision" and rest:
+        name, _, root = rest.partition(":")
+        return torchvision_set(name, Path(root or "~/.cache/scalesearch/torchvision").expanduser(), download=True)
+    raise DataError(
+        f"data {settings.source!r} is not understood: use embedded, folder:PATH, cifar10:PATH, cifar100:PATH "
+        "or torchvision:NAME[:PATH]"
+    )
+
+
+def load_images(
+    source: Source, settings: DataSettings, resolution: int, on_image: Callable[[int], None] | None = None
+) -> Images:
+    """Split off the minival, decode both parts at ``resolution`` (never above the images' own size).
+
+    Raises:
+        DataError: a class is too small to be split, or an image cannot be decoded.
+    """
+    train, minival = split_indices(source, settings)
+    size = settings.cache_resolution or min(resolution, _native_size(source.train, train))
+    return Images(
+        source,
+        size,
+        _split(source, source.train, "train", train, size, on_image),
+        _split(source, source.train, "train", minival, size, None),
+    )
+
+
+def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], list[int]]:
+    """Indices of the training images and of the minival: stratified, seeded, disjoint, in a fixed order.
+
+    ``limit`` counts the training images; the minival keeps its full size, since it decides the ranking.
+    """
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for index, label in enumerate(source.train.labels):
+        by_class[label].append(index)
+    random = np.random.default_rng(settings.split_seed)
+    train: list[list[int]] = []
+    minival: list[int] = []
+    for label, name in enumerate(source.classes):
+        members = by_class[label]
+        if len(members) < 2:
+            raise DataError(
+                f"class {name!r} has {len(members)} image{'s' * (len(members) != 1)}: ranking holds out part of every "
+                "class, so each needs at least 2"
+            )
+        order = [members[i] for i in random.permutation(len(members))]
+        held = min(len(members) - 1, max(1, round(settings.minival * len(members))))
+        minival += order[:held]
+        train.append(order[held:])
+    if settings.limit is None:
+        return sorted(sum(train, [])), sorted(minival)
+    # round-robin over the classes, so that a limit keeps them balanced
+    longest = max(len(members) for members in train)
+    turns = [members[i] for i in range(longest) for members in train if i < len(members)]
+    return sorted(turns[: settings.limit]), sorted(minival)
+
+
+def _native_size(part: Part, indices: list[int]) -> int:
+    """The largest shorter side among a few of the images: decoding above it would only blur."""
+    probes = indices[:: max(1, len(indices) // 32)]
+    try:
+        return max(min(part.load(i).size) for i in probes)
+    except (OSError, SyntaxError, ValueError):
+        return 10**6  # decoding will name the broken file
+
+
+def _split(
+    source: Source, part: Part, name: str, indices: list[int], size: int, on_image: Callable[[int], None] | None
+) -> Split:
+    key = f"{source.fingerprint}-{name}"
+    images = torch.from_numpy(decoded(part, indices, size, key, on_image))
+    return Split(images, torch.tensor([part.labels[i] for i in indices]))

@@ -1,0 +1,159 @@
+"""Where images come from: a folder, a torchvision set by name, or the embedded procedural set."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from scalesearch.errors import DataError
+
+EMBEDDED_NOTE = "embedded images check the machinery; they are no evidence about any task"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled images that are not decoded yet: ``load(i)`` gives the i-th as RGB, ``name(i)`` what to call it."""
+
+    labels: tuple[int, ...]
+    load: Callable[[int], Image.Image]
+    name: Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set before decoding. ``val`` is None where the set has none of its own."""
+
+    title: str
+    classes: tuple[str, ...]
+    fingerprint: str
+    train: Part
+    val: Part | None
+    note: str | None = None
+
+
+def folder(root: Path) -> Source:
+    """An ImageFolder: ``root/train/<class>/…`` and ``root/val/<class>/…``, or ``root/<class>/…`` alone.
+
+    Raises:
+        DataError: the folder is missing, holds no images, or its two parts differ in classes.
+    """
+    if not root.is_dir():
+        raise DataError(f"no folder {root}: --data folder:PATH wants one folder of images per class below PATH")
+    parted = (root / "train").is_dir()
+    train_files, classes = _scan(root / "train" if parted else root)
+    val_files: list[tuple[str, int]] | None = None
+    if parted and (root / "val").is_dir():
+        val_files, val_classes = _scan(root / "val")
+        if val_classes != classes:
+            odd = sorted(set(classes) ^ set(val_classes))
+            raise DataError(f"{root}: train/ and val/ differ in classes: {', '.join(odd[:5])}")
+    digest = hashlib.sha256()
+    for path, label in train_files + (val_files or []):
+        digest.update(f"{Path(path).relative_to(root)}\0{label}\0{Path(path).stat().st_size}\n".encode())
+    return Source(
+        title=root.name,
+        classes=tuple(classes),
+        fingerprint=digest.hexdigest()[:16],
+        train=_files(train_files),
+        val=_files(val_files) if val_files else None,
+    )
+
+
+def _scan(root: Path) -> tuple[list[tuple[str, int]], list[str]]:
+    from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+    try:
+        classes, index = find_classes(root)
+    except FileNotFoundError as failure:
+        raise DataError(f"{root} holds no class folders: one folder of images per class is expected") from failure
+    files = make_dataset(str(root), index, extensions=IMG_EXTENSIONS, allow_empty=True)
+    present = {label for _, label in files}
+    empty = [name for name in classes if index[name] not in present]
+    if empty:
+        raise DataError(f"{root}: no images in the class folder{'s' * (len(empty) > 1)} {', '.join(empty[:5])}")
+    return files, classes
+
+
+def _files(files: Sequence[tuple[str, int]]) -> Part:
+    def load(i: int) -> Image.Image:
+        with Image.open(files[i][0]) as image:
+            return image.convert("RGB")
+
+    return Part(tuple(label for _, label in files), load, lambda i: files[i][0])
+
+
+def torchvision_set(name: str, root: Path, *, download: bool) -> Source:
+    """A classification set of `torchvision.datasets` by its class name, its own test or val split as ``val``.
+
+    Raises:
+        DataError: there is no such set, it is not on the disk and cannot be downloaded, or it has no labels.
+    """
+    import torchvision.datasets
+
+    factory = getattr(torchvision.datasets, name, None)
+    if not inspect.isclass(factory):
+        raise DataError(f"torchvision has no data set {name!r}")
+    known = inspect.signature(factory).parameters
+    options: dict[str, Any] = {"root": str(root)} | ({"download": download} if "download" in known else {})
+    if "train" in known:
+        splits: list[dict[str, Any]] = [{"train": True}, {"train": False}]
+    elif "split" in known:
+        splits = [{"split": "train"}, {"split": "val" if "val" in str(known["split"].annotation) else "test"}]
+    else:
+        splits = [{}]
+    try:
+        parts = [factory(**options, **split) for split in splits]
+    except Exception as failure:
+        raise DataError(
+            f"cannot open torchvision's {name} under {root}: {failure}. Where there is internet, "
+            f"--data torchvision:{name}:{root} downloads it."
+        ) from failure
+    labels = [_labels(part, name) for part in parts]
+    classes = tuple(str(c) for c in getattr(parts[0], "classes", range(max(labels[0]) + 1)))
+    digest = hashlib.sha256(repr((name, labels)).encode()).hexdigest()[:16]
+    lazy = [_indexed(part, name, part_labels) for part, part_labels in zip(parts, labels, strict=True)]
+    return Source(name.lower(), classes, digest, lazy[0], lazy[1] if len(lazy) > 1 else None)
+
+
+def _labels(dataset: Any, name: str) -> tuple[int, ...]:
+    for attribute in ("targets", "labels", "_labels"):
+        if hasattr(dataset, attribute):
+            return tuple(int(label) for label in getattr(dataset, attribute))
+    try:
+        return tuple(int(dataset[i][1]) for i in range(len(dataset)))
+    except (TypeError, ValueError, IndexError) as failure:
+        raise DataError(f"torchvision's {name} is no classification set: its items have no class label") from failure
+
+
+def _indexed(dataset: Any, name: str, labels: tuple[int, ...]) -> Part:
+    return Part(labels, lambda i: dataset[i][0].convert("RGB"), lambda i: f"{name}[{i}]")
+
+
+def embedded(resolution: int) -> Source:
+    """The procedural set of `scalesearch.data.embedded`, drawn at ``resolution``."""
+    from scalesearch.data import embedded as procedural
+
+    drawn = {split: procedural.draw(split, resolution) for split in ("train", "val")}
+
+    def part(split: str) -> Part:
+        images, labels = drawn[split]
+        return Part(tuple(labels.tolist()), lambda i: Image.fromarray(images[i]), lambda i: f"embedded {split} {i}")
+
+    fingerprint = hashlib.sha256(b"".join(images.tobytes() for images, _ in drawn.values())).hexdigest()[:16]
+    return Source("embedded", procedural.CLASSES, fingerprint, part("train"), part("val"), EMBEDDED_NOTE)
+
+
+def pixels(image: Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The central square of an image, resized to ``size`` with anti-aliasing: uint8 (3, size, size)."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)

@@ -1,0 +1,213 @@
+"""A recipe: everything about a run that its author writes down, with every default in one place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.scaling import Rounding
+from scalesearch.schema import Strict, parse, read_yaml
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _amount(value: object) -> object:
+    """``"800M"`` is 800,000,000 and ``"2GiB"`` 2,147,483,648; numbers stay as they are."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    unit = next((u for u in sorted(_UNITS, key=len, reverse=True) if text.endswith(u)), "")
+    try:
+        return round(float(text.removesuffix(unit)) * _UNITS.get(unit, 1))
+    except ValueError:
+        raise ValueError("a number, with k, M, G, KiB, MiB or GiB behind it if need be") from None
+
+
+Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
+
+
+class SearchSettings(Strict):
+    """Which coefficients are candidates (Tan & Le 2019, Eq. 3), and what they may cost (Eq. 2).
+
+    ``match: nominal`` admits |α·β²·γ² − target| ≤ tolerance. ``match: macs`` takes two coefficients from the grid
+    and solves the third (``solve``), so that the measured MACs are target^φ times the baseline's within
+    ``match_tolerance``.
+    """
+
+    step: Annotated[float, Field(gt=0, le=1)] = 0.05
+    min_alpha: PositiveFloat = 1.0
+    max_alpha: PositiveFloat = 2.0
+    min_beta: PositiveFloat = 1.0
+    max_beta: PositiveFloat = 1.5
+    min_gamma: PositiveFloat = 1.0
+    max_gamma: PositiveFloat = 1.5
+    target: PositiveFloat = 2.0
+    tolerance: NonNegativeFloat = 0.1
+    match: Literal["nominal", "macs"] = "nominal"
+    match_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    solve: Literal["alpha", "beta", "gamma", "any"] = "gamma"
+    target_macs: Amount | None = None
+    target_params: Amount | None = None
+    target_memory: Amount | None = None
+    also: tuple[tuple[PositiveFloat, PositiveFloat, PositiveFloat], ...] = ()
+
+    @model_validator(mode="after")
+    def _ranges_are_not_empty(self) -> SearchSettings:
+        for name in ("alpha", "beta", "gamma"):
+            low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if low > high:
+                raise ValueError(f"min_{name} ≤ max_{name} (they are {low:g} and {high:g})")
+        return self
+
+
+class DataSettings(Strict):
+    """Which images. ``source``: embedded, folder:PATH, cifar10:PATH, cifar100:PATH, or torchvision:NAME[:PATH].
+
+    Ranking uses the minival, a stratified share of the training images that no candidate trains on. ``limit`` keeps
+    at most so many training images, spread evenly over the classes; ``cache_resolution`` is the side at which images
+    are decoded and kept (default: as large as any candidate needs).
+    """
+
+    source: str = "embedded"
+    minival: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    split_seed: NonNegativeInt = 0
+    limit: PositiveInt | None = None
+    cache_resolution: PositiveInt | None = None
+    workers: NonNegativeInt | None = None
+
+
+class AugmentSettings(Strict):
+    """Random resized crop (area share ``scale``, aspect 3/4 to 4/3), flip, then one of torchvision's policies."""
+
+    scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
+    flip: bool = True
+    policy: Literal["none", "randaugment", "autoaugment", "trivialaugment"] = "none"
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    eval_crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+
+
+class TrainSettings(Strict):
+    """One short schedule, the same for every candidate. Give ``epochs`` or ``steps``, not both.
+
+    The learning rate is for this batch size as it stands, no rescaling. ``stochastic_depth`` and ``norm_momentum``
+    replace the baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper.
+    """
+
+    epochs: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+    batch_size: PositiveInt = 64
+    optimizer: Literal["sgd", "adamw", "rmsprop_tf"] = "sgd"
+    learning_rate: PositiveFloat = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegativeFloat = 1e-5
+    rms_decay: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    rms_epsilon: PositiveFloat = 1e-3
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    warmup_epochs: NonNegativeFloat = 0.0
+    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.97
+    decay_epochs: PositiveFloat = 2.4
+    label_smoothing: Share = 0.1
+    ema: Share = 0.0
+    clip_norm: PositiveFloat | None = None
+    stochastic_depth: Share | None = None
+    dropout: Share | None = None
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    evaluations: PositiveInt = 4
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainSettings:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("either epochs or steps")
+        return self
+
+
+class Recipe(Strict):
+    """A whole run: baseline, φ, candidates, images, schedule, seeds."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
+    about: str | None = None
+    baseline: str = "efficientnet_b0"
+    phi: float = 1.0
+    resolution: PositiveInt | None = None
+    seeds: PositiveInt = 1
+    top: NonNegativeInt = 3
+    device: str = "auto"
+    search: SearchSettings = SearchSettings()
+    rounding: Rounding = Rounding()
+    data: DataSettings = DataSettings()
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings = TrainSettings(epochs=5)
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes are: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+
+
+def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """A shipped recipe by name, or a file by path, with ``overrides`` by dotted key (``train.epochs``).
+
+    Raises:
+        RecipeError: no such recipe; a key that does not exist, or a value out of range, with its path.
+    """
+    shipped = recipe_folder() / f"{name}.yaml"
+    path = shipped if shipped.is_file() else Path(name).expanduser()
+    if not path.is_file():
+        near = difflib.get_close_matches(name, recipe_names(), n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ScaleSearchError(f"no recipe {name!r}{hint}: the shipped ones are {', '.join(recipe_names())}; a path works too")
+    data = read_yaml(path, RecipeError) or {}
+    if not isinstance(data, dict):
+        raise RecipeError(str(path), "keys and values", data)
+    data.setdefault("name", path.stem)
+    return parse(Recipe, _merge(data, overrides or {}), RecipeError)
+
+
+def _merge(data: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        place = data
+        for parent in parents:
+            inner = place.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise RecipeError(parent, "a section with keys", inner)
+            place = inner
+        place[leaf] = value
+        other = {"train.epochs": "steps", "train.steps": "epochs"}.get(key)
+        if other and value is not None and f"train.{other}" not in overrides:
+            place.pop(other, None)
+    return data
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:
+    """``["train.epochs=5"]`` as overrides; values are YAML.
+
+    Raises:
+        RecipeError: an assignment has no ``=``.
+    """
+    overrides: dict[str, object] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise RecipeError("--set", "KEY=VALUE", text)
+        overrides[key.strip()] = yaml.safe_load(value)
+    return overrides
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML with every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
