@@ -72,7 +72,7 @@ class DataSettings(Strict):
 
     Ranking uses the minival, a stratified share of the training images that no candidate trains on. ``limit`` keeps
     at most so many training images, spread evenly over the classes; ``cache_resolution`` is the side at which images
-    are decoded and kept (default: as large as any candidate needs).
+    are decoded and kept (default: as large as any candidate needs; never above the images' own size).
     """
 
     source: str = "embedded"

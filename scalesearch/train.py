@@ -282,6 +282,49 @@ def evaluate(model: nn.Module, split: Split, resolution: int, recipe: Recipe, de
     return _evaluate(model, images, split.labels, settings, device, pick_precision(settings, device))[0]
 
 
+def probe(
+    candidate: ScaledModel, num_classes: int, recipe: Recipe, device: torch.device, batch_size: int, steps: int
+) -> tuple[float, float]:
+    """Seconds of one training step and of evaluating one image, timed on random images after one step to warm up."""
+    settings, precision = recipe.train, pick_precision(recipe.train, device)
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    model = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
+    optimizer = make_optimizer(model, settings)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    size = recipe.data.cache_resolution or candidate.resolution
+    split = Split(
+        torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8), torch.randint(num_classes, (batch_size,))
+    )
+    batches = TrainBatches(split, recipe.augment, candidate.resolution, batch_size, 0, 0)
+    clock = _Clock(device)
+    for step, (batch, labels) in enumerate(batches.take(steps + 1)):
+        model.train()
+        _step(model, batch, labels, settings, device, precision, batch_size, optimizer, scaler)
+        if step == 0:
+            clock.restart()
+    per_step = clock.seconds() / steps
+    images = evaluation_images(split, candidate.resolution, recipe.augment.eval_crop)
+    clock.restart()
+    _evaluate(model, images, split.labels, settings, device, precision)
+    return per_step, clock.seconds() / batch_size
+
+
+class _Clock:
+    """Wall time of work on a device, which may still be queued when a call returns."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._start = device, time.perf_counter()
+
+    def restart(self) -> None:
+        self.seconds()
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - self._start
+
+
 class _SavedTensors(torch.autograd.graph.saved_tensors_hooks):
     """Counts the bytes that autograd keeps for backward, each storage once, the model's own parameters left out."""
 

@@ -69,7 +69,7 @@ def _fill(
     def one(position: int) -> None:
         index = indices[position]
         try:
-            array[position] = pixels(part.load(index), size)
+            array[position] = pixels(part.load(index, size), size)
         except (OSError, SyntaxError, ValueError) as failure:
             raise DataError(f"cannot decode {part.name(index)}: {failure}") from failure
 

@@ -48,15 +48,15 @@ class Images:
         return part and _split(self.source, part, "val", list(range(len(part.labels))), self.size, None)
 
 
-def open_source(settings: DataSettings, resolution: int) -> Source:
-    """The source that ``settings.source`` names; ``resolution`` is what the embedded set is drawn at.
+def open_source(settings: DataSettings) -> Source:
+    """The source that ``settings.source`` names; its images are listed, not decoded.
 
     Raises:
         DataError: the name is not understood, or the images are not there.
     """
     kind, _, rest = settings.source.partition(":")
     if kind == "embedded" and not rest:
-        return embedded(settings.cache_resolution or resolution)
+        return embedded()
     if kind == "folder" and rest:
         return folder(Path(rest).expanduser())
     if kind in ("cifar10", "cifar100") and rest:
@@ -73,13 +73,13 @@ def open_source(settings: DataSettings, resolution: int) -> Source:
 def load_images(
     source: Source, settings: DataSettings, resolution: int, on_image: Callable[[int], None] | None = None
 ) -> Images:
-    """Split off the minival, decode both parts at ``resolution`` (never above the images' own size).
+    """Split off the minival, decode both parts at ``resolution``, or at the images' own size if that is smaller.
 
     Raises:
         DataError: a class is too small to be split, or an image cannot be decoded.
     """
     train, minival = split_indices(source, settings)
-    size = settings.cache_resolution or min(resolution, _native_size(source.train, train))
+    size = min(resolution, _native_size(source.train, train, resolution))
     return Images(
         source,
         size,
@@ -118,13 +118,13 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], li
     return sorted(turns[: settings.limit]), sorted(minival)
 
 
-def _native_size(part: Part, indices: list[int]) -> int:
+def _native_size(part: Part, indices: list[int], size: int) -> int:
     """The largest shorter side among a few of the images: decoding above it would only blur."""
     probes = indices[:: max(1, len(indices) // 32)]
     try:
-        return max(min(part.load(i).size) for i in probes)
+        return max(min(part.load(i, size).size) for i in probes)
     except (OSError, SyntaxError, ValueError):
-        return 10**6  # decoding will name the broken file
+        return size  # decoding will name the broken file
 
 
 def _split(

@@ -19,10 +19,14 @@ EMBEDDED_NOTE = "embedded images check the machinery; they are no evidence about
 
 @dataclass(frozen=True)
 class Part:
-    """Labelled images that are not decoded yet: ``load(i)`` gives the i-th as RGB, ``name(i)`` what to call it."""
+    """Labelled images that are not decoded yet.
+
+    ``load(i, size)`` gives the i-th as RGB, at its own size, or at ``size`` pixels where it is drawn to order;
+    ``name(i)`` says what to call it.
+    """
 
     labels: tuple[int, ...]
-    load: Callable[[int], Image.Image]
+    load: Callable[[int, int], Image.Image]
     name: Callable[[int], str]
 
 
@@ -82,7 +86,7 @@ def _scan(root: Path) -> tuple[list[tuple[str, int]], list[str]]:
 
 
 def _files(files: Sequence[tuple[str, int]]) -> Part:
-    def load(i: int) -> Image.Image:
+    def load(i: int, size: int) -> Image.Image:
         with Image.open(files[i][0]) as image:
             return image.convert("RGB")
 
@@ -133,21 +137,21 @@ def _labels(dataset: Any, name: str) -> tuple[int, ...]:
 
 
 def _indexed(dataset: Any, name: str, labels: tuple[int, ...]) -> Part:
-    return Part(labels, lambda i: dataset[i][0].convert("RGB"), lambda i: f"{name}[{i}]")
+    return Part(labels, lambda i, size: dataset[i][0].convert("RGB"), lambda i: f"{name}[{i}]")
 
 
-def embedded(resolution: int) -> Source:
-    """The procedural set of `scalesearch.data.embedded`, drawn at ``resolution``."""
+def embedded() -> Source:
+    """The procedural set of `scalesearch.data.embedded`, drawn at whatever size is asked for."""
     from scalesearch.data import embedded as procedural
 
-    drawn = {split: procedural.draw(split, resolution) for split in ("train", "val")}
-
     def part(split: str) -> Part:
-        images, labels = drawn[split]
-        return Part(tuple(labels.tolist()), lambda i: Image.fromarray(images[i]), lambda i: f"embedded {split} {i}")
+        def load(i: int, size: int) -> Image.Image:
+            return Image.fromarray(procedural.draw(split, size)[i])
 
-    fingerprint = hashlib.sha256(b"".join(images.tobytes() for images, _ in drawn.values())).hexdigest()[:16]
-    return Source("embedded", procedural.CLASSES, fingerprint, part("train"), part("val"), EMBEDDED_NOTE)
+        return Part(procedural.labels(split), load, lambda i: f"embedded {split} {i}")
+
+    title, version = "embedded", f"embedded-v{procedural.VERSION}"
+    return Source(title, procedural.CLASSES, version, part("train"), part("val"), EMBEDDED_NOTE)
 
 
 def pixels(image: Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

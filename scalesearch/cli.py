@@ -1,0 +1,227 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scalesearch import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="scalesearch",
+    help="How should this ConvNet grow? Compound-scaling search over depth, width and resolution.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+BaselineOption = Annotated[
+    str | None, typer.Option("--baseline", help="A built-in network, or the path of a SPEC.yaml.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+SEARCH_KEYS = (
+    "step", "min_alpha", "max_alpha", "min_beta", "max_beta", "min_gamma", "max_gamma", "target", "tolerance", "match",
+    "match_tolerance", "solve", "target_macs", "target_params", "target_memory",
+)  # fmt: skip
+TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
+"""Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
+
+
+def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
+    """Options by the recipe's dotted keys, ``--set`` last."""
+    from scalesearch.recipe import parse_assignments
+
+    sections = {key: f"search.{key}" for key in SEARCH_KEYS} | {key: f"train.{key}" for key in TRAIN_KEYS}
+    sections |= {"data": "data.source", "limit": "data.limit"}
+    named = {sections.get(key, key): value for key, value in given.items() if value is not None}
+    return named | parse_assignments(assignments or [])
+
+
+@app.command()
+def grid(
+    baseline: BaselineOption = None,
+    phi: Annotated[float | None, typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A shipped recipe by name, or a recipe's path.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trainings per candidate, each with its own seed.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
+    step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
+    min_alpha: Annotated[float | None, typer.Option(help="Smallest α (depth).")] = None,
+    max_alpha: Annotated[float | None, typer.Option(help="Largest α (depth).")] = None,
+    min_beta: Annotated[float | None, typer.Option(help="Smallest β (width).")] = None,
+    max_beta: Annotated[float | None, typer.Option(help="Largest β (width).")] = None,
+    min_gamma: Annotated[float | None, typer.Option(help="Smallest γ (resolution).")] = None,
+    max_gamma: Annotated[float | None, typer.Option(help="Largest γ (resolution).")] = None,
+    target: Annotated[float | None, typer.Option(help="Growth per unit of φ that α·β²·γ² aims at.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Largest |α·β²·γ² − target|.")] = None,
+    match: Annotated[str | None, typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.")] = None,
+    solve: Annotated[
+        str | None, typer.Option(help="With --match macs, the coefficient solved for: alpha, beta, gamma or any.")
+    ] = None,
+    match_tolerance: Annotated[
+        float | None, typer.Option(help="With --match macs, the largest relative miss of the cost.")
+    ] = None,
+    target_macs: Annotated[str | None, typer.Option(help="Most MACs per image, e.g. 800M.")] = None,
+    target_params: Annotated[str | None, typer.Option(help="Most parameters, e.g. 10M.")] = None,
+    target_memory: Annotated[str | None, typer.Option(help="Most estimated training memory, e.g. 8GiB.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
+    top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    assign: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [default: results/NAME-FROM-SETTINGS].")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
+    given = {key: value for key, value in locals().items() if key not in ("recipe", "assign", "out", "dry_run", "json_")}
+    from scalesearch.commands import grid as command
+
+    command(recipe, _overrides(given, assign), out=out, dry_run=dry_run, as_json=json_)
+
+
+@app.command()
+def candidates(
+    baseline: BaselineOption = None,
+    phi: Annotated[float | None, typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
+    step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Largest |α·β²·γ² − target|.")] = None,
+    match: Annotated[str | None, typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.")] = None,
+    target_macs: Annotated[str | None, typer.Option(help="Most MACs per image, e.g. 800M.")] = None,
+    target_params: Annotated[str | None, typer.Option(help="Most parameters, e.g. 10M.")] = None,
+    num_classes: Annotated[int, typer.Option(help="Classes of the classifier.")] = 1000,
+    assign: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """List the networks a grid would train, with their nominal growth and measured cost."""
+    given = {key: value for key, value in locals().items() if key not in ("num_classes", "assign", "json_")}
+    from scalesearch.commands import candidates as command
+
+    command(_overrides(given, assign), num_classes=num_classes, as_json=json_)
+
+
+@app.command()
+def scale(
+    baseline: BaselineOption = None,
+    phi: Annotated[str, typer.Option(help="φ: a number, several (1,2,4), or a range (1..7).")] = "1",
+    alpha: Annotated[float | None, typer.Option(help="Depth coefficient α [default: the paper's 1.2].")] = None,
+    beta: Annotated[float | None, typer.Option(help="Width coefficient β [default: the paper's 1.1].")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Resolution coefficient γ [default: the paper's 1.15].")] = None,
+    from_: Annotated[Path | None, typer.Option("--from", help="A run's folder: take its winner's coefficients.")] = None,
+    preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
+    resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
+    fix_stem_head: Annotated[
+        bool, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats (Lite).")
+    ] = False,
+    depth_rounding: Annotated[str, typer.Option(help="ceil (official) or round (TinyNet, pycls).")] = "ceil",
+    resolution_multiple: Annotated[int, typer.Option(help="Round the resolution to a multiple of this.")] = 1,
+    num_classes: Annotated[int, typer.Option(help="Classes, for the counts.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several [default: here].")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write the spec of the baseline scaled by φ."""
+    from scalesearch.commands import scale as command
+
+    command(
+        baseline,
+        phi,
+        (alpha, beta, gamma),
+        run=from_,
+        preset=preset,
+        resolution=resolution,
+        rounding={"fix_stem_head": fix_stem_head, "depth": depth_rounding, "resolution_multiple": resolution_multiple},
+        num_classes=num_classes,
+        out=out,
+        as_json=json_,
+    )
+
+
+@app.command()
+def baselines(
+    name: Annotated[str | None, typer.Argument(help="Show this one's stages; a path works too.")] = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print the spec, to copy and edit.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List the built-in baselines, or show one as a table of stages."""
+    from scalesearch.commands import baselines as command
+
+    command(name, as_yaml=yaml, as_json=json_)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scalesearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one red line and exit code 2, Ctrl-C is exit code 130."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    command = typer.main.get_command(app)
+    try:
+        code = command.main([a for a in arguments if a != "--debug"], prog_name="scalesearch", standalone_mode=False)
+    except Exception as failure:
+        code = _explain(failure, debug=debug)
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(failure: Exception, *, debug: bool) -> int:
+    from scalesearch.errors import ScaleSearchError
+
+    if debug and not isinstance(failure, typer.Abort):
+        raise failure
+    if isinstance(failure, ScaleSearchError):
+        _complain(str(failure))
+        return 2
+    if isinstance(failure, typer.Abort):
+        return 130
+    message = getattr(failure, "format_message", None)  # how click words a wrong option or value
+    if message is not None:
+        _complain(f"{message()} (--help lists the options)")
+        return int(getattr(failure, "exit_code", 2))
+    raise failure
+
+
+def _complain(text: str) -> None:
+    _console(stderr=True).print(f"error: {text}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""What each command does, between its options and what it prints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from scalesearch.baselines import SpecBaseline, builtin_names, resolve
+from scalesearch.cost import closed_form
+from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
+from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
+from scalesearch.grid import Candidate, Plan, plan
+from scalesearch.recipe import Recipe, SearchSettings, load_recipe
+from scalesearch.report import amount, duration, plan_summary, plan_table, ranking_markdown, ranking_table
+from scalesearch.report import spec_table, stage_table
+from scalesearch.scaling import PAPER, PUBLISHED, Coefficients, Rounding, grown_dropout
+from scalesearch.scaling import published_member, scaled_family_member
+from scalesearch.schema import parse
+from scalesearch.spec import ModelSpec, dump_spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalesearch.search import Prepared
+
+FAMILY = range(8)
+
+
+def _out() -> Console:
+    return Console(highlight=False)
+
+
+def candidates(overrides: Mapping[str, object], *, num_classes: int, as_json: bool) -> None:
+    """Print the plan of a grid without touching images or torch."""
+    recipe = load_recipe("paper", overrides)
+    spec = resolve(recipe.baseline)
+    spec = spec.model_copy(update={"resolution": recipe.resolution or spec.resolution})
+    made = plan(
+        SpecBaseline(spec, recipe.rounding),
+        recipe.phi,
+        recipe.search,
+        num_classes=num_classes,
+        dropout=grown_dropout(spec, recipe.phi),
+    )
+    if as_json:
+        print(json.dumps([_candidate_json(c) for c in made.candidates], ensure_ascii=False))
+        return
+    console = _out()
+    console.print(_summary(made, recipe), plan_table(made.candidates), sep="\n\n")
+
+
+def _summary(made: Plan, recipe: Recipe) -> str:
+    return plan_summary(made, recipe.search.match, recipe.search.target, recipe.search.tolerance)
+
+
+def _candidate_json(c: Candidate) -> dict[str, Any]:
+    return {
+        **asdict(c.coefficients),
+        "growth": c.growth,
+        "shape": c.model.shape,
+        "resolution": c.model.resolution,
+        **asdict(c.cost),
+        "ratio": c.ratio,
+        "also": [asdict(other) for other in c.also],
+        "network": c.model.fingerprint,
+    }
+
+
+def scale(
+    baseline: str | None,
+    phi: str,
+    coefficients: tuple[float | None, float | None, float | None],
+    *,
+    run: Path | None,
+    preset: str,
+    resolution: int | None,
+    rounding: Mapping[str, object],
+    num_classes: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Write one scaled spec per φ and show what became of the baseline."""
+    if preset not in ("formula", "published"):
+        raise ScaleSearchError(f"--preset: expected formula or published, got {preset!r}")
+    rules = parse(Rounding, dict(rounding), RecipeError)
+    chosen, origin = _coefficients(coefficients, run)
+    spec = resolve(baseline or (str(read_recipe_settings(run)["baseline"]) if run else "efficientnet_b0"))
+    if resolution is not None:
+        spec = spec.model_copy(update={"resolution": resolution})
+    base = closed_form(spec, num_classes)
+    console = _out()
+    written: list[dict[str, Any]] = []
+    phis = parse_phi(phi)
+    for value in phis:
+        formula = scaled_family_member(spec, chosen, value, rules)
+        rows = [("formula", formula)]
+        index = int(value) if value in PUBLISHED else None
+        if spec.name == "efficientnet_b0" and index is not None:
+            rows.append((f"published B{index}", published_member(spec, index, rules)))
+        if preset == "published":
+            if index is None:
+                raise ScalingError(f"--preset published: B0 to B7 are φ = 0 to 7, there is none at φ = {value:g}")
+            member = published_member(spec, index, rules)
+        else:
+            member = formula
+        target = _target(out, member.name, several=len(phis) > 1)
+        _write(target, dump_spec(member))
+        written.append(
+            {"phi": value, "file": str(target), "resolution": member.resolution, "blocks": member.blocks}
+            | asdict(closed_form(member, num_classes))
+        )
+        if not as_json:
+            console.print(f"{spec.name} × φ = {value:g}        {chosen}  ({origin})\n")
+            console.print(spec_table([(name, row, closed_form(row, num_classes)) for name, row in rows], base))
+            growth = chosen.growth()
+            console.print(
+                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; layers, channels and pixels are whole "
+                "numbers, which makes the rest\n"
+            )
+            console.print(f"wrote {target}\n", soft_wrap=True)
+    if as_json:
+        print(json.dumps(written, ensure_ascii=False))
+
+
+def parse_phi(text: str) -> list[float]:
+    """``4``, ``-1.5``, ``1,2,4`` or ``1..7``.
+
+    Raises:
+        RecipeError: it is none of these.
+    """
+    try:
+        if ".." in text:
+            low, high = (int(end) for end in text.split("..", 1))
+            values = [float(value) for value in range(low, high + 1)]
+        else:
+            values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(abs(value) < 100 for value in values):
+        raise RecipeError("--phi", "a number, several (1,2,4) or a range (1..7)", text)
+    return values
+
+
+def _coefficients(given: tuple[float | None, ...], run: Path | None) -> tuple[Coefficients, str]:
+    """The coefficients to scale by, and whose they are: a run's winner or the paper's, where not given one by one."""
+    start, origin = (PAPER, "Tan & Le 2019") if run is None else (_winner(run), f"the winner of {run.name}")
+    values = [g if g is not None else getattr(start, name) for g, name in zip(given, _NAMES, strict=True)]
+    for name, value in zip(_NAMES, values, strict=True):
+        if not 0 < value < 100:
+            raise RecipeError(f"--{name}", "a positive number", value)
+    if any(g is not None for g in given):
+        origin = "as given" if None not in given else f"as given; the others {origin}'s"
+    return Coefficients(*values), origin
+
+
+_NAMES = ("alpha", "beta", "gamma")
+
+
+def _winner(run: Path) -> Coefficients:
+    try:
+        rows = json.loads((run / "ranking.json").read_text())["ranking"]
+    except OSError as failure:
+        raise RunError(f"{run} holds no finished ranking: {failure.strerror} (ranking.json)") from failure
+    return Coefficients(*(float(rows[0][name]) for name in _NAMES))
+
+
+def _target(out: Path | None, name: str, *, several: bool) -> Path:
+    if out is None:
+        return Path(f"{name}.yaml")
+    folder = several or out.is_dir() or out.suffix not in (".yaml", ".yml")
+    return out / f"{name}.yaml" if folder else out
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        write_text(target, text)
+    except OSError as failure:
+        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+
+
+def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
+    """List the built-in networks, or show one stage by stage."""
+    console = _out()
+    names = [name] if name else builtin_names()
+    specs = {each: resolve(each) for each in names}
+    if as_json:
+        rows = [
+            {"name": spec.name, "source": spec.source, "resolution": spec.resolution} | asdict(closed_form(spec))
+            for spec in specs.values()
+        ]
+        print(json.dumps(rows, ensure_ascii=False))
+    elif name and as_yaml:
+        print(dump_spec(specs[name]), end="")
+    elif name:
+        spec = specs[name]
+        console.print(f"{spec.name}   {spec.source or ''}\n")
+        console.print(stage_table(spec, closed_form(spec)))
+    else:
+        for each, spec in specs.items():
+            cost = closed_form(spec)
+            console.print(
+                f"{each:<18} {spec.resolution} px  {spec.blocks:>3} blocks  {amount(cost.macs):>7} MACs  "
+                f"{cost.params / 1e6:5.1f} M params"
+            )
+        console.print("\n`scalesearch baselines NAME` shows the stages, --yaml the spec to copy and edit.")
+
+
+def default_recipe() -> str:
+    """``quick`` on a CPU, ``full`` beside an accelerator."""
+    from scalesearch.train import pick_device
+
+    return "quick" if pick_device("auto").type == "cpu" else "full"
+
+
+def grid(
+    recipe_name: str | None, overrides: Mapping[str, object], *, out: Path | None, dry_run: bool, as_json: bool
+) -> None:
+    """Search, or with ``dry_run`` show the plan and what it would cost."""
+    load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
+    from scalesearch.search import prepare
+
+    recipe = load_recipe(recipe_name or default_recipe(), overrides)
+    console = Console(highlight=False, stderr=as_json)
+    prepared = prepare(recipe)
+    if dry_run:
+        _dry_run(prepared, console, as_json=as_json)
+        return
+    folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
+    if prepared.source.note:
+        console.print(f"note: {prepared.source.note}", style="yellow")
+    try:
+        ranking = _search(prepared, folder, console)
+    except KeyboardInterrupt:
+        console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
+        console.print(f"  {shlex.join(['scalesearch', *sys.argv[1:]])}", soft_wrap=True)
+        raise
+    if as_json:
+        print((folder / "ranking.json").read_text(), end="")
+    else:
+        _show(prepared, ranking, folder, console)
+
+
+def _search(prepared: Prepared, path: Path, console: Console) -> pd.DataFrame:
+    from scalesearch.progress import LiveWatcher, PlainWatcher
+    from scalesearch.search import run
+
+    watcher = LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
+    with RunFolder(path) as folder:
+        try:
+            return run(prepared, folder, watcher, ["scalesearch", *sys.argv[1:]])
+        finally:
+            watcher.close()
+
+
+def _dry_run(prepared: Prepared, console: Console, *, as_json: bool) -> None:
+    from scalesearch.search import quote
+
+    recipe = prepared.recipe
+    seconds, memory = quote(prepared)
+    trials = len(prepared.tasks)
+    if as_json:
+        rows = [_candidate_json(c) for c in prepared.plan.candidates]
+        print(json.dumps({"trials": trials, "seconds": seconds, "memory": memory, "candidates": rows}, ensure_ascii=False))
+        return
+    length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
+    console.print(_summary(prepared.plan, recipe), plan_table(prepared.plan.candidates), sep="\n\n")
+    console.print(
+        f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}: about {duration(seconds)} "
+        f"(h:mm:ss), {memory / 2**30:.2f} GiB peak   (probe: a few steps of up to 3 candidates)"
+    )
+
+
+def _show(prepared: Prepared, ranking: pd.DataFrame, folder: Path, console: Console) -> None:
+    """The end of a run on screen."""
+    import pandas as pd
+
+    trials = pd.read_csv(folder / "trials.csv")
+    seconds = {str(k): float(v) for k, v in trials.groupby("network")["seconds"].sum().items()}
+    console.print(ranking_table(ranking, seconds), "", sep="\n")
+    for line in _caveats(prepared, ranking):
+        console.print(line, style="dim")
+    winner = ranking.iloc[0]
+    console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
+    console.print(f"wrote   {folder}/ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True)
+    console.print(f"        specs/ holds its family at {prepared.native.resolution} px × γ^φ, φ = 0 … {FAMILY[-1]}")
+
+
+def _caveats(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
+    from scalesearch.search import caveats
+
+    return caveats(prepared, ranking)

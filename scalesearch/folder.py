@@ -1,0 +1,152 @@
+"""A run's folder: its name, the one process that may hold it, and files that are never half written."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from scalesearch.errors import RunError
+from scalesearch.recipe import Recipe, dump_recipe
+
+UNRANKED = ("about", "seeds", "top", "device")
+"""Keys of a recipe that change no trial's result: a run goes on when they change."""
+
+
+def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: str) -> dict[str, Any]:
+    """Everything that changes a result, flat, by dotted key: the recipe, the baseline as it stands, the images."""
+    settings = recipe.model_dump(mode="json", exclude=set(UNRANKED)) | {"network": network}
+    settings["data"]["fingerprint"] = data_fingerprint
+    settings["data"].pop("workers")
+    return dict(_flat(settings, ""))
+
+
+def _flat(value: object, path: str) -> list[tuple[str, object]]:
+    if isinstance(value, dict):
+        return [item for key, inner in value.items() for item in _flat(inner, f"{path}.{key}".lstrip("."))]
+    return [(path, value)]
+
+
+def default_folder(root: Path, recipe: Recipe, baseline: str, settings: Mapping[str, Any]) -> Path:
+    """``root/<baseline>-phi<φ>-<recipe>-<hash>``: the same settings find the same folder again."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
+    return root / f"{baseline}-phi{recipe.phi:g}-{recipe.name}-{digest}"
+
+
+class RunFolder:
+    """An open run folder. As a context manager it belongs to this process alone until it is left."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as failure:
+            raise RunError(f"cannot write to {self.path}: {failure.strerror}; choose another folder with --out") from failure
+        if not self._locked():
+            os.close(self._lock)
+            raise RunError(f"another scalesearch is at work in {self.path}; wait for it, or stop it")
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, str(os.getpid()).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _locked(self) -> bool:
+        """Take the lock; a killed holder's helper processes are given the seconds they need to notice."""
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                fcntl.flock(self._lock or 0, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = (self.path / ".lock").read_text()
+                if not holder.isdigit() or Path(f"/proc/{holder}").exists() or time.monotonic() > deadline:
+                    return False
+                time.sleep(0.2)
+            else:
+                return True
+
+    def adopt(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+        """Write the settings into a new folder; in an old one, make sure they are the same.
+
+        Raises:
+            RunError: the folder was made with other settings; the message names the differences.
+        """
+        kept = self.path / "settings.json"
+        plain = json.loads(json.dumps(settings))
+        if kept.exists():
+            before = json.loads(kept.read_text())
+            missing = object()
+            changed = [
+                f"{key}: {before.get(key)!r} there, {plain.get(key)!r} now"
+                for key in sorted(before.keys() | plain.keys())
+                if before.get(key, missing) != plain.get(key, missing)
+            ]
+            if changed:
+                shown = "; ".join(changed[:4]) + ("; …" if len(changed) > 4 else "")
+                raise RunError(f"{self.path} was made with other settings ({shown}); choose another --out")
+        else:
+            self.write("settings.json", json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        self.write("recipe.yaml", dump_recipe(recipe))
+
+    def write(self, name: str, text: str) -> Path:
+        """Replace a file in one step: a reader, or a crash, sees the old content or the new, never a part.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        target = self.path / name
+        try:
+            return write_text(target, text)
+        except OSError as failure:
+            raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+
+
+def write_text(target: Path, text: str) -> Path:
+    """Write a whole file or nothing.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def read_recipe_settings(path: Path) -> dict[str, Any]:
+    """The recipe that a run's folder was made with, as plain values.
+
+    Raises:
+        RunError: the folder is not a run's.
+    """
+    try:
+        loaded: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text())
+    except OSError as failure:
+        raise RunError(f"{path} is no run's folder: it has no recipe.yaml") from failure
+    return loaded

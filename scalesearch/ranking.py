@@ -1,0 +1,120 @@
+"""Trials become a ranking: pure functions on pandas frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scalesearch.grid import Candidate
+
+if TYPE_CHECKING:
+    from scalesearch.study import Record
+
+RANKING_COLUMNS = (
+    "rank", "alpha", "beta", "gamma", "growth", "shape", "resolution", "macs", "ratio", "params",
+    "accuracy", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total", "uncounted",
+    "estimated_memory", "also", "network",
+)  # fmt: skip
+
+
+def trials_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per trial, failed ones included: coefficients, seed, state, and what the trial measured."""
+    rows = []
+    for record in records:
+        c, outcome = record.task.coefficients, record.outcome or {}
+        counted = outcome.get("count", {})
+        rows.append(
+            {
+                "alpha": c.alpha,
+                "beta": c.beta,
+                "gamma": c.gamma,
+                "network": record.task.fingerprint,
+                "seed": record.task.seed,
+                "state": record.state,
+                "reason": record.reason,
+                **{
+                    key: outcome.get(key)
+                    for key in (
+                        "accuracy", "loss", "train_loss", "seconds", "images_per_second", "memory", "micro_batch",
+                    )
+                },
+                "fvcore_macs": counted.get("macs"),
+                "fvcore_total": counted.get("total"),
+                "uncounted": " ".join(f"{name}:{n}" for name, n in counted.get("uncounted", {}).items()),
+                "curve": " ".join(f"{step}:{accuracy:.6g}" for step, accuracy, _ in outcome.get("curve", ())),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def rank(
+    candidates: Iterable[Candidate],
+    trials: pd.DataFrame,
+    *,
+    memory: Mapping[str, int] | None = None,
+    val: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """The candidates that have a complete trial, best mean accuracy first, cheaper first among equals.
+
+    Depends on nothing that differs between an interrupted and an uninterrupted run: no times, no order of trials.
+
+    Args:
+        trials: of `trials_frame`.
+        memory: estimated training bytes by network fingerprint.
+        val: accuracy on the validation split by network fingerprint, for the few that were validated.
+    """
+    complete = trials[trials["state"] == "complete"] if len(trials) else trials
+    groups = {str(name): group for name, group in complete.groupby("network")} if len(complete) else {}
+    rows = []
+    for candidate in candidates:
+        name = candidate.model.fingerprint
+        if name not in groups:
+            continue
+        group = groups[name].sort_values("seed")
+        accuracies = [float(a) for a in group["accuracy"]]
+        c = candidate.coefficients
+        rows.append(
+            {
+                "alpha": c.alpha,
+                "beta": c.beta,
+                "gamma": c.gamma,
+                "growth": candidate.growth,
+                "shape": candidate.model.shape,
+                "resolution": candidate.model.resolution,
+                "macs": candidate.cost.macs,
+                "ratio": candidate.ratio,
+                "params": candidate.cost.params,
+                "accuracy": math.fsum(accuracies) / len(accuracies),
+                "sd": float(pd.Series(accuracies).std(ddof=1)) if len(accuracies) > 1 else math.nan,
+                "seeds": len(accuracies),
+                "loss": math.fsum(float(x) for x in group["loss"]) / len(group),
+                "val_accuracy": (val or {}).get(name, math.nan),
+                "fvcore_macs": int(group["fvcore_macs"].iloc[0]),
+                "fvcore_total": int(group["fvcore_total"].iloc[0]),
+                "uncounted": group["uncounted"].iloc[0],
+                "estimated_memory": (memory or {}).get(name),
+                "also": "; ".join(str(other) for other in candidate.also),
+                "network": name,
+            }
+        )
+    if not rows:
+        return pd.DataFrame(columns=list(RANKING_COLUMNS))
+    ranking = pd.DataFrame(rows).sort_values(
+        ["accuracy", "macs", "alpha", "beta", "gamma"], ascending=[False, True, True, True, True], ignore_index=True
+    )
+    ranking.insert(0, "rank", range(1, len(ranking) + 1))
+    return ranking[list(RANKING_COLUMNS)]
+
+
+def holdout_error(accuracy: float, images: int) -> float:
+    """Standard error of an accuracy measured on so many images: √(p(1 − p)/n). Seeds come on top of it."""
+    return math.sqrt(accuracy * (1 - accuracy) / images)
+
+
+def records_json(ranking: pd.DataFrame) -> list[dict[str, Any]]:
+    """The ranking as plain values for JSON; what is not known is null."""
+    rows: list[dict[str, Any]] = ranking.astype(object).where(ranking.notna(), None).to_dict("records")
+    return rows

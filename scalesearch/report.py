@@ -1,0 +1,240 @@
+"""What a run looks like: tables for the terminal and Markdown, one figure. MACs are multiply-adds throughout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from scalesearch.scaling import PAPER, Coefficients
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalesearch.cost import Cost
+    from scalesearch.grid import Candidate, Plan
+    from scalesearch.spec import ModelSpec
+
+
+def amount(value: float, unit: str = "") -> str:
+    """Three figures and a prefix: 385,814,752 is ``386 M``, 3.6e9 bytes ``3.60 GB``."""
+    for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit * 0.9995:
+            scaled = value / limit
+            return f"{scaled:.{max(0, 2 - int(math.log10(abs(scaled)) + 1e-9))}f} {prefix}{unit}"
+    return f"{value:.0f} {unit}".rstrip()
+
+
+def params(value: float) -> str:
+    return f"{value / 1e6:.1f} M"
+
+
+def duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def percent(mean: float, sd: float) -> str:
+    """An accuracy in per cent with its standard deviation over seeds, where there are several."""
+    return f"{100 * mean:.1f}" + ("" if math.isnan(sd) else f" ± {100 * sd:.1f}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in columns:
+        left = column in ("depth·width·px", "", "operator", "name", "source", "also")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column != "source")
+    return table
+
+
+def _triple(c: Coefficients) -> str:
+    return f"{c.alpha:.4g} {c.beta:.4g} {c.gamma:.4g}"
+
+
+def plan_table(candidates: Sequence[Candidate], most: int | None = None) -> RenderableType:
+    """The candidates before training: nominal growth beside measured cost, and who shares a network."""
+    table = _table("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
+    shown = candidates if most is None else candidates[:most]
+    for candidate in shown:
+        c, cost = candidate.coefficients, candidate.cost
+        table.add_row(
+            f"{c.alpha:.4g}",
+            f"{c.beta:.4g}",
+            f"{c.gamma:.4g}",
+            f"{candidate.growth:.2f}",
+            candidate.model.shape,
+            amount(cost.macs),
+            f"{candidate.ratio:.2f}×",
+            params(cost.params),
+            "← the paper's" if PAPER in (c, *candidate.also) else "",
+        )
+    notes = [
+        Text(f"  {_triple(c.coefficients)} is also {', '.join(_triple(other) for other in c.also)}", style="dim")
+        for c in shown
+        if c.also
+    ]
+    hidden = len(candidates) - len(shown)
+    if hidden:
+        notes.append(Text(f"  … and {hidden} more: --json prints them all", style="dim"))
+    return Group(table, *notes)
+
+
+def plan_summary(plan: Plan, match: str, target: float, tolerance: float) -> str:
+    """What the grid came to, in words."""
+    networks, merged = len(plan.candidates), sum(len(c.also) for c in plan.candidates)
+    ratios = plan.ratios
+    spread = f"{ratios[0]:.2f}× … {ratios[-1]:.2f}×, median {ratios[len(ratios) // 2]:.2f}×"
+    shared = f" ({merged} point{'s' * (merged != 1)} realise a network already listed)" if merged else ""
+    if match == "macs":
+        return f"{plan.points} pairs solved for equal cost → {networks} networks{shared}\nmeasured cost {spread}."
+    near = sum(abs(r - 2) <= 0.1 for c in plan.candidates for r in [c.ratio] * (1 + len(c.also)))
+    return (
+        f"{plan.points} points with |αβ²γ² − {target:g}| ≤ {tolerance:g} → {networks} networks{shared}\n"
+        f"measured cost {spread} the baseline's; {near} points within 2 ± 0.1.\n"
+        "  Nominal growth is not real cost. To compare at equal cost, add --match macs."
+    )
+
+
+def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | None = None) -> RenderableType:
+    """The result, best first. Accuracy is the minival's, in per cent, ± its standard deviation over seeds."""
+    validated = bool(ranking["val_accuracy"].notna().any())
+    table = _table("#", "α", "β", "γ", "depth·width·px", "MACs", "ratio", "params", "acc %", "s")
+    if validated:
+        table.add_column("val %", justify="right")
+    shown = ranking if most is None else ranking.head(most)
+    for row in shown.to_dict("records"):
+        cells = [
+            str(row["rank"]),
+            *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
+            str(row["shape"]),
+            amount(row["macs"]),
+            f"{row['ratio']:.2f}×",
+            params(row["params"]),
+            percent(row["accuracy"], row["sd"]),
+            f"{seconds.get(row['network'], math.nan):.0f}",
+        ]
+        if validated:
+            cells.append("" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.1f}")
+        table.add_row(*cells)
+    return table
+
+
+def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
+    """The ranking as a Markdown table, with the notes a reader needs a year later."""
+    head = ["#", "α", "β", "γ", "depth·width·px", "MACs", "ratio", "params", "minival acc. %", "val acc. %", "same network"]
+    lines = [f"# {title}", "", *notes, "", "| " + " | ".join(head) + " |", "|" + "--|" * len(head)]
+    for row in ranking.to_dict("records"):
+        val = "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}"
+        cells = [
+            str(row["rank"]),
+            *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
+            str(row["shape"]),
+            f"{row['macs']:,}",
+            f"{row['ratio']:.3f}",
+            f"{row['params']:,}",
+            percent(row["accuracy"], row["sd"]),
+            val,
+            str(row["also"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def spec_table(rows: Sequence[tuple[str, ModelSpec, Cost]], base: Cost) -> RenderableType:
+    """Scaled networks side by side: multipliers, layers, cost and growth over the baseline."""
+    table = _table("", "depth", "width", "resolution", "blocks", "MACs", "ratio", "params")
+    for label, spec, cost in rows:
+        origin = spec.origin
+        table.add_row(
+            label,
+            f"×{origin.depth:.2f}" if origin else "",
+            f"×{origin.width:.2f}" if origin else "",
+            f"{spec.resolution} px",
+            str(spec.blocks),
+            amount(cost.macs),
+            f"{cost.macs / base.macs:.3g}×",
+            params(cost.params),
+        )
+    return table
+
+
+def stage_table(spec: ModelSpec, cost: Cost) -> RenderableType:
+    """A network as the paper's Table 1 shows it: each row's input side, output channels and layers."""
+    table = _table("stage", "operator", "kernel", "stride", "input", "channels", "layers")
+    size = spec.resolution
+    table.add_row("1", "conv", str(spec.stem.kernel), str(spec.stem.stride), f"{size} px", str(spec.stem.channels), "1")
+    size = math.ceil(size / spec.stem.stride / (2 if spec.stem.pool else 1))
+    for number, stage in enumerate(spec.stages, start=2):
+        expand = f"{stage.expand:g}" if stage.op in ("mbconv", "fused_mbconv", "inverted_residual") else ""
+        table.add_row(
+            str(number),
+            stage.op + expand + (f" se {stage.se:g}" if stage.se else ""),
+            str(stage.kernel),
+            str(stage.stride),
+            f"{size} px",
+            str(stage.out_channels),
+            str(stage.repeats),
+        )
+        size = math.ceil(size / stage.stride)
+    head = ("conv, " if spec.head.channels else "") + "pool, linear"
+    channels = str(spec.head.channels) if spec.head.channels else ""
+    table.add_row(str(len(spec.stages) + 2), head, "1" if channels else "", "", f"{size} px", channels, "1")
+    total = f"{cost.macs:,} MACs · {cost.params:,} parameters · {spec.blocks} blocks · {spec.resolution} px"
+    return Group(table, Text(total, style="dim"))
+
+
+def accuracy_figure(ranking: pd.DataFrame, held_out: int, title: str, folder: Path) -> list[Path]:
+    """Accuracy against measured MACs, one point per candidate, as PNG and SVG.
+
+    Bars are the standard error over seeds, or, with a single seed, the held-out set's own sampling error.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "scalesearch"  # the same figure is the same file
+    from matplotlib import pyplot as plt
+
+    from scalesearch.ranking import holdout_error
+
+    figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+    for row in ranking.to_dict("records"):
+        single = math.isnan(row["sd"])
+        error = holdout_error(row["accuracy"], held_out) if single else row["sd"] / math.sqrt(row["seeds"])
+        best = row["rank"] == 1
+        axes.errorbar(
+            row["macs"] / 1e6,
+            100 * row["accuracy"],
+            yerr=100 * error,
+            fmt="o",
+            color="#c2410c" if best else "#3b6ea5",
+            ecolor="#9aa7b4",
+            capsize=2,
+            zorder=3 if best else 2,
+        )
+    for row in ranking.head(5).to_dict("records"):
+        axes.annotate(
+            f"{row['alpha']:.4g}, {row['beta']:.4g}, {row['gamma']:.4g}",
+            (row["macs"] / 1e6, 100 * row["accuracy"]),
+            textcoords="offset points",
+            xytext=(6, 5),
+            fontsize=8,
+        )
+    axes.set_xlabel("measured MACs per image (millions)")
+    axes.set_ylabel("minival top-1 accuracy (%)")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e5e7eb", zorder=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"accuracy-macs.{ending}" for ending in ("png", "svg")]
+    for file in files:
+        metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {"Software": None}
+        figure.savefig(file, dpi=140, metadata=metadata)
+    plt.close(figure)
+    return files
