@@ -93,7 +93,9 @@ def grid(
     json_: JsonOption = False,
 ) -> None:
     """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
-    given = {key: value for key, value in locals().items() if key not in ("recipe", "assign", "out", "dry_run", "json_")}
+    given = {
+        key: value for key, value in locals().items() if key not in ("recipe", "assign", "out", "dry_run", "json_")
+    }
     from scalesearch.commands import grid as command
 
     command(recipe, _overrides(given, assign), out=out, dry_run=dry_run, as_json=json_)
@@ -127,7 +129,9 @@ def scale(
     alpha: Annotated[float | None, typer.Option(help="Depth coefficient α [default: the paper's 1.2].")] = None,
     beta: Annotated[float | None, typer.Option(help="Width coefficient β [default: the paper's 1.1].")] = None,
     gamma: Annotated[float | None, typer.Option(help="Resolution coefficient γ [default: the paper's 1.15].")] = None,
-    from_: Annotated[Path | None, typer.Option("--from", help="A run's folder: take its winner's coefficients.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="A run's folder: take its winner's coefficients.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
     resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
     fix_stem_head: Annotated[

@@ -17,20 +17,32 @@ from scalesearch.cost import closed_form
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
 from scalesearch.grid import Candidate, Plan, plan
-from scalesearch.recipe import Recipe, SearchSettings, load_recipe
-from scalesearch.report import amount, duration, plan_summary, plan_table, ranking_markdown, ranking_table
-from scalesearch.report import spec_table, stage_table
-from scalesearch.scaling import PAPER, PUBLISHED, Coefficients, Rounding, grown_dropout
-from scalesearch.scaling import published_member, scaled_family_member
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.report import (
+    amount,
+    duration,
+    plan_summary,
+    plan_table,
+    ranking_table,
+    spec_table,
+    stage_table,
+)
+from scalesearch.scaling import (
+    PAPER,
+    PUBLISHED,
+    Coefficients,
+    Rounding,
+    grown_dropout,
+    published_member,
+    scaled_family_member,
+)
 from scalesearch.schema import parse
-from scalesearch.spec import ModelSpec, dump_spec
+from scalesearch.spec import dump_spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.search import Prepared
-
-FAMILY = range(8)
 
 
 def _out() -> Console:
@@ -214,7 +226,7 @@ def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
 
 def default_recipe() -> str:
     """``quick`` on a CPU, ``full`` beside an accelerator."""
-    from scalesearch.train import pick_device
+    from scalesearch.device import pick_device
 
     return "quick" if pick_device("auto").type == "cpu" else "full"
 
@@ -260,20 +272,25 @@ def _search(prepared: Prepared, path: Path, console: Console) -> pd.DataFrame:
 
 
 def _dry_run(prepared: Prepared, console: Console, *, as_json: bool) -> None:
-    from scalesearch.search import quote
+    from scalesearch.quote import quote
 
     recipe = prepared.recipe
-    seconds, memory = quote(prepared)
+    price = quote(prepared)
     trials = len(prepared.tasks)
     if as_json:
         rows = [_candidate_json(c) for c in prepared.plan.candidates]
-        print(json.dumps({"trials": trials, "seconds": seconds, "memory": memory, "candidates": rows}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"trials": trials, "seconds": price.seconds, "memory": price.memory, "candidates": rows},
+                ensure_ascii=False,
+            )
+        )
         return
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
     console.print(_summary(prepared.plan, recipe), plan_table(prepared.plan.candidates), sep="\n\n")
     console.print(
-        f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}: about {duration(seconds)} "
-        f"(h:mm:ss), {memory / 2**30:.2f} GiB peak   (probe: a few steps of up to 3 candidates)"
+        f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}: about {duration(price.seconds)} "
+        f"(h:mm:ss), {price.memory / 2**30:.2f} GiB peak   (probe: a few steps of up to 3 candidates)"
     )
 
 
@@ -281,18 +298,14 @@ def _show(prepared: Prepared, ranking: pd.DataFrame, folder: Path, console: Cons
     """The end of a run on screen."""
     import pandas as pd
 
+    from scalesearch.results import FAMILY, caveats
+
     trials = pd.read_csv(folder / "trials.csv")
     seconds = {str(k): float(v) for k, v in trials.groupby("network")["seconds"].sum().items()}
     console.print(ranking_table(ranking, seconds), "", sep="\n")
-    for line in _caveats(prepared, ranking):
+    for line in caveats(prepared, ranking):
         console.print(line, style="dim")
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
     console.print(f"wrote   {folder}/ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True)
     console.print(f"        specs/ holds its family at {prepared.native.resolution} px × γ^φ, φ = 0 … {FAMILY[-1]}")
-
-
-def _caveats(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
-    from scalesearch.search import caveats
-
-    return caveats(prepared, ranking)

@@ -18,15 +18,16 @@ import yaml
 from scalesearch.errors import RunError
 from scalesearch.recipe import Recipe, dump_recipe
 
-UNRANKED = ("about", "seeds", "top", "device")
-"""Keys of a recipe that change no trial's result: a run goes on when they change."""
+UNRANKED = ("name", "about", "baseline", "seeds", "top", "device")
+"""Keys of a recipe that change no trial's result: a run goes on when they change. (The baseline's network does.)"""
 
 
 def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: str) -> dict[str, Any]:
     """Everything that changes a result, flat, by dotted key: the recipe, the baseline as it stands, the images."""
     settings = recipe.model_dump(mode="json", exclude=set(UNRANKED)) | {"network": network}
     settings["data"]["fingerprint"] = data_fingerprint
-    settings["data"].pop("workers")
+    for key in ("source", "workers"):
+        settings["data"].pop(key)
     return dict(_flat(settings, ""))
 
 
@@ -54,7 +55,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as failure:
-            raise RunError(f"cannot write to {self.path}: {failure.strerror}; choose another folder with --out") from failure
+            raise RunError(
+                f"cannot write to {self.path}: {failure.strerror}; choose another folder with --out"
+            ) from failure
         if not self._locked():
             os.close(self._lock)
             raise RunError(f"another scalesearch is at work in {self.path}; wait for it, or stop it")

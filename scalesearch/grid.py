@@ -71,7 +71,7 @@ def enumerate_points(search: SearchSettings) -> Iterator[Coefficients]:
 def select(
     points: Iterable[Coefficients], *, target: float = 2.0, tolerance: float = 0.1
 ) -> tuple[tuple[Coefficients, ...], tuple[Coefficients, ...]]:
-    """Split ``points`` into those whose α·β²·γ² lies within ``tolerance`` of ``target``, boundary included, and the rest.
+    """Part the points whose α·β²·γ² lies within ``tolerance`` of ``target``, boundary included, from the rest.
 
     Decided in exact arithmetic: (1.9, 1, 1) is exactly 0.1 away from 2 and stays.
 
@@ -88,9 +88,13 @@ def select(
         if nearest is None or distance < nearest[0]:
             nearest = (distance, point)
     if not inside:
-        found = "" if nearest is None else (
-            f" The nearest is α {nearest[1].alpha:.2f}, β {nearest[1].beta:.2f}, γ {nearest[1].gamma:.2f} "
-            f"(growth {nearest[1].growth():.4g}): widen --tolerance, or use a finer --step."
+        found = (
+            ""
+            if nearest is None
+            else (
+                f" The nearest is α {nearest[1].alpha:.2f}, β {nearest[1].beta:.2f}, γ {nearest[1].gamma:.2f} "
+                f"(growth {nearest[1].growth():.4g}): widen --tolerance, or use a finer --step."
+            )
         )
         raise EmptyGridError(f"no point with |αβ²γ² − {target:g}| ≤ {tolerance:g}.{found}")
     return tuple(inside), tuple(outside)
@@ -160,9 +164,7 @@ def _budgets(search: SearchSettings, training_memory: Callable[[Cost], int] | No
     return budgets
 
 
-def _within(
-    candidates: list[Candidate], budgets: list[Budget], rejected: list[Rejected]
-) -> tuple[Candidate, ...]:
+def _within(candidates: list[Candidate], budgets: list[Budget], rejected: list[Rejected]) -> tuple[Candidate, ...]:
     admitted = candidates
     for name, limit, measure in budgets:
         over = [c for c in admitted if measure(c.cost) > limit]
@@ -210,7 +212,12 @@ def _range(search: SearchSettings, name: str) -> tuple[float, float]:
 
 
 def _around_crossing(
-    realise: Callable[[Coefficients], Candidate], fixed: dict[str, float], name: str, low: float, high: float, target: float
+    realise: Callable[[Coefficients], Candidate],
+    fixed: dict[str, float],
+    name: str,
+    low: float,
+    high: float,
+    target: float,
 ) -> list[Candidate]:
     """The networks just below and just above the ratio ``target``; cost is a monotone staircase in one coefficient."""
 

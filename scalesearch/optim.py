@@ -27,6 +27,7 @@ class RMSpropTF(torch.optim.Optimizer):
         self,
         params: Iterable[Any],
         lr: float,
+        *,
         alpha: float = 0.9,
         eps: float = 1e-3,
         momentum: float = 0.9,
@@ -86,13 +87,17 @@ def learning_rate_factor(step: int, total: int, steps_per_epoch: int, settings: 
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
 class WeightAverage(AveragedModel):
     """An exponential moving average of weights and norm statistics, its decay warmed up as in TensorFlow:
     min(decay, (1 + n) / (10 + n)) after n updates, so that a short schedule forgets its random start."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
             n = int(updates)
-            get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, updates)  # type: ignore[arg-type]
+            ema = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+            ema(averaged, current, updates)
 
         super().__init__(model, multi_avg_fn=average, use_buffers=True)

@@ -116,5 +116,5 @@ def holdout_error(accuracy: float, images: int) -> float:
 
 def records_json(ranking: pd.DataFrame) -> list[dict[str, Any]]:
     """The ranking as plain values for JSON; what is not known is null."""
-    rows: list[dict[str, Any]] = ranking.astype(object).where(ranking.notna(), None).to_dict("records")
-    return rows
+    plain = ranking.astype(object).where(ranking.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

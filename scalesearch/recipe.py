@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.scaling import Rounding
@@ -169,7 +177,9 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Rec
     if not path.is_file():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ScaleSearchError(f"no recipe {name!r}{hint}: the shipped ones are {', '.join(recipe_names())}; a path works too")
+        raise ScaleSearchError(
+            f"no recipe {name!r}{hint}: the shipped ones are {', '.join(recipe_names())}; a path works too"
+        )
     data = read_yaml(path, RecipeError) or {}
     if not isinstance(data, dict):
         raise RecipeError(str(path), "keys and values", data)

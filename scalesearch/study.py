@@ -73,7 +73,7 @@ class _KernelLock(JournalFileOpenLock):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._descriptor = os.open(path + ".flock", os.O_CREAT | os.O_RDWR, 0o644)
+        self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
 
     def acquire(self) -> bool:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -94,7 +94,7 @@ class Ledger:
         """
         self._path = path
         try:
-            lock = _KernelLock(str(path))
+            lock = _KernelLock(str(path.with_name(f".{path.name}.lock")))
             lock.acquire()
             _cut_torn_tail(path)
             lock.release()
@@ -113,7 +113,9 @@ class Ledger:
         except (ValueError, KeyError) as failure:
             raise RunError(f"the study {path} cannot be read: {failure}; move it away to start afresh") from failure
         if written is not None and written > FORMAT:
-            raise RunError(f"the study {path} was written by a newer scalesearch (format {written}): upgrade to open it")
+            raise RunError(
+                f"the study {path} was written by a newer scalesearch (format {written}): upgrade to open it"
+            )
 
     def enqueue(self, tasks: Iterable[Task]) -> None:
         """Add the tasks that are not in the ledger yet, in order; failed ones are tried again."""
@@ -139,7 +141,7 @@ class Ledger:
         return None
 
     def complete(self, claim: Claim, accuracy: float, outcome: Mapping[str, Any]) -> None:
-        """Record the outcome; the trial counts from the last write on, so that a crash before it leaves it unfinished."""
+        """Record the outcome. The trial counts from the last write on: a crash before it leaves it unfinished."""
         with self._writing():
             for step, value, _ in outcome["curve"]:
                 self._storage.set_trial_intermediate_value(claim.trial_id, step, value)
@@ -164,7 +166,6 @@ class Ledger:
     def noted(self, key: str) -> Any:
         """The value kept under ``key``, or None."""
         return self._study.user_attrs.get(key)
-
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -84,7 +84,7 @@ class SpecBaseline:
     """A `Baseline` made of a spec and the rounding rules it is scaled by."""
 
     spec: ModelSpec
-    rounding: Rounding = Rounding()
+    rounding: Rounding = field(default_factory=Rounding)
 
     @property
     def name(self) -> str:

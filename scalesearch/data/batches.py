@@ -30,20 +30,19 @@ def normalise(images: Tensor, device: torch.device, *, channels_last: bool) -> T
 def augmentation(settings: AugmentSettings, resolution: int) -> Callable[[Tensor], Tensor]:
     """One image, uint8 (3, S, S), to a random view of it, uint8 (3, resolution, resolution)."""
     steps: list[Any] = [
-        v2.RandomResizedCrop(
-            resolution, scale=settings.scale, interpolation=InterpolationMode.BICUBIC, antialias=True
-        )
+        v2.RandomResizedCrop(resolution, scale=settings.scale, interpolation=InterpolationMode.BICUBIC, antialias=True)
     ]
     if settings.flip:
         steps.append(v2.RandomHorizontalFlip())
     policy = {
         "randaugment": lambda: v2.RandAugment(num_ops=2, magnitude=settings.magnitude),
-        "autoaugment": lambda: v2.AutoAugment(),
-        "trivialaugment": lambda: v2.TrivialAugmentWide(),
+        "autoaugment": v2.AutoAugment,
+        "trivialaugment": v2.TrivialAugmentWide,
     }.get(settings.policy)
     if policy:
         steps.append(policy())
-    return v2.Compose(steps)
+    views: Callable[[Tensor], Tensor] = v2.Compose(steps)
+    return views
 
 
 class _Augmented(Dataset[Tensor]):
@@ -82,7 +81,7 @@ class TrainBatches:
         del order[steps:]
         loader = DataLoader(
             self.dataset,
-            batch_sampler=order,  # type: ignore[arg-type]
+            batch_sampler=order,
             num_workers=self.workers,
             pin_memory=self.workers > 0 and torch.cuda.is_available(),
         )
@@ -105,6 +104,6 @@ def evaluation_images(split: Split, resolution: int, crop: float) -> Tensor:
             interpolation=InterpolationMode.BICUBIC,
             antialias=True,
         )
-        for images in split.images.split(256)
+        for images in torch.split(split.images, 256)
     ]
     return torch.cat(parts)

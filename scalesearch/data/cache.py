@@ -63,9 +63,7 @@ def decoded(
     return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]
 
 
-def _fill(
-    array: Array, part: Part, indices: Sequence[int], size: int, on_image: Callable[[int], None] | None
-) -> Array:
+def _fill(array: Array, part: Part, indices: Sequence[int], size: int, on_image: Callable[[int], None] | None) -> Array:
     def one(position: int) -> None:
         index = indices[position]
         try:

@@ -26,7 +26,7 @@ CLASSES = tuple("-".join(parts) for parts in product(TINTS, ORDERS, GRATINGS))
 CYCLES = (9.0, 12.0)
 """Periods of the grating across the image: below the pixel limit of 32 pixels (16), but not by much."""
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 def labels(split: str) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ def _scene(name: str, resolution: int, random: np.random.Generator) -> np.ndarra
     x, y = np.meshgrid(centres, centres)
     colour = random.uniform(0.3, 0.55) + random.uniform(-0.06, 0.06, 3)
     colour[TINTS.index(tint)] += 0.2
-    canvas = np.ones((resolution, resolution, 3), np.float32) * colour.astype(np.float32)
+    canvas: Floats = np.ones((resolution, resolution, 3), np.float32) * colour.astype(np.float32)
     cycles, phase = random.uniform(*CYCLES), random.uniform(0, 2 * np.pi)
     along = y if grating == "level" else x
     # A pixel averages the wave over its own width: the finer the wave, the fainter it gets.

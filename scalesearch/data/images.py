@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ class Images:
     @cached_property
     def val(self) -> Split | None:
         part = self.source.val
-        return part and _split(self.source, part, "val", list(range(len(part.labels))), self.size, None)
+        if part is None:
+            return None
+        return _split(self.source, part, "val", list(range(len(part.labels))), self.size, None)
 
 
 def open_source(settings: DataSettings) -> Source:
@@ -111,7 +114,7 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], li
         minival += order[:held]
         train.append(order[held:])
     if settings.limit is None:
-        return sorted(sum(train, [])), sorted(minival)
+        return sorted(chain.from_iterable(train)), sorted(minival)
     # round-robin over the classes, so that a limit keeps them balanced
     longest = max(len(members) for members in train)
     turns = [members[i] for i in range(longest) for members in train if i < len(members)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ def build_model(spec: ModelSpec, num_classes: int = 1000) -> nn.Module:
         blocks: list[nn.Module] = []
         for repeat in range(stage.repeats):
             drop = spec.stochastic_depth * index / spec.blocks
-            block = _BLOCKS[stage.op](stage, channels, stage.stride if repeat == 0 else 1, drop, norm, activation)
+            stride = stage.stride if repeat == 0 else 1
+            block = _BLOCKS[stage.op](_Slot(stage, channels, stride, drop, norm, activation))
             if NATIVE.get(stage.op, spec.activation) != spec.activation:
                 _swap_activation(block, ACTIVATIONS[NATIVE[stage.op]], activation)
             blocks.append(block)
@@ -91,56 +93,66 @@ def _swap_activation(block: nn.Module, old: type[nn.Module], new: type[nn.Module
                 setattr(module, name, new(inplace=True))
 
 
-def _mbconv(
-    stage: StageSpec, inputs: int, stride: int, drop: float, norm: Norm, activation: type[nn.Module]
-) -> nn.Module:
+@dataclass(frozen=True)
+class _Slot:
+    """One block's place in the network."""
+
+    stage: StageSpec
+    inputs: int
+    stride: int
+    drop: float
+    norm: Norm
+    activation: type[nn.Module]
+
+
+def _mbconv(slot: _Slot) -> nn.Module:
+    stage = slot.stage
+
     def gate(expanded: int, _: int, **options: Callable[..., nn.Module]) -> nn.Module:
         if not stage.se:
             return nn.Identity()
-        return SqueezeExcitation(expanded, squeeze_channels(stage, inputs), **options)
+        module: nn.Module = SqueezeExcitation(expanded, squeeze_channels(stage, slot.inputs), **options)
+        return module
 
-    config = MBConvConfig(stage.expand, stage.kernel, stride, inputs, stage.channels, 1)
-    return MBConv(config, drop, norm, gate)
-
-
-def _fused_mbconv(
-    stage: StageSpec, inputs: int, stride: int, drop: float, norm: Norm, activation: type[nn.Module]
-) -> nn.Module:
-    return FusedMBConv(
-        FusedMBConvConfig(stage.expand, stage.kernel, stride, inputs, stage.channels, 1), drop, norm
-    )
-
-
-def _inverted_residual(
-    stage: StageSpec, inputs: int, stride: int, drop: float, norm: Norm, activation: type[nn.Module]
-) -> nn.Module:
-    block = InvertedResidual(inputs, stage.channels, stride, stage.expand, norm)  # type: ignore[arg-type]
-    if drop and block.use_res_connect:
-        block.conv.append(StochasticDepth(drop, "row"))
+    config = MBConvConfig(stage.expand, stage.kernel, slot.stride, slot.inputs, stage.channels, 1)
+    block: nn.Module = MBConv(config, slot.drop, slot.norm, gate)
     return block
 
 
-def _depthwise_separable(
-    stage: StageSpec, inputs: int, stride: int, drop: float, norm: Norm, activation: type[nn.Module]
-) -> nn.Module:
-    convolution = partial(Conv2dNormActivation, norm_layer=norm, activation_layer=activation)
+def _fused_mbconv(slot: _Slot) -> nn.Module:
+    stage = slot.stage
+    config = FusedMBConvConfig(stage.expand, stage.kernel, slot.stride, slot.inputs, stage.channels, 1)
+    block: nn.Module = FusedMBConv(config, slot.drop, slot.norm)
+    return block
+
+
+def _inverted_residual(slot: _Slot) -> nn.Module:
+    stage = slot.stage
+    block = InvertedResidual(slot.inputs, stage.channels, slot.stride, stage.expand, slot.norm)
+    if block.use_res_connect:
+        block.conv = _dropped(block.conv, slot.drop)
+    scaled: nn.Module = block
+    return scaled
+
+
+def _depthwise_separable(slot: _Slot) -> nn.Module:
+    stage = slot.stage
+    convolution = partial(Conv2dNormActivation, norm_layer=slot.norm, activation_layer=slot.activation)
     return nn.Sequential(
-        convolution(inputs, inputs, stage.kernel, stride, groups=inputs), convolution(inputs, stage.channels, 1)
+        convolution(slot.inputs, slot.inputs, stage.kernel, slot.stride, groups=slot.inputs),
+        convolution(slot.inputs, stage.channels, 1),
     )
 
 
-def _residual(
-    stage: StageSpec, inputs: int, stride: int, drop: float, norm: Norm, activation: type[nn.Module]
-) -> nn.Module:
-    shortcut = None
-    if stride != 1 or inputs != stage.out_channels:
-        shortcut = Conv2dNormActivation(inputs, stage.out_channels, 1, stride, norm_layer=norm, activation_layer=None)
-    if stage.op == "basic":
-        basic = BasicBlock(inputs, stage.channels, stride, shortcut, norm_layer=norm)
-        basic.bn2 = _dropped(basic.bn2, drop)
-        return basic
-    block = Bottleneck(inputs, stage.channels, stride, shortcut, norm_layer=norm)
-    block.bn3 = _dropped(block.bn3, drop)
+def _residual(slot: _Slot) -> nn.Module:
+    stage, shortcut = slot.stage, None
+    if slot.stride != 1 or slot.inputs != stage.out_channels:
+        shortcut = Conv2dNormActivation(
+            slot.inputs, stage.out_channels, 1, slot.stride, norm_layer=slot.norm, activation_layer=None
+        )
+    factory, last = (BasicBlock, "bn2") if stage.op == "basic" else (Bottleneck, "bn3")
+    block: nn.Module = factory(slot.inputs, stage.channels, slot.stride, shortcut, norm_layer=slot.norm)
+    setattr(block, last, _dropped(getattr(block, last), slot.drop))
     return block
 
 
@@ -148,7 +160,7 @@ def _dropped(branch: nn.Module, drop: float) -> nn.Module:
     return nn.Sequential(branch, StochasticDepth(drop, "row")) if drop else branch
 
 
-_BLOCKS: dict[str, Callable[..., nn.Module]] = {
+_BLOCKS: dict[str, Callable[[_Slot], nn.Module]] = {
     "mbconv": _mbconv,
     "fused_mbconv": _fused_mbconv,
     "inverted_residual": _inverted_residual,

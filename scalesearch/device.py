@@ -1,0 +1,78 @@
+"""Where training happens: the device, its precision, and a clock that waits for it."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import torch
+
+from scalesearch.errors import DeviceError
+from scalesearch.recipe import TrainSettings
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the first accelerator there is, else the CPU.
+
+    Raises:
+        DeviceError: the name is not understood, or the device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as failure:
+        raise DeviceError(f"device {name!r} is not understood: use auto, cpu, mps, cuda or cuda:N") from failure
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"device {name!r} is not supported: use auto, cpu, mps, cuda or cuda:N")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device 'mps' is not there: use --device cpu")
+    if device.type == "cuda":
+        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = device.index or 0
+        if index >= present:
+            found = f"cuda:0 to cuda:{present - 1}" if present else "no CUDA device; use --device cpu"
+            raise DeviceError(f"device {name!r} is not there: torch finds {found}")
+        return torch.device("cuda", index)
+    return device
+
+
+def pick_precision(settings: TrainSettings, device: torch.device) -> str:
+    """bf16 where a GPU computes it, fp32 elsewhere: on CPUs, depthwise convolutions get slower in bf16."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def is_out_of_memory(failure: BaseException) -> bool:
+    """Whether a device said that its memory ended; the CPU says so in a plain RuntimeError."""
+    return isinstance(failure, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(failure)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what a failed attempt held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+class Clock:
+    """Seconds since the start, device work that is still queued included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.restart()
+
+    def restart(self) -> None:
+        self._wait()
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        self._wait()
+        return time.perf_counter() - self._start
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)

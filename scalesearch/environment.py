@@ -1,0 +1,52 @@
+"""Where and with what a run was made."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalesearch import __version__
+
+PACKAGES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "numpy")
+
+
+def environment(command: Sequence[str], device: torch.device, data: dict[str, Any]) -> dict[str, Any]:
+    """Command line, versions, device and data of a run, as plain values."""
+    return {
+        "command": shlex.join(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scalesearch": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}: {_processor()}",
+        "threads": torch.get_num_threads(),
+        "data": data,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _commit() -> str | None:
+    """The checkout that scalesearch runs from, if it runs from one."""
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return None
+    asked = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or None

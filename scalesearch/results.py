@@ -1,0 +1,88 @@
+"""What a finished run leaves in its folder. Whatever depends on times is kept apart from the ranking."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scalesearch.errors import RunError
+from scalesearch.folder import RunFolder
+from scalesearch.grid import Candidate, Plan
+from scalesearch.ranking import holdout_error, records_json
+from scalesearch.report import accuracy_figure, ranking_markdown
+from scalesearch.scaling import Coefficients, scaled_family_member
+from scalesearch.spec import dump_spec
+
+if TYPE_CHECKING:
+    from scalesearch.search import Prepared
+
+FAMILY = range(8)
+"""φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
+
+
+def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking: pd.DataFrame) -> None:
+    """Write ranking, trials, figure and the winner's family.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    title = f"{prepared.baseline.name}, φ = {prepared.recipe.phi:g}, {prepared.source.title} ({prepared.recipe.name})"
+    notes = caveats(prepared, ranking)
+    folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
+    folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
+    data = {"title": title, "notes": notes, "ranking": records_json(ranking)}
+    folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    folder.write("ranking.md", ranking_markdown(ranking, title, notes))
+    best = ranking.iloc[0]
+    winner = Coefficients(float(best["alpha"]), float(best["beta"]), float(best["gamma"]))
+    for phi in FAMILY:
+        member = scaled_family_member(prepared.native, winner, phi, prepared.recipe.rounding)
+        folder.write(f"specs/{member.name}.yaml", dump_spec(member))
+    try:
+        accuracy_figure(ranking, prepared.minival_images, title, folder.path / "figures")
+    except OSError as failure:
+        raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
+
+
+def caveats(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
+    """What a reader must know before believing the ranking, one sentence a line."""
+    recipe, best = prepared.recipe, float(ranking["accuracy"].iloc[0])
+    error = 100 * holdout_error(best, prepared.minival_images)
+    notes = [
+        f"accuracy on a minival of {prepared.minival_images:,} images: sampling alone is worth ±{error:.1f} points "
+        "(one standard error)",
+        "one seed: the spread between trainings is not measured; --seeds 3 measures it"
+        if recipe.seeds == 1
+        else f"± is the standard deviation over {recipe.seeds} seeds",
+        "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
+    ]
+    if recipe.search.match == "nominal" and len(ranking) > 1:
+        low, high = ranking["ratio"].min(), ranking["ratio"].max()
+        notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
+    if prepared.source.note:
+        notes.append(prepared.source.note)
+    return notes
+
+
+def candidates_frame(plan: Plan) -> pd.DataFrame:
+    """Every grid point: nominal growth, realised network, measured cost, admitted or why not."""
+    rows: list[tuple[Coefficients, Candidate | None, str]] = [(c.coefficients, c, "admitted") for c in plan.candidates]
+    rows += [(r.coefficients, r.candidate, r.reason) for r in plan.rejected]
+    frame = pd.DataFrame(
+        {
+            "alpha": c.alpha,
+            "beta": c.beta,
+            "gamma": c.gamma,
+            "growth": round(c.growth(), 6),
+            "verdict": verdict,
+            "shape": candidate and candidate.model.shape,
+            "macs": candidate and candidate.cost.macs,
+            "ratio": candidate and round(candidate.ratio, 6),
+            "params": candidate and candidate.cost.params,
+            "network": candidate and candidate.model.fingerprint,
+        }
+        for c, candidate, verdict in sorted(rows, key=lambda row: (row[0], row[2]))
+    )
+    return frame.astype({"macs": "Int64", "params": "Int64"})

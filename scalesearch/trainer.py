@@ -1,0 +1,90 @@
+"""One network in training: a step, an evaluation."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scalesearch.baselines import ScaledModel
+from scalesearch.data.batches import evaluation_images, normalise
+from scalesearch.data.images import Split
+from scalesearch.device import pick_precision
+from scalesearch.optim import WeightAverage, make_optimizer
+from scalesearch.recipe import Recipe
+
+
+class Trainer:
+    """A freshly built network on a device, with its optimiser and, where the recipe wants one, its weight average."""
+
+    def __init__(self, candidate: ScaledModel, num_classes: int, recipe: Recipe, device: torch.device) -> None:
+        self.settings, self.augment, self.device = recipe.train, recipe.augment, device
+        self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        self.model: nn.Module = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
+        if self.settings.norm_momentum is not None:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = self.settings.norm_momentum
+        self.optimizer = make_optimizer(self.model, self.settings)
+        self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is evaluated: the average, if there is one."""
+        averaged: nn.Module | None = self.average and self.average.module
+        return averaged or self.model
+
+    def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
+        """One update from uint8 images (B, 3, r, r); returns the batch's mean loss, still on the device."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for part, part_labels in zip(torch.split(images, micro_batch), torch.split(labels, micro_batch), strict=True):
+            truth = part_labels.to(self.device, non_blocking=True)
+            mean = functional.cross_entropy(
+                self._logits(self.model, part), truth, label_smoothing=self.settings.label_smoothing
+            )
+            loss = mean * (len(part) / len(images))
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        if self.settings.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return total
+
+    def views(self, split: Split) -> Tensor:
+        """The images of ``split`` as they are evaluated, uint8 (N, 3, r, r)."""
+        return evaluation_images(split, self.resolution, self.augment.eval_crop)
+
+    @torch.inference_mode()
+    def evaluate(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Top-1 accuracy and mean cross-entropy (without label smoothing) of `result` on `views`."""
+        model = self.result.eval()
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        size = self.settings.batch_size
+        for part, part_labels in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+            truth = part_labels.to(self.device)
+            logits = self._logits(model, part)
+            correct += (logits.argmax(1) == truth).sum()
+            loss += functional.cross_entropy(logits, truth, reduction="sum")
+        return int(correct) / len(labels), float(loss) / len(labels)
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        inputs = normalise(images, self.device, channels_last=self.settings.channels_last)
+        with self._autocast():
+            logits: Tensor = model(inputs)
+        return logits.float()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
