@@ -32,7 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 
 SEARCH_KEYS = (
     "step", "min_alpha", "max_alpha", "min_beta", "max_beta", "min_gamma", "max_gamma", "target", "tolerance", "match",
-    "match_tolerance", "solve", "target_macs", "target_params", "target_memory",
+    "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory",
 )  # fmt: skip
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
@@ -44,7 +44,9 @@ def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str
 
     sections = {key: f"search.{key}" for key in SEARCH_KEYS} | {key: f"train.{key}" for key in TRAIN_KEYS}
     sections |= {"data": "data.source", "limit": "data.limit"}
-    named = {sections.get(key, key): value for key, value in given.items() if value is not None}
+    if given.get("also"):
+        given = given | {"also": [point.split(",") for point in given["also"]]}
+    named = {sections.get(key, key): value for key, value in given.items() if value not in (None, [])}
     return named | parse_assignments(assignments or [])
 
 
@@ -66,6 +68,9 @@ def grid(
     max_beta: Annotated[float | None, typer.Option(help="Largest β (width).")] = None,
     min_gamma: Annotated[float | None, typer.Option(help="Smallest γ (resolution).")] = None,
     max_gamma: Annotated[float | None, typer.Option(help="Largest γ (resolution).")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="α,β,γ", help="Try this point too, whatever it costs (repeatable).")
+    ] = None,
     target: Annotated[float | None, typer.Option(help="Growth per unit of φ that α·β²·γ² aims at.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest |α·β²·γ² − target|.")] = None,
     match: Annotated[str | None, typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.")] = None,
