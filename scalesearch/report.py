@@ -94,9 +94,11 @@ def plan_summary(plan: Plan, match: str, target: float, tolerance: float) -> str
     shared = f" ({merged} point{'s' * (merged != 1)} realise a network already listed)" if merged else ""
     if match == "macs":
         return f"{plan.points} pairs solved for equal cost → {networks} networks{shared}\nmeasured cost {spread}."
+    by_hand = sum(abs(c.growth - target) > tolerance for c in plan.candidates)
+    beside = f" (and {by_hand} named by hand)" if by_hand else ""
     near = sum(abs(r - 2) <= 0.1 for c in plan.candidates for r in [c.ratio] * (1 + len(c.also)))
     return (
-        f"{plan.points} points with |αβ²γ² − {target:g}| ≤ {tolerance:g} → {networks} networks{shared}\n"
+        f"{plan.points} points with |αβ²γ² − {target:g}| ≤ {tolerance:g}{beside} → {networks} networks{shared}\n"
         f"measured cost {spread} the baseline's; {near} points within 2 ± 0.1.\n"
         "  Nominal growth is not real cost. To compare at equal cost, add --match macs."
     )

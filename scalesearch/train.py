@@ -118,11 +118,12 @@ class _Trial:
             torch.cuda.reset_peak_memory_stats(device)
         whole, lap = Clock(device), Clock(device)
         for step, (batch, labels) in enumerate(self.batches.take(steps), start=1):
-            with SavedTensors(trainer.model) if step == 1 and device.type != "cuda" else nullcontext() as saved:
+            measured = SavedTensors(trainer.model) if step == 1 and device.type != "cuda" else None
+            with measured or nullcontext():
                 loss = trainer.step(batch, labels, micro_batch)
-            if saved is not None:
+            if measured is not None:
                 averaged = trainer.average is not None
-                memory = saved.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
+                memory = measured.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
             schedule.step()
             if step % REPORT_EVERY == 0 or step == steps:
                 train_loss = self._finite(loss.item(), step)

@@ -1,0 +1,85 @@
+"""Small things to test with: a network of a few layers, a folder of JPEG files, the command line as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scalesearch.errors import SpecError
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.schema import parse
+from scalesearch.spec import ModelSpec
+
+TINY = """\
+name: tiny
+resolution: 16
+activation: relu
+stem: {channels: 8}
+stages:
+  - {op: depthwise_separable, channels: 16, repeats: 1, stride: 2}
+  - {op: basic, channels: 16, repeats: 1}
+"""
+TINY_RUN = ("--recipe", "quick", "--resolution", "16", "--steps", "6", "--limit", "96", "--device", "cpu")
+"""Options that make a `grid` of seven candidates a matter of seconds; the baseline is the file tiny.yaml."""
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images go where the tests' other files go, in this process and in those it starts."""
+    os.environ["SCALESEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["NO_COLOR"] = "1"
+    yield
+    del os.environ["SCALESEARCH_CACHE"]
+
+
+@pytest.fixture
+def tiny() -> ModelSpec:
+    import yaml
+
+    return parse(ModelSpec, yaml.safe_load(TINY), SpecError)
+
+
+@pytest.fixture
+def quick() -> Recipe:
+    """The shipped ``quick`` recipe, cut to seconds."""
+    return load_recipe("quick", {"resolution": 16, "train.steps": 6, "data.limit": 96, "device": "cpu"})
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run ``scalesearch …`` in a folder of its own, which holds tiny.yaml."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+
+    def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "scalesearch", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def make_folder(root: Path, classes: dict[str, int], *, size: int = 24, split: str | None = "train") -> Path:
+    """JPEG files of random noise around a colour per class: ``root[/split]/<class>/<n>.jpg``."""
+    random = np.random.default_rng(0)
+    for number, (name, count) in enumerate(classes.items()):
+        folder = root / split / name if split else root / name
+        folder.mkdir(parents=True)
+        for index in range(count):
+            noise = random.integers(0, 80, (size, size + 8, 3))
+            noise[..., number % 3] += 150
+            Image.fromarray(noise.astype(np.uint8)).save(folder / f"{index}.jpg")
+    return root

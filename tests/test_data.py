@@ -1,0 +1,164 @@
+"""Images: where they come from, how they are split and kept, and what is said of broken ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scalesearch.data import embedded as procedural
+from scalesearch.data import load_images, open_source
+from scalesearch.data.cache import cache_folder, decoded
+from scalesearch.data.images import split_indices
+from scalesearch.data.sources import Part, folder
+from scalesearch.errors import DataError
+from scalesearch.recipe import DataSettings
+from tests.conftest import make_folder
+
+
+def test_the_minival_is_stratified_seeded_and_apart_from_training() -> None:
+    source = open_source(DataSettings())
+    train, minival = split_indices(source, DataSettings())
+    assert not set(train) & set(minival)
+    assert len(train) + len(minival) == len(source.train.labels)
+    per_class = np.bincount([source.train.labels[i] for i in minival])
+    assert set(per_class.tolist()) == {25}
+    assert split_indices(source, DataSettings()) == (train, minival)
+    assert split_indices(source, DataSettings(split_seed=1))[1] != minival
+
+
+def test_a_limit_keeps_classes_balanced_and_the_minival_whole() -> None:
+    source = open_source(DataSettings())
+    whole = split_indices(source, DataSettings())[1]
+    train, minival = split_indices(source, DataSettings(limit=30))
+    counts = np.bincount([source.train.labels[i] for i in train], minlength=len(source.classes))
+    assert len(train) == 30
+    assert counts.max() - counts.min() <= 1
+    assert minival == whole
+
+
+def test_a_folder_with_train_and_val(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 6, "dog": 5})
+    make_folder(tmp_path, {"cat": 2, "dog": 3}, split="val")
+    images = load_images(folder(tmp_path), DataSettings(minival=0.2), 16)
+    assert (len(images.train), len(images.minival), images.num_classes) == (9, 2, 2)
+    assert images.train.images.shape == (9, 3, 16, 16)
+    assert images.train.images.dtype == torch.uint8
+    assert images.val is not None and images.val.labels.tolist() == [0, 0, 1, 1, 1]
+    reds = images.train.images[images.train.labels == 0].float().mean((0, 2, 3))
+    assert reds.argmax() == 0  # the first class is red
+
+
+def test_one_folder_of_classes_is_split_and_has_no_val(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 4, "dog": 4}, split=None)
+    images = load_images(folder(tmp_path), DataSettings(), 16)
+    assert (len(images.train), len(images.minival), images.val) == (6, 2, None)
+
+
+def test_images_are_never_kept_above_their_own_size(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 3, "dog": 3}, size=20)
+    assert load_images(folder(tmp_path), DataSettings(), 64).size == 20
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("folder:nowhere", r"no folder nowhere"),
+        ("cifar10:nowhere", r"cannot open torchvision's CIFAR10 under nowhere: .*--data torchvision:CIFAR10:nowhere"),
+        ("torchvision:NoSuchSet", r"torchvision has no data set 'NoSuchSet'"),
+        ("imagenet", r"data 'imagenet' is not understood: use embedded, folder:PATH"),
+    ],
+)
+def test_data_that_is_not_there_says_what_to_do(source: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_source(DataSettings(source=source))
+
+
+def test_an_empty_folder_and_an_empty_class_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no class folders"):
+        folder(tmp_path)
+    make_folder(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "train" / "eel").mkdir()
+    with pytest.raises(DataError, match="no images in the class folder eel"):
+        folder(tmp_path)
+
+
+def test_a_class_with_one_image_cannot_be_split(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 3, "dog": 1})
+    with pytest.raises(DataError, match=r"class 'dog' has 1 image: ranking holds out part of every class"):
+        load_images(folder(tmp_path), DataSettings(), 16)
+
+
+def test_train_and_val_with_other_classes_are_told(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 3, "dog": 3})
+    make_folder(tmp_path, {"cat": 3, "eel": 3}, split="val")
+    with pytest.raises(DataError, match="differ in classes: dog, eel"):
+        folder(tmp_path)
+
+
+def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 3, "dog": 3}, size=64)
+    broken = tmp_path / "train" / "dog" / "1.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match=r"cannot decode .*dog.1\.jpg: .*truncated"):
+        load_images(folder(tmp_path), DataSettings(), 32)
+
+
+def test_images_are_decoded_once() -> None:
+    loads = []
+
+    def load(i: int, size: int) -> object:
+        from PIL import Image
+
+        loads.append(i)
+        return Image.new("RGB", (size, size), (i, 0, 0))
+
+    part = Part((0, 1, 0), load, str)  # type: ignore[arg-type]
+    first = decoded(part, [2, 0], 8, "once")
+    again = decoded(part, [2, 0], 8, "once")
+    assert loads == [2, 0] or sorted(loads) == [0, 2]
+    assert np.array_equal(first, again)
+    assert first[:, 0, 0, 0].tolist() == [2, 0]
+    assert not list(cache_folder().glob("*.part"))
+
+
+def test_a_torn_cache_file_is_made_again() -> None:
+    source = open_source(DataSettings())
+    decoded(source.train, [0, 1], 8, "torn")
+    newest = max(cache_folder().glob("*.npy"), key=lambda p: p.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert decoded(source.train, [0, 1], 8, "torn").shape == (2, 3, 8, 8)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(blocked / "below"))
+    assert decoded(open_source(DataSettings()).train, [0], 8, "nowhere").shape == (1, 3, 8, 8)
+
+
+def test_the_embedded_images_are_the_ones_this_version_names() -> None:
+    """Whoever changes the drawing raises VERSION and this digest with it: caches and runs go by the version."""
+    digest = hashlib.sha256(procedural.draw("val", 24).tobytes()).hexdigest()[:16]
+    assert (procedural.VERSION, digest) == (1, "PINNED")
+
+
+def test_an_embedded_scene_is_the_same_at_every_resolution() -> None:
+    small, large = (procedural.draw("val", size)[:50].astype(float) for size in (24, 96))
+    reduced = large.reshape(50, 24, 4, 24, 4, 3).mean((2, 4))
+    assert np.abs(small - reduced).mean() < 8  # of 255; the drawing itself is anti-aliased
+
+
+def test_the_fine_grating_fades_at_small_sizes() -> None:
+    """What more resolution buys: the two grating classes differ less and less as pixels get larger."""
+
+    def contrast(size: int) -> float:
+        images = procedural.draw("val", size).astype(float).mean(-1)
+        level = [i for i, label in enumerate(procedural.labels("val")) if "level" in procedural.CLASSES[label]]
+        return float(np.abs(np.diff(images[level], axis=1)).mean() / np.abs(np.diff(images[level], axis=2)).mean())
+
+    assert contrast(16) < contrast(24) < contrast(48)

@@ -1,0 +1,81 @@
+"""Optimisers and schedules against their definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from scalesearch.models import build_model
+from scalesearch.optim import RMSpropTF, WeightAverage, learning_rate_factor, make_optimizer
+from scalesearch.recipe import TrainSettings
+from scalesearch.spec import ModelSpec
+
+
+def test_rmsprop_is_tensorflows() -> None:
+    """ms ← ρ·ms + (1 − ρ)·g² from 1; mom ← µ·mom + lr·g / √(ms + ε); w ← w − mom."""
+    weight = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = RMSpropTF([weight], lr=0.1, alpha=0.9, eps=1e-3, momentum=0.9)
+    w, square, momentum = weight.detach().clone(), torch.ones(2, dtype=torch.float64), torch.zeros(2)
+    for gradient in (torch.tensor([0.5, -0.1]), torch.tensor([-0.3, 0.2]), torch.tensor([0.0, 0.7])):
+        weight.grad = gradient.double()
+        optimizer.step()
+        square = 0.9 * square + 0.1 * gradient**2
+        momentum = 0.9 * momentum + 0.1 * gradient / (square + 1e-3).sqrt()
+        w = w - momentum
+    torch.testing.assert_close(weight.detach(), w)
+
+
+def test_timms_rmsprop_agrees() -> None:
+    timm_optim = pytest.importorskip("timm.optim")
+    ours, theirs = (nn.Parameter(torch.ones(5)) for _ in range(2))
+    pair = (
+        RMSpropTF([ours], lr=0.05, alpha=0.9, eps=1e-3, momentum=0.9, weight_decay=1e-2),
+        timm_optim.RMSpropTF([theirs], lr=0.05, alpha=0.9, eps=1e-3, momentum=0.9, weight_decay=1e-2),
+    )
+    for step in range(5):
+        for parameter, optimizer in zip((ours, theirs), pair, strict=True):
+            parameter.grad = torch.linspace(-1, 1, 5) * (step + 1)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "rmsprop_tf"])
+def test_norms_and_biases_are_spared_weight_decay(name: str, tiny: ModelSpec) -> None:
+    settings = TrainSettings.model_validate({"epochs": 1, "optimizer": name, "weight_decay": 0.1})
+    decayed, spared = make_optimizer(build_model(tiny, 4), settings).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in spared["params"])
+
+
+def test_cosine_warms_up_and_ends_at_zero() -> None:
+    settings = TrainSettings(epochs=10, warmup_epochs=1)
+    factors = [learning_rate_factor(step, 100, 10, settings) for step in range(101)]
+    assert factors[0] == pytest.approx(1 / 11)
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0)
+    assert factors[:11] == sorted(factors[:11])
+
+
+def test_the_papers_decay_is_a_staircase_of_0_97_every_2_4_epochs() -> None:
+    settings = TrainSettings(epochs=10, schedule="exponential")
+    assert learning_rate_factor(23, 100, 10, settings) == 1.0
+    assert learning_rate_factor(24, 100, 10, settings) == pytest.approx(0.97)
+    assert learning_rate_factor(48, 100, 10, settings) == pytest.approx(0.97**2)
+
+
+def test_the_weight_average_forgets_its_random_start() -> None:
+    """TensorFlow's warmed-up decay: after n updates at most (1 + n) / (10 + n)."""
+    model = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(model, 0.9999)
+    nn.init.constant_(model.weight, 0.0)
+    average.update_parameters(model)  # the first update copies
+    nn.init.constant_(model.weight, 1.0)
+    average.update_parameters(model)
+    averaged = next(average.module.parameters())
+    assert averaged.item() == pytest.approx(1 - 2 / 11)
+    for _ in range(200):
+        average.update_parameters(model)
+    assert averaged.item() > 0.99

@@ -1,0 +1,174 @@
+"""A trial: reproducible, honest about its memory, and able to go on when memory ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scalesearch.baselines import SpecModel, resolve
+from scalesearch.cost import Cost, closed_form
+from scalesearch.data import Images, load_images, open_source
+from scalesearch.device import pick_device, pick_precision
+from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
+from scalesearch.memory import estimated_memory
+from scalesearch.models import build_model
+from scalesearch.recipe import Recipe, TrainSettings, load_recipe
+from scalesearch.spec import ModelSpec
+from scalesearch.train import Outcome, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    settings = load_recipe("quick", {"data.limit": 96}).data
+    return load_images(open_source(settings), settings, 24)
+
+
+def _results(outcome: Outcome) -> tuple[object, ...]:
+    return outcome.accuracy, outcome.loss, outcome.train_loss, outcome.curve
+
+
+@pytest.mark.parametrize("changes", [{}, {"train.ema": 0.9, "augment.policy": "randaugment", "train.dropout": 0.3}])
+def test_two_cpu_runs_of_a_trial_are_bit_equal(tiny: ModelSpec, images: Images, changes: dict[str, object]) -> None:
+    recipe = load_recipe("quick", {"train.steps": 6, **changes})
+    first, _ = train(SpecModel(tiny), images, recipe, seed=1, device=CPU)
+    torch.rand(5)
+    again, _ = train(SpecModel(tiny), images, recipe, seed=1, device=CPU)
+    other, _ = train(SpecModel(tiny), images, recipe, seed=2, device=CPU)
+    assert _results(first) == _results(again)
+    assert first.train_loss != other.train_loss
+
+
+def test_a_network_learns(tiny: ModelSpec, images: Images) -> None:
+    """Twelve classes: a guess is right one time in twelve."""
+    recipe = load_recipe("quick", {"train.steps": 80})
+    outcome, _ = train(SpecModel(tiny), images, recipe, seed=0, device=CPU)
+    assert outcome.accuracy > 2 / 12
+    assert [step for step, _, _ in outcome.curve] == [20, 40, 60, 80]
+
+
+def test_a_trial_counts_its_network_with_fvcore(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
+    outcome, _ = train(SpecModel(tiny), images, quick, seed=0, device=CPU)
+    assert outcome.count.macs == closed_form(tiny, images.num_classes).macs
+    assert outcome.count.total > outcome.count.macs
+    assert "aten::relu_" in outcome.count.uncounted
+
+
+def test_a_loss_that_is_no_number_ends_the_trial(tiny: ModelSpec, images: Images) -> None:
+    recipe = load_recipe(
+        "quick", {"train.steps": 30, "train.optimizer": "sgd", "train.learning_rate": 1e30, "train.warmup_epochs": 0}
+    )
+    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at step \d+ of 30: lower train\.learning_rate"):
+        train(SpecModel(tiny), images, recipe, seed=0, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("efficientnet_b0", {}),
+        ("mobilenet_v1", {"train.optimizer": "sgd"}),
+        ("mobilenet_v2", {"train.ema": 0.9}),
+        ("resnet18", {"train.optimizer": "rmsprop_tf"}),
+        ("resnet50", {"train.optimizer": "sgd", "train.ema": 0.9}),
+    ],
+)
+def test_the_memory_estimate_is_what_a_step_keeps(name: str, changes: dict[str, object], images: Images) -> None:
+    recipe = load_recipe("quick", {"train.steps": 1, "train.evaluations": 1, **changes})
+    spec = resolve(name).model_copy(update={"resolution": 48, "stochastic_depth": 0.0})
+    outcome, _ = train(SpecModel(spec), images, recipe, seed=0, device=CPU)
+    estimate = estimated_memory(closed_form(spec, images.num_classes), recipe.train, "fp32")
+    assert estimate == pytest.approx(outcome.memory, rel=0.05)
+
+
+class Hungry(nn.Module):
+    """Runs out of memory above so many images; remembers how many it was given."""
+
+    def __init__(self, network: nn.Module, most: int) -> None:
+        super().__init__()
+        self.network, self.most = network, most
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.seen.append(len(images))
+            if len(images) > self.most:
+                raise torch.OutOfMemoryError("out of memory")
+        logits: Tensor = self.network(images)
+        return logits
+
+
+@dataclass
+class HungryModel:
+    """A `ScaledModel` whose networks are `Hungry`."""
+
+    spec: ModelSpec
+    most: int
+    built: list[Hungry] = field(default_factory=list)
+    fingerprint: str = "hungry"
+    shape: str = "–"
+
+    @property
+    def resolution(self) -> int:
+        return self.spec.resolution
+
+    def cost(self, num_classes: int) -> Cost:
+        return closed_form(self.spec, num_classes)
+
+    def build(self, num_classes: int) -> nn.Module:
+        self.built.append(Hungry(build_model(self.spec, num_classes), self.most))
+        return self.built[-1]
+
+
+def test_when_memory_ends_the_micro_batch_is_halved_and_gradients_add_up(
+    tiny: ModelSpec, images: Images, quick: Recipe
+) -> None:
+    model = HungryModel(tiny, most=10)
+    outcome, _ = train(model, images, quick, seed=0, device=CPU)
+    assert outcome.micro_batch == 8
+    assert model.built[-1].seen == [8] * 4 * 6  # six steps of a batch of 32
+
+
+def test_memory_that_ends_at_one_image_fails_the_trial(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
+    with pytest.raises(OutOfMemoryError, match="micro-batch of one image: out of memory"):
+        train(HungryModel(tiny, most=0), images, quick, seed=0, device=CPU)
+
+
+def test_accumulated_gradients_are_the_whole_batchs() -> None:
+    """Without batch norm in the way, four parts give the update that the whole gives."""
+    from scalesearch.trainer import Trainer
+
+    recipe = load_recipe("quick", {"train.optimizer": "sgd", "train.clip_norm": 1.0})
+    spec = resolve("mobilenet_v1").model_copy(update={"resolution": 16})
+    weights = []
+    for micro_batch in (8, 2):
+        torch.manual_seed(0)
+        trainer = Trainer(SpecModel(spec), 4, recipe, CPU)
+        for name, module in list(trainer.model.named_modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                parent = trainer.model.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], nn.Identity())
+        generator = torch.Generator().manual_seed(0)
+        batch = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8, generator=generator)
+        trainer.step(batch, torch.arange(8) % 4, micro_batch)
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("cuda:99", "device 'cuda:99' is not there"), ("gpu", "is not understood"), ("meta", "is not supported")],
+)
+def test_a_device_that_is_not_there_is_told(name: str, message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        pick_device(name)
+
+
+def test_precision_is_fp32_on_the_cpu_unless_asked_for(tiny: ModelSpec, images: Images) -> None:
+    assert pick_precision(TrainSettings(epochs=1), CPU) == "fp32"
+    recipe = load_recipe("quick", {"train.steps": 4, "train.precision": "bf16"})
+    outcome, _ = train(SpecModel(tiny), images, recipe, seed=0, device=CPU)
+    assert outcome.loss < 10
