@@ -48,9 +48,10 @@ def closed_form(spec: ModelSpec, num_classes: int = 1000) -> Cost:
     """Count ``spec`` without building it, exactly as fvcore counts the built module.
 
     ``saved`` follows what autograd keeps: every normalised convolution leaves its output (for the norm) and what
-    the next layer reads; SiLU keeps its own input as well; a squeeze-excitation gate keeps both of its factors.
+    the next layer reads; SiLU and ReLU6 keep their own input as well, ReLU does not; a squeeze-excitation gate
+    keeps both of its factors.
     """
-    silu = spec.activation == "silu"
+    keeps_input = spec.activation != "relu"
     macs = params = activations = saved = 0
     for conv in convolutions(spec):
         area = conv.size**2
@@ -58,7 +59,7 @@ def closed_form(spec: ModelSpec, num_classes: int = 1000) -> Cost:
         macs += weights * area
         params += weights + conv.outputs * (2 * conv.norm + conv.bias)
         activations += conv.outputs * area
-        kept = 1 + conv.norm + (silu and conv.activation) + conv.gated
+        kept = 1 + conv.norm + (keeps_input and conv.activation) + conv.gated
         saved += conv.outputs * area * kept
     classifier = spec.widest * num_classes
     return Cost(macs + classifier, params + classifier + num_classes, activations + num_classes, saved)
