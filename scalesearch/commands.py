@@ -305,6 +305,13 @@ def _show(prepared: Prepared, ranking: pd.DataFrame, folder: Path, console: Cons
     console.print(ranking_table(ranking, seconds), "", sep="\n")
     for line in caveats(prepared, ranking):
         console.print(line, style="dim")
+    kept = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
+    share = kept["memory"] / kept["estimated_memory"]
+    console.print(
+        f"training memory {kept['memory'].min() / 2**30:.2f}–{kept['memory'].max() / 2**30:.2f} GiB, "
+        f"{share.min():.2f}–{share.max():.2f} of the estimate",
+        style="dim",
+    )
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
     console.print(f"wrote   {folder}/ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True)

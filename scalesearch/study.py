@@ -4,7 +4,7 @@ What is promised, on the file in the run's folder, while one process holds that 
 
 - a (candidate, seed) is enqueued once, claimed by one worker at a time, and completed once;
 - a trial whose worker was killed at any moment waits again when the folder is next opened;
-- a record that was torn by a crash in mid-write is cut off when the file is next opened.
+- a record torn by a crash or a full disk is cut off before anything is written after it.
 """
 
 from __future__ import annotations
@@ -83,6 +83,32 @@ class _KernelLock(JournalFileOpenLock):
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
+class _Journal(JournalFileBackend):
+    """Optuna's journal, which cannot be read any more once something follows a half-written line (a crash or a full
+    disk in mid-write). Here such a line is cut off before the next one is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._kernel_lock = path, _KernelLock(str(path.with_name(f".{path.name}.lock")))
+        super().__init__(str(path), lock_obj=self._kernel_lock)
+        self._mend()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._mend()
+        super().append_logs(logs)
+
+    def _mend(self) -> None:
+        self._kernel_lock.acquire()
+        try:
+            with self._path.open("rb+") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(0, end - 1))
+                if end and file.read(1) != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+        finally:
+            self._kernel_lock.release()
+
+
 class Ledger:
     """The trials of one run, in an Optuna journal file."""
 
@@ -94,11 +120,7 @@ class Ledger:
         """
         self._path = path
         try:
-            lock = _KernelLock(str(path.with_name(f".{path.name}.lock")))
-            lock.acquire()
-            _cut_torn_tail(path)
-            lock.release()
-            self._storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+            self._storage = JournalStorage(_Journal(path))
             self._study = optuna.create_study(
                 storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
             )
@@ -175,17 +197,6 @@ class Ledger:
             raise RunError(
                 f"cannot write the study {self._path}: {failure.strerror}; what was finished before is kept"
             ) from failure
-
-
-def _cut_torn_tail(path: Path) -> None:
-    """Drop what follows the last whole line: a crash in mid-write, after which the journal could not be read."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
 
 
 def _waiting(task: Task) -> FrozenTrial:

@@ -68,15 +68,16 @@ class Trainer:
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """Top-1 accuracy and mean cross-entropy (without label smoothing) of `result` on `views`."""
         model = self.result.eval()
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        correct: list[Tensor] = []
+        losses: list[Tensor] = []
         size = self.settings.batch_size
         for part, part_labels in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             truth = part_labels.to(self.device)
             logits = self._logits(model, part)
-            correct += (logits.argmax(1) == truth).sum()
-            loss += functional.cross_entropy(logits, truth, reduction="sum")
-        return int(correct) / len(labels), float(loss) / len(labels)
+            correct.append((logits.argmax(1) == truth).sum())
+            losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
+        right, loss = torch.stack(correct).sum().item(), torch.stack(losses).cpu().double().sum().item()
+        return right / len(labels), loss / len(labels)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         inputs = normalise(images, self.device, channels_last=self.settings.channels_last)
