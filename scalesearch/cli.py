@@ -140,10 +140,11 @@ def scale(
     preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
     resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
     fix_stem_head: Annotated[
-        bool, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats (Lite).")
-    ] = False,
-    depth_rounding: Annotated[str, typer.Option(help="ceil (official) or round (TinyNet, pycls).")] = "ceil",
-    resolution_multiple: Annotated[int, typer.Option(help="Round the resolution to a multiple of this.")] = 1,
+        bool | None,
+        typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats (EfficientNet-Lite)."),
+    ] = None,
+    depth_rounding: Annotated[str | None, typer.Option(help="ceil (official) or round (TinyNet, pycls).")] = None,
+    resolution_multiple: Annotated[int | None, typer.Option(help="Round the resolution to a multiple of it.")] = None,
     num_classes: Annotated[int, typer.Option(help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several [default: here].")] = None,
     json_: JsonOption = False,

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from scalesearch.baselines import SpecBaseline, builtin_names, resolve
 from scalesearch.cost import closed_form
-from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
+from scalesearch.errors import DeviceError, RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
 from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
@@ -37,16 +37,15 @@ from scalesearch.scaling import (
     scaled_family_member,
 )
 from scalesearch.schema import parse
-from scalesearch.spec import dump_spec
+from scalesearch.spec import dump_spec, load_spec
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from scalesearch.search import Prepared
+    from scalesearch.search import Prepared, Result
 
 
-def _out() -> Console:
-    return Console(highlight=False)
+def _console(*, stderr: bool = False) -> Console:
+    """Plain text: what users and exceptions say may look like markup."""
+    return Console(highlight=False, markup=False, stderr=stderr)
 
 
 def candidates(overrides: Mapping[str, object], *, num_classes: int, as_json: bool) -> None:
@@ -64,12 +63,12 @@ def candidates(overrides: Mapping[str, object], *, num_classes: int, as_json: bo
     if as_json:
         print(json.dumps([_candidate_json(c) for c in made.candidates], ensure_ascii=False))
         return
-    console = _out()
+    console = _console()
     console.print(_summary(made, recipe), plan_table(made.candidates), sep="\n\n")
 
 
 def _summary(made: Plan, recipe: Recipe) -> str:
-    return plan_summary(made, recipe.search.match, recipe.search.target, recipe.search.tolerance)
+    return plan_summary(made, recipe.search, recipe.phi)
 
 
 def _candidate_json(c: Candidate) -> dict[str, Any]:
@@ -101,13 +100,15 @@ def scale(
     """Write one scaled spec per φ and show what became of the baseline."""
     if preset not in ("formula", "published"):
         raise ScaleSearchError(f"--preset: expected formula or published, got {preset!r}")
-    rules = parse(Rounding, dict(rounding), RecipeError)
+    given = {key: value for key, value in rounding.items() if value is not None}
+    kept: dict[str, object] = read_recipe_settings(run)["rounding"] if run else {}
+    rules = parse(Rounding, kept | given, RecipeError)
     chosen, origin = _coefficients(coefficients, run)
-    spec = resolve(baseline or (str(read_recipe_settings(run)["baseline"]) if run else "efficientnet_b0"))
+    spec = load_spec(run / "baseline.yaml") if run and not baseline else resolve(baseline or "efficientnet_b0")
     if resolution is not None:
         spec = spec.model_copy(update={"resolution": resolution})
     base = closed_form(spec, num_classes)
-    console = _out()
+    console = _console()
     written: list[dict[str, Any]] = []
     phis = parse_phi(phi)
     for value in phis:
@@ -133,8 +134,9 @@ def scale(
             console.print(spec_table([(name, row, closed_form(row, num_classes)) for name, row in rows], base))
             growth = chosen.growth()
             console.print(
-                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; layers, channels and pixels are whole "
-                "numbers, which makes the rest\n"
+                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up in every stage, "
+                "which costs the rest\n",
+                soft_wrap=True,
             )
             console.print(f"wrote {target}\n", soft_wrap=True)
     if as_json:
@@ -177,10 +179,12 @@ _NAMES = ("alpha", "beta", "gamma")
 
 def _winner(run: Path) -> Coefficients:
     try:
-        rows = json.loads((run / "ranking.json").read_text())["ranking"]
+        best = json.loads((run / "ranking.json").read_text())["ranking"][0]
+        return Coefficients(*(float(best[name]) for name in _NAMES))
     except OSError as failure:
         raise RunError(f"{run} holds no finished ranking: {failure.strerror} (ranking.json)") from failure
-    return Coefficients(*(float(rows[0][name]) for name in _NAMES))
+    except (ValueError, KeyError, IndexError) as failure:
+        raise RunError(f"{run / 'ranking.json'} is no ranking: {failure}") from failure
 
 
 def _target(out: Path | None, name: str, *, several: bool) -> Path:
@@ -199,7 +203,7 @@ def _write(target: Path, text: str) -> None:
 
 def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
     """List the built-in networks, or show one stage by stage."""
-    console = _out()
+    console = _console()
     names = [name] if name else builtin_names()
     specs = {each: resolve(each) for each in names}
     if as_json:
@@ -224,11 +228,11 @@ def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
         console.print("\n`scalesearch baselines NAME` shows the stages, --yaml the spec to copy and edit.")
 
 
-def default_recipe() -> str:
-    """``quick`` on a CPU, ``full`` beside an accelerator."""
+def default_recipe(device: str) -> str:
+    """``quick`` on a CPU, ``full`` on an accelerator."""
     from scalesearch.device import pick_device
 
-    return "quick" if pick_device("auto").type == "cpu" else "full"
+    return "quick" if pick_device(device).type == "cpu" else "full"
 
 
 def grid(
@@ -238,8 +242,8 @@ def grid(
     load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
     from scalesearch.search import prepare
 
-    recipe = load_recipe(recipe_name or default_recipe(), overrides)
-    console = Console(highlight=False, stderr=as_json)
+    recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
+    console = _console(stderr=as_json)
     prepared = prepare(recipe)
     if dry_run:
         _dry_run(prepared, console, as_json=as_json)
@@ -247,8 +251,9 @@ def grid(
     folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
+    console.print(_summary(prepared.plan, recipe), "")
     try:
-        ranking = _search(prepared, folder, console)
+        result = _search(prepared, folder, console)
     except KeyboardInterrupt:
         console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
         console.print(f"  {shlex.join(['scalesearch', *sys.argv[1:]])}", soft_wrap=True)
@@ -256,10 +261,10 @@ def grid(
     if as_json:
         print((folder / "ranking.json").read_text(), end="")
     else:
-        _show(prepared, ranking, folder, console)
+        _show(prepared, result, folder, console)
 
 
-def _search(prepared: Prepared, path: Path, console: Console) -> pd.DataFrame:
+def _search(prepared: Prepared, path: Path, console: Console) -> Result:
     from scalesearch.progress import LiveWatcher, PlainWatcher
     from scalesearch.search import run
 
@@ -272,10 +277,19 @@ def _search(prepared: Prepared, path: Path, console: Console) -> pd.DataFrame:
 
 
 def _dry_run(prepared: Prepared, console: Console, *, as_json: bool) -> None:
+    from scalesearch.device import is_out_of_memory
     from scalesearch.quote import quote
 
     recipe = prepared.recipe
-    price = quote(prepared)
+    try:
+        price = quote(prepared)
+    except (RuntimeError, MemoryError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+        raise DeviceError(
+            f"the dearest candidate does not fit on {prepared.device} at batch size {recipe.train.batch_size}: lower "
+            "--batch-size, set --target-memory, or start anyway: a trial that runs out of memory splits its batches"
+        ) from failure
     trials = len(prepared.tasks)
     if as_json:
         rows = [_candidate_json(c) for c in prepared.plan.candidates]
@@ -290,20 +304,19 @@ def _dry_run(prepared: Prepared, console: Console, *, as_json: bool) -> None:
     console.print(_summary(prepared.plan, recipe), plan_table(prepared.plan.candidates), sep="\n\n")
     console.print(
         f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}: about {duration(price.seconds)} "
-        f"(h:mm:ss), {price.memory / 2**30:.2f} GiB peak   (probe: a few steps of up to 3 candidates)"
+        f"(h:mm:ss), {price.memory / 2**30:.2f} GiB peak (estimated)\n"
+        "(from a few steps of three candidates; decoding the images is not in it)"
     )
 
 
-def _show(prepared: Prepared, ranking: pd.DataFrame, folder: Path, console: Console) -> None:
+def _show(prepared: Prepared, result: Result, folder: Path, console: Console) -> None:
     """The end of a run on screen."""
-    import pandas as pd
-
     from scalesearch.results import FAMILY, caveats
 
-    trials = pd.read_csv(folder / "trials.csv")
+    ranking, trials = result.ranking, result.trials
     seconds = {str(k): float(v) for k, v in trials.groupby("network")["seconds"].sum().items()}
     console.print(ranking_table(ranking, seconds), "", sep="\n")
-    for line in caveats(prepared, ranking):
+    for line in caveats(prepared, trials, ranking):
         console.print(line, style="dim")
     kept = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
     share = kept["memory"] / kept["estimated_memory"]

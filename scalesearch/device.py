@@ -40,15 +40,23 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(settings: TrainSettings, device: torch.device) -> str:
-    """bf16 where a GPU computes it, fp32 elsewhere: on CPUs, depthwise convolutions get slower in bf16."""
+    """bf16 where a GPU computes it, fp16 on older ones, fp32 elsewhere: CPUs are slower at bf16 depthwise layers."""
     if settings.precision != "auto":
         return settings.precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if device.type != "cuda":
+        return "fp32"
+    with torch.cuda.device(device):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 def is_out_of_memory(failure: BaseException) -> bool:
-    """Whether a device said that its memory ended; the CPU says so in a plain RuntimeError."""
-    return isinstance(failure, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(failure)
+    """Whether a device said that its memory ended; all but CUDA's allocator say so in a plain RuntimeError."""
+    if isinstance(failure, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(failure)
+    return any(
+        words in said for words in ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+    )
 
 
 def release_memory(device: torch.device) -> None:
@@ -56,6 +64,8 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 class Clock:
@@ -76,3 +86,5 @@ class Clock:
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        elif self._device.type == "mps":
+            torch.mps.synchronize()

@@ -46,7 +46,9 @@ def _commit() -> str | None:
     here = Path(__file__).parent.parent
     if not (here / ".git").exists():
         return None
-    asked = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return None
     return asked.stdout.strip() or None

@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,7 +27,7 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
     """Everything that changes a result, flat, by dotted key: the recipe, the baseline as it stands, the images."""
     settings = recipe.model_dump(mode="json", exclude=set(UNRANKED)) | {"network": network}
     settings["data"]["fingerprint"] = data_fingerprint
-    for key in ("source", "workers"):
+    for key in ("source", "cache", "workers"):
         settings["data"].pop(key)
     return dict(_flat(settings, ""))
 
@@ -61,8 +62,9 @@ class RunFolder:
         if not self._locked():
             os.close(self._lock)
             raise RunError(f"another scalesearch is at work in {self.path}; wait for it, or stop it")
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, str(os.getpid()).encode())
+        with suppress(OSError):  # only a courtesy to the next one: it need not fit on the disk
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, str(os.getpid()).encode())
         return self
 
     def __exit__(

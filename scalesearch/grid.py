@@ -10,7 +10,7 @@ from itertools import product
 
 from scalesearch.baselines import Baseline, ScaledModel
 from scalesearch.cost import Cost
-from scalesearch.errors import EmptyGridError, ScalingError
+from scalesearch.errors import EmptyGridError, ScaleSearchError, ScalingError
 from scalesearch.recipe import SearchSettings
 from scalesearch.scaling import Coefficients, Multipliers
 
@@ -49,6 +49,7 @@ class Plan:
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejected, ...] = field(repr=False)
     points: int
+    by_hand: int = 0
 
     @property
     def ratios(self) -> list[float]:
@@ -133,11 +134,12 @@ def plan(
         inside, outside = select(enumerate_points(search), target=search.target, tolerance=search.tolerance)
         rejected += [Rejected(p, f"growth outside {search.target:g} ± {search.tolerance:g}") for p in outside]
         points, count = list(inside), len(inside)
-    points += [Coefficients(*also) for also in search.also if Coefficients(*also) not in points]
+    by_hand = [point for point in dict.fromkeys(Coefficients(*p) for p in search.also) if point not in points]
+    points += by_hand
     candidates = _distinct([realise(point) for point in sorted(points)], rejected)
     budgets = _budgets(search, training_memory)
     admitted = _within(candidates, budgets, rejected)
-    return Plan(base, admitted, tuple(rejected), count)
+    return Plan(base, admitted, tuple(rejected), count, len(by_hand))
 
 
 def _distinct(realised: list[Candidate], rejected: list[Rejected]) -> list[Candidate]:
@@ -154,6 +156,8 @@ Budget = tuple[str, int, Callable[[Cost], int]]
 
 
 def _budgets(search: SearchSettings, training_memory: Callable[[Cost], int] | None) -> list[Budget]:
+    if search.target_memory and training_memory is None:
+        raise ScaleSearchError("target_memory needs a batch size and an optimiser: use grid --dry-run")
     budgets: list[Budget] = []
     if search.target_macs:
         budgets.append(("MACs", search.target_macs, lambda cost: cost.macs))

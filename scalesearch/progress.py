@@ -79,7 +79,7 @@ class PlainWatcher:
         pass
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
 
 class LiveWatcher:
@@ -88,9 +88,9 @@ class LiveWatcher:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("·"),
             TimeRemainingColumn(),
@@ -98,11 +98,11 @@ class LiveWatcher:
             console=console,
             expand=True,
         )
-        self.best = Text("")
-        self.live = Live(Group(self.bars, self.best), console=console, refresh_per_second=4)
+        self.live = Live(self.bars, console=console, refresh_per_second=4)
         self.search = self.bars.add_task("search", total=None, told="")
         self.trial = self.bars.add_task("trial ", total=None, told="")
-        self.done = self.total = 0
+        self.done = 0
+        self.macs, self.part = 0, 0.0
 
     def decoding(self, done: int, total: int) -> None:
         self.live.start()
@@ -110,13 +110,13 @@ class LiveWatcher:
 
     def search_started(self, prepared: Prepared, done: Sequence[Task], total: int) -> None:
         macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
-        self.done, self.total = len(done), total
-        self.console.print(headline(prepared), highlight=False)
+        self.done = len(done)
+        self.console.print(headline(prepared))
         work = sum(macs[task.fingerprint] for task in prepared.tasks)
         before = sum(macs[task.fingerprint] for task in done)
-        self.bars.reset(self.search, total=work - before, told=f"{self.done}/{total}")
+        self.bars.reset(self.search, total=work - before, told=f"{self.done}/{total}", total_trials=total)
         if done:
-            self.console.print(f"{len(done)} of {total} trials were done before", highlight=False)
+            self.console.print(f"{len(done)} of {total} trials were done before")
         self.live.start()
 
     def trial_started(self, candidate: Candidate, seed: int) -> None:
@@ -132,13 +132,14 @@ class LiveWatcher:
 
     def trial_finished(self, candidate: Candidate, outcome: Outcome, ranking: pd.DataFrame) -> None:
         self.done += 1
-        self.bars.update(self.search, told=f"{self.done}/{self.total}")
+        self.bars.update(self.search, told=f"{self.done}/{self.bars.tasks[0].fields['total_trials']}")
         self.live.update(Group(self.bars, leaderboard(ranking)))
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
-        self.console.print(f"failed: {candidate.coefficients}: {reason}", style="yellow", highlight=False)
+        self.console.print(f"failed: {candidate.coefficients}: {reason}", style="yellow")
 
     def validating(self, candidate: Candidate, seed: int) -> None:
+        self.macs = 0  # what is trained again here was counted before
         self.bars.update(self.trial, told=f"validating {candidate.coefficients}")
 
     def close(self) -> None:

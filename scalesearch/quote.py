@@ -60,7 +60,6 @@ def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tup
         if step == 0:
             clock.restart()
     per_step = clock.seconds() / steps
-    views = trainer.views(split)
     clock.restart()
-    trainer.evaluate(views, split.labels)
+    trainer.evaluate(split)
     return per_step, clock.seconds() / batch

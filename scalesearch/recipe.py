@@ -34,7 +34,7 @@ def _amount(value: object) -> object:
     unit = next((u for u in sorted(_UNITS, key=len, reverse=True) if text.endswith(u)), "")
     try:
         return round(float(text.removesuffix(unit)) * _UNITS.get(unit, 1))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError("a number, with k, M, G, KiB, MiB or GiB behind it if need be") from None
 
 
@@ -80,7 +80,8 @@ class DataSettings(Strict):
 
     Ranking uses the minival, a stratified share of the training images that no candidate trains on. ``limit`` keeps
     at most so many training images, spread evenly over the classes; ``cache_resolution`` is the side at which images
-    are decoded and kept (default: as large as any candidate needs; never above the images' own size).
+    are decoded and kept (default: as large as any candidate needs; never above the images' own size). Without
+    ``cache``, images are decoded whenever they are needed: for sets too large to keep decoded.
     """
 
     source: str = "embedded"
@@ -88,6 +89,7 @@ class DataSettings(Strict):
     split_seed: NonNegativeInt = 0
     limit: PositiveInt | None = None
     cache_resolution: PositiveInt | None = None
+    cache: bool = True
     workers: NonNegativeInt | None = None
 
 
@@ -99,6 +101,12 @@ class AugmentSettings(Strict):
     policy: Literal["none", "randaugment", "autoaugment", "trivialaugment"] = "none"
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     eval_crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+
+    @model_validator(mode="after")
+    def _scale_is_ordered(self) -> AugmentSettings:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale in order, smallest share first")
+        return self
 
 
 class TrainSettings(Strict):
@@ -144,7 +152,7 @@ class Recipe(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
     about: str | None = None
     baseline: str = "efficientnet_b0"
-    phi: float = 1.0
+    phi: Annotated[float, Field(ge=-100, le=100)] = 1.0
     resolution: PositiveInt | None = None
     seeds: PositiveInt = 1
     top: NonNegativeInt = 3
@@ -214,7 +222,10 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise RecipeError("--set", "KEY=VALUE", text)
-        overrides[key.strip()] = yaml.safe_load(value)
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as failure:
+            raise RecipeError(key, "a YAML value", value) from failure
     return overrides
 
 

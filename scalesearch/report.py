@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from scalesearch.cost import Cost
     from scalesearch.grid import Candidate, Plan
+    from scalesearch.recipe import SearchSettings
     from scalesearch.spec import ModelSpec
 
 
@@ -86,22 +88,27 @@ def plan_table(candidates: Sequence[Candidate], most: int | None = None) -> Rend
     return Group(table, *notes)
 
 
-def plan_summary(plan: Plan, match: str, target: float, tolerance: float) -> str:
+def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     """What the grid came to, in words."""
     networks, merged = len(plan.candidates), sum(len(c.also) for c in plan.candidates)
     ratios = plan.ratios
-    spread = f"{ratios[0]:.2f}× … {ratios[-1]:.2f}×, median {ratios[len(ratios) // 2]:.2f}×"
-    shared = f" ({merged} point{'s' * (merged != 1)} realise a network already listed)" if merged else ""
-    if match == "macs":
-        return f"{plan.points} pairs solved for equal cost → {networks} networks{shared}\nmeasured cost {spread}."
-    by_hand = sum(abs(c.growth - target) > tolerance for c in plan.candidates)
-    beside = f" (and {by_hand} named by hand)" if by_hand else ""
-    near = sum(abs(r - 2) <= 0.1 for c in plan.candidates for r in [c.ratio] * (1 + len(c.also)))
-    return (
-        f"{plan.points} points with |αβ²γ² − {target:g}| ≤ {tolerance:g}{beside} → {networks} networks{shared}\n"
-        f"measured cost {spread} the baseline's; {near} points within 2 ± 0.1.\n"
-        "  Nominal growth is not real cost. To compare at equal cost, add --match macs."
+    beside = f" (and {plan.by_hand} named by hand)" if plan.by_hand else ""
+    if search.match == "macs":
+        grid = f"{plan.points} pairs, the third coefficient solved for equal cost"
+    else:
+        grid = f"{plan.points} points with |αβ²γ² − {search.target:g}| ≤ {search.tolerance:g}"
+    lines = [f"{grid}{beside} → {networks} networks"]
+    if merged:
+        lines.append(f"  {merged} points realise a network that another point realises too")
+    lines.append(
+        f"measured cost {ratios[0]:.2f}× … {ratios[-1]:.2f}× the baseline, median {statistics.median(ratios):.2f}×"
     )
+    if search.match == "nominal":
+        goal = search.target**phi
+        near = sum(1 + len(c.also) for c in plan.candidates if abs(c.ratio / goal - 1) <= 0.05)
+        lines.append(f"  {near} points cost {goal:.3g}× ± 5 %: nominal growth is not real cost.")
+        lines.append("  To compare at equal cost, add --match macs.")
+    return "\n".join(lines)
 
 
 def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | None = None) -> RenderableType:
@@ -125,7 +132,10 @@ def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | 
         if validated:
             cells.append("" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.1f}")
         table.add_row(*cells)
-    return table
+    notes = [
+        Text(f"  #{row['rank']} is also {row['also']}", style="dim") for row in shown.to_dict("records") if row["also"]
+    ]
+    return Group(table, *notes)
 
 
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
@@ -148,7 +158,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
         val = "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}"
         cells = [
             str(row["rank"]),
-            *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
+            *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma", "growth")),
             str(row["shape"]),
             f"{row['macs']:,}",
             f"{row['ratio']:.3f}",
@@ -163,7 +173,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
 
 def spec_table(rows: Sequence[tuple[str, ModelSpec, Cost]], base: Cost) -> RenderableType:
     """Scaled networks side by side: multipliers, layers, cost and growth over the baseline."""
-    table = _table("", "depth", "width", "resolution", "blocks", "MACs", "ratio", "params")
+    table = _table("", "depth", "width", "resolution", "d·w²·r²", "blocks", "MACs", "ratio", "params")
     for label, spec, cost in rows:
         origin = spec.origin
         table.add_row(
@@ -171,6 +181,7 @@ def spec_table(rows: Sequence[tuple[str, ModelSpec, Cost]], base: Cost) -> Rende
             f"×{origin.depth:.2f}" if origin else "",
             f"×{origin.width:.2f}" if origin else "",
             f"{spec.resolution} px",
+            f"{origin.depth * origin.width**2 * origin.resolution**2:.1f}" if origin else "",
             str(spec.blocks),
             amount(cost.macs),
             f"{cost.macs / base.macs:.3g}×",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scalesearch.errors import RunError
+from scalesearch.errors import RunError, ScalingError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate, Plan
 from scalesearch.ranking import holdout_error, records_json
@@ -29,7 +29,7 @@ def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking
         RunError: the folder cannot be written.
     """
     title = f"{prepared.baseline.name}, φ = {prepared.recipe.phi:g}, {prepared.source.title} ({prepared.recipe.name})"
-    notes = caveats(prepared, ranking)
+    notes = caveats(prepared, trials, ranking)
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
     folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
     data = {"title": title, "notes": notes, "ranking": records_json(ranking)}
@@ -38,7 +38,10 @@ def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking
     best = ranking.iloc[0]
     winner = Coefficients(float(best["alpha"]), float(best["beta"]), float(best["gamma"]))
     for phi in FAMILY:
-        member = scaled_family_member(prepared.native, winner, phi, prepared.recipe.rounding)
+        try:
+            member = scaled_family_member(prepared.native, winner, phi, prepared.recipe.rounding)
+        except ScalingError:
+            break  # coefficients below 1: from here on nothing is left of a layer
         folder.write(f"specs/{member.name}.yaml", dump_spec(member))
     try:
         accuracy_figure(ranking, prepared.minival_images, title, folder.path / "figures")
@@ -46,7 +49,7 @@ def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking
         raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
 
 
-def caveats(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
+def caveats(prepared: Prepared, trials: pd.DataFrame, ranking: pd.DataFrame) -> list[str]:
     """What a reader must know before believing the ranking, one sentence a line."""
     recipe, best = prepared.recipe, float(ranking["accuracy"].iloc[0])
     error = 100 * holdout_error(best, prepared.minival_images)
@@ -61,6 +64,14 @@ def caveats(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
     if recipe.search.match == "nominal" and len(ranking) > 1:
         low, high = ranking["ratio"].min(), ranking["ratio"].max()
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
+    lost = len(prepared.tasks) - int(ranking["seeds"].sum())
+    if lost:
+        reason = trials["reason"].dropna().iloc[-1]
+        notes.append(f"{lost} trials failed, the last with: {reason}; the same command tries them again")
+    if prepared.source.val is None:
+        notes.append("these images have no validation split: the minival, which chose the winner, is all there is")
+    elif prepared.recipe.top and ranking["val_accuracy"].isna().all():
+        notes.append("the validation split has not been measured")
     if prepared.source.note:
         notes.append(prepared.source.note)
     return notes

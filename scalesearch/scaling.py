@@ -68,7 +68,9 @@ class Rounding(Strict):
     resolution_multiple: PositiveInt = 1
 
     def channels(self, channels: int, width: float) -> int:
-        """The nearest multiple of the divisor, at least one divisor, never below 90 % of the product."""
+        """The nearest multiple of the divisor, at least one divisor, never below 90 % of the product; as it is at 1."""
+        if width == 1:
+            return channels
         wanted = _denoise(channels * width)
         divisor = self.width_divisor
         rounded = max(divisor, math.floor(wanted / divisor + 0.5) * divisor)
@@ -79,6 +81,8 @@ class Rounding(Strict):
         return max(1, math.ceil(wanted) if self.depth == "ceil" else math.floor(wanted + 0.5))
 
     def pixels(self, resolution: int, scale: float) -> int:
+        if scale == 1:
+            return resolution
         multiple = self.resolution_multiple
         return math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
 

@@ -29,7 +29,7 @@ from scalesearch.ranking import rank, trials_frame
 from scalesearch.recipe import Recipe
 from scalesearch.results import candidates_frame, publish
 from scalesearch.scaling import grown_dropout
-from scalesearch.spec import ModelSpec
+from scalesearch.spec import ModelSpec, dump_spec
 from scalesearch.study import Claim, Ledger, Task
 from scalesearch.train import Outcome, train
 from scalesearch.trainer import Trainer
@@ -89,7 +89,8 @@ def prepare(recipe: Recipe) -> Prepared:
         ScaleSearchError: whatever of it the user can mend.
     """
     device = pick_device(recipe.device)
-    precision = pick_precision(recipe.train, device)
+    precision = pick_precision(recipe.train, device)  # written down: a run does not change it when it moves
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
     native = resolve(recipe.baseline)
     changes: dict[str, object] = {"resolution": recipe.resolution or native.resolution}
     if recipe.train.stochastic_depth is not None:
@@ -112,8 +113,16 @@ def prepare(recipe: Recipe) -> Prepared:
     return Prepared(recipe, native, baseline, source, made, device, precision, *counts)
 
 
-def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str]) -> pd.DataFrame:
-    """Do what is left of the search in ``folder`` (already held by this process) and return the ranking.
+@dataclass(frozen=True)
+class Result:
+    """A finished search: `ranking.rank`'s frame, and `ranking.trials_frame`'s."""
+
+    ranking: pd.DataFrame
+    trials: pd.DataFrame
+
+
+def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str]) -> Result:
+    """Do what is left of the search in ``folder`` (already held by this process).
 
     Raises:
         RunError: the folder has other settings or cannot be written, or no trial could be completed.
@@ -126,6 +135,7 @@ def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequen
         "train": prepared.train_images,
         "minival": prepared.minival_images,
     }
+    folder.write("baseline.yaml", dump_spec(prepared.native))
     found = environment(command, prepared.device, data) | {"precision": prepared.precision}
     folder.write("environment.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
@@ -138,13 +148,14 @@ def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequen
     )
     session = _Session(prepared, folder, ledger, images, watcher)
     session.train_all()
-    ranking = session.validate_best()
+    ranking, trials = session.ranking(), session.trials()
     if ranking.empty:
-        reasons = [record.reason for record in ledger.records() if record.state == "failed"]
-        raise RunError(f"no trial finished; the first one failed with: {reasons[0]}")
-    publish(prepared, folder, trials_frame(ledger.records()), ranking)
+        raise RunError(f"no trial finished; the last one failed with: {trials['reason'].dropna().iloc[-1]}")
+    publish(prepared, folder, trials, ranking)  # before the validation, which may find images that cannot be read
+    ranking = session.validate_best()
+    publish(prepared, folder, trials, ranking)
     shutil.rmtree(session.weights, ignore_errors=True)  # they served the validation
-    return ranking
+    return Result(ranking, trials)
 
 
 class _Session:
@@ -156,10 +167,13 @@ class _Session:
         self.weights = folder.path / "weights"
 
     def ranking(self, val: dict[str, float] | None = None) -> pd.DataFrame:
-        wanted = {task.key for task in self.prepared.tasks}
-        trials = trials_frame(r for r in self.ledger.records() if r.task.key in wanted)
         memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
-        return rank(self.prepared.plan.candidates, trials, memory=memory, val=val)
+        return rank(self.prepared.plan.candidates, self.trials(), memory=memory, val=val)
+
+    def trials(self) -> pd.DataFrame:
+        """The trials that this recipe asks for; a run's ledger may hold more seeds."""
+        wanted = {task.key for task in self.prepared.tasks}
+        return trials_frame(r for r in self.ledger.records() if r.task.key in wanted)
 
     def train_all(self) -> None:
         """Claim and train until nothing waits. A failed trial is recorded and the next one starts."""
@@ -183,10 +197,12 @@ class _Session:
         self.watcher.trial_started(candidate, seed)
         try:
             outcome, trainer = self._train(candidate, seed)
-        except (TrialError, RuntimeError, ValueError, MemoryError) as failure:
+        except Exception as failure:  # whatever it was, it is this trial's reason and not the end of the night
             reason = str(failure) if isinstance(failure, TrialError) else f"{type(failure).__name__}: {failure}"
             self.ledger.fail(claim, reason)
             self.watcher.trial_failed(candidate, reason)
+            if "CUDA error" in reason:  # the driver answers nothing but errors from here on
+                raise RunError(f"the device failed: {reason}; the same command goes on in a new process") from failure
             return
         self.ledger.complete(claim, outcome.accuracy, outcome.to_json())
         ranking = self.ranking()
@@ -249,6 +265,6 @@ class _Session:
             trainer.result.load_state_dict(kept)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             trainer = self._train(candidate, seed)[1]  # its weights were not kept: the same seed gives them again
-        accuracy, _ = trainer.evaluate(trainer.views(val), val.labels)
+        accuracy, _ = trainer.evaluate(val)
         self.ledger.note(key, accuracy)
         return accuracy

@@ -14,14 +14,14 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -121,15 +121,16 @@ class Ledger:
         self._path = path
         try:
             self._storage = JournalStorage(_Journal(path))
-            self._study = optuna.create_study(
-                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
+            present = [study.study_name for study in self._storage.get_all_studies()]
+            self._study = optuna.create_study(  # a folder may have been renamed since its study was made
+                storage=self._storage, study_name=(present or [name])[0], direction="maximize", load_if_exists=True
             )
             written = self._study.user_attrs.get("format")
             if written is None:
-                self._study.set_user_attr("format", FORMAT)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", ExperimentalWarning)
                     self._study.set_metric_names(["minival accuracy"])
+                self._study.set_user_attr("format", FORMAT)
         except OSError as failure:
             raise RunError(f"cannot write the study {path}: {failure.strerror}") from failure
         except (ValueError, KeyError) as failure:
@@ -157,8 +158,10 @@ class Ledger:
         """Take the first waiting trial among ``allowed``; None when none is left. A trial is given to one taker."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             task = _task(trial)
-            with self._writing():
-                if task.key in allowed and self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            if task.key not in allowed:
+                continue
+            with self._writing(), suppress(UpdateFinishedTrialError):  # another took it, and may be done already
+                if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                     return Claim(trial._trial_id, task)
         return None
 

@@ -111,13 +111,12 @@ class _Trial:
         schedule = torch.optim.lr_scheduler.LambdaLR(trainer.optimizer, self._learning_rate)
         evaluations = min(self.settings.evaluations, steps)
         evaluate_at = {math.ceil(steps * (i + 1) / evaluations) for i in range(evaluations)}
-        views = trainer.views(self.images.minival)
         curve: list[tuple[int, float, float]] = []
         memory, train_loss, training = 0, math.nan, 0.0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         whole, lap = Clock(device), Clock(device)
-        for step, (batch, labels) in enumerate(self.batches.take(steps), start=1):
+        for step, (batch, labels) in enumerate(self.batches.take(steps, pin_memory=device.type == "cuda"), start=1):
             measured = SavedTensors(trainer.model) if step == 1 and device.type != "cuda" else None
             with measured or nullcontext():
                 loss = trainer.step(batch, labels, micro_batch)
@@ -132,7 +131,7 @@ class _Trial:
                     on_step(step, steps, train_loss, speed)
             if step in evaluate_at:
                 training += lap.seconds()
-                curve.append((step, *trainer.evaluate(views, self.images.minival.labels)))
+                curve.append((step, *trainer.evaluate(self.images.minival, micro_batch)))
                 lap.restart()
         outcome = Outcome(
             accuracy=curve[-1][1],

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.data.batches import evaluation_images, normalise
+from scalesearch.data.batches import evaluation_batches, normalise
 from scalesearch.data.images import Split
 from scalesearch.device import pick_precision
 from scalesearch.optim import WeightAverage, make_optimizer
@@ -60,24 +60,20 @@ class Trainer:
             self.average.update_parameters(self.model)
         return total
 
-    def views(self, split: Split) -> Tensor:
-        """The images of ``split`` as they are evaluated, uint8 (N, 3, r, r)."""
-        return evaluation_images(split, self.resolution, self.augment.eval_crop)
-
     @torch.inference_mode()
-    def evaluate(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """Top-1 accuracy and mean cross-entropy (without label smoothing) of `result` on `views`."""
+    def evaluate(self, split: Split, batch_size: int | None = None) -> tuple[float, float]:
+        """Top-1 accuracy and mean cross-entropy (without label smoothing) of `result` on ``split``."""
         model = self.result.eval()
         correct: list[Tensor] = []
         losses: list[Tensor] = []
-        size = self.settings.batch_size
-        for part, part_labels in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            truth = part_labels.to(self.device)
+        size = batch_size or self.settings.batch_size
+        for part, labels in evaluation_batches(split, self.resolution, self.augment.eval_crop, size):
+            truth = labels.to(self.device)
             logits = self._logits(model, part)
             correct.append((logits.argmax(1) == truth).sum())
             losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
         right, loss = torch.stack(correct).sum().item(), torch.stack(losses).cpu().double().sum().item()
-        return right / len(labels), loss / len(labels)
+        return right / len(split), loss / len(split)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         inputs = normalise(images, self.device, channels_last=self.settings.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from scalesearch.data.batches import TrainBatches, evaluation_images, normalise
+from scalesearch.data.batches import TrainBatches, evaluation_batches, normalise
 from scalesearch.data.images import Split
 from scalesearch.recipe import AugmentSettings
 
@@ -51,9 +51,16 @@ def test_every_sample_gets_its_own_crop() -> None:
 
 def test_evaluation_sees_the_central_part_at_the_networks_size() -> None:
     split = _split(size=32)
-    assert torch.equal(evaluation_images(split, 32, 1.0), split.images)
-    assert torch.equal(evaluation_images(split, 16, 0.5), split.images[:, :, 8:24, 8:24])
-    assert evaluation_images(split, 40, 1.0).shape == (24, 3, 40, 40)
+    assert isinstance(split.images, torch.Tensor)
+
+    def views(resolution: int, crop: float) -> torch.Tensor:
+        parts = list(evaluation_batches(split, resolution, crop, 10))
+        assert [len(labels) for _, labels in parts] == [10, 10, 4]
+        return torch.cat([images for images, _ in parts])
+
+    assert torch.equal(views(32, 1.0), split.images)
+    assert torch.equal(views(16, 0.5), split.images[:, :, 8:24, 8:24])
+    assert views(40, 1.0).shape == (24, 3, 40, 40)
 
 
 def test_normalised_images_have_imagenets_statistics() -> None:

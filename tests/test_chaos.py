@@ -31,10 +31,10 @@ def test_twenty_kills_change_nothing(cli: Cli, tmp_path: Path) -> None:
         time.sleep(moments.uniform(0.3, 9))
         process.kill()
         out, _ = process.communicate()
-        finished += "winner" in out
         assert "error" not in out, out
-        kills += 1
-    assert finished < KILLS
+        kills += process.returncode == -9
+        finished += "winner" in out
+    assert not finished, "the run was over before it could be killed often enough: make it longer"
     done = cli(*GRID, "--out", "chaos", timeout=600)
     assert done.returncode == 0, done.stderr
     records = Ledger(tmp_path / "chaos" / "study.journal", "chaos").records()

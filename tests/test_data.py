@@ -45,10 +45,50 @@ def test_a_folder_with_train_and_val(tmp_path: Path) -> None:
     images = load_images(folder(tmp_path), DataSettings(minival=0.2), 16)
     assert (len(images.train), len(images.minival), images.num_classes) == (9, 2, 2)
     assert images.train.images.shape == (9, 3, 16, 16)
-    assert images.train.images.dtype == torch.uint8
+    assert isinstance(images.train.images, torch.Tensor) and images.train.images.dtype == torch.uint8
     assert images.val is not None and images.val.labels.tolist() == [0, 0, 1, 1, 1]
     reds = images.train.images[images.train.labels == 0].float().mean((0, 2, 3))
     assert reds.argmax() == 0  # the first class is red
+
+
+def test_without_a_cache_the_same_images_are_decoded_as_they_are_needed(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 6, "dog": 5})
+    kept = load_images(folder(tmp_path), DataSettings(), 16).train
+    lazy = load_images(folder(tmp_path), DataSettings(cache=False), 16).train
+    assert not isinstance(lazy.images, torch.Tensor)
+    assert torch.equal(lazy.images[2:5], kept.images[2:5])
+    assert torch.equal(lazy.images[7], kept.images[7])
+
+
+def test_a_set_without_splits_is_taken_by_name() -> None:
+    source = open_source(DataSettings(source="torchvision:FakeData"))
+    assert (len(source.train.labels), source.val) == (1000, None)
+
+
+def test_cifar10_is_read_from_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pickle
+
+    import torchvision
+
+    root = tmp_path / "cifar-10-batches-py"
+    root.mkdir()
+    random = np.random.default_rng(0)
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    for name in names:
+        batch = {"data": random.integers(0, 256, (20, 3072), dtype=np.uint8), "labels": [i % 10 for i in range(20)]}
+        (root / name).write_bytes(pickle.dumps(batch))
+    (root / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class {i}" for i in range(10)]}))
+    with pytest.raises(DataError, match="cannot open torchvision's CIFAR10"):  # the checksums are not CIFAR's
+        open_source(DataSettings(source=f"cifar10:{tmp_path}"))
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
+    images = load_images(open_source(DataSettings(source=f"cifar10:{tmp_path}")), DataSettings(), 64)
+    assert (len(images.train), len(images.minival), images.size) == (90, 10, 32)
+    assert images.val is not None and len(images.val) == 20
+
+
+def test_a_limit_below_the_number_of_classes_is_told() -> None:
+    with pytest.raises(DataError, match="leaves some of 12 classes without an image"):
+        split_indices(open_source(DataSettings()), DataSettings(limit=5))
 
 
 def test_one_folder_of_classes_is_split_and_has_no_val(tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ def test_closed_form_is_fvcores_count_for_200_multipliers(
     _check(name, chosen, rounding, classes)
 
 
+@pytest.mark.parametrize("name", builtin_names())
+def test_closed_form_holds_for_widths_that_are_no_multiple_of_8(name: str) -> None:
+    _check(name, Multipliers(1.2, 1.03, 1.1), Rounding(width_divisor=1), 10)
+
+
 def test_fvcore_reports_its_own_total_and_what_it_left_out() -> None:
     counted = count(build_model(resolve("efficientnet_b0")), 224)
     assert (counted.macs, counted.total) == (385_814_752, 401_659_392)

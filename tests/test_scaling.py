@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torchvision.models._utils import _make_divisible
 
@@ -24,7 +24,14 @@ from scalesearch.scaling import (
 
 @given(st.integers(1, 4096), st.floats(0.05, 8))
 def test_widths_round_as_in_torchvision(channels: int, width: float) -> None:
+    assume(width != 1)
     assert Rounding().channels(channels, width) == _make_divisible(round(channels * width, 9), 8)
+
+
+def test_a_multiplier_of_one_leaves_a_dimension_as_it_is() -> None:
+    """Also a width that is no multiple of 8 and a resolution that is no multiple of 32."""
+    rounding = Rounding(resolution_multiple=32)
+    assert (rounding.channels(12, 1.0), rounding.pixels(225, 1.0), rounding.repeats(3, 1.0)) == (12, 225, 3)
 
 
 def test_depth_does_not_hang_on_float_noise() -> None:

@@ -98,6 +98,7 @@ def test_several_workers_share_the_trials_without_doing_one_twice(path: Path) ->
         worker.start()
     for worker in workers:
         worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 3
     records = Ledger(path, "run").records()
     assert [r.state for r in records] == ["complete"] * 40
     told = [line for line in path.read_text().splitlines() if '"outcome"' in line]
@@ -153,6 +154,12 @@ def test_optuna_itself_reads_the_study(path: Path) -> None:
     study = optuna.load_study(study_name="my-run", storage=JournalStorage(JournalFileBackend(str(path))))
     assert study.best_trial.params == {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "seed": 0}
     assert study.best_trial.intermediate_values == {1: 0.25, 2: 0.5}
+
+
+def test_a_renamed_run_still_has_its_trials(path: Path) -> None:
+    tasks = _tasks(2)
+    Ledger(path, "before").enqueue(tasks)
+    assert len(Ledger(path, "after").records()) == 2
 
 
 def test_notes_are_kept(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -45,48 +46,59 @@ def augmentation(settings: AugmentSettings, resolution: int) -> Callable[[Tensor
     return views
 
 
-class _Augmented(Dataset[Tensor]):
-    """Item (index, seed) is a view of one image that depends on nothing else, whichever process makes it."""
+Key = tuple[int, int]
 
-    def __init__(self, images: Tensor, transform: Callable[[Tensor], Tensor]) -> None:
-        self.images, self.transform = images, transform
 
-    def __getitem__(self, key: tuple[int, int]) -> Tensor:
+class _Augmented(Dataset[tuple[Tensor, Tensor]]):
+    """Item (index, seed) is a view of one image, and its label; it depends on nothing else, whoever makes it."""
+
+    def __init__(self, split: Split, transform: Callable[[Tensor], Tensor]) -> None:
+        self.split, self.transform = split, transform
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
         index, seed = key
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.transform(self.images[index])
+            torch.default_generator.manual_seed(seed)  # this one alone: torch.manual_seed would reach a GPU's too
+            return self.transform(self.split.images[index]), self.split.labels[index]
+
+
+class _Order:
+    """The keys of ``steps`` batches, epoch after epoch in a new order; an epoch's last, smaller batch is left out."""
+
+    def __init__(self, images: int, batch_size: int, steps: int, seed: int) -> None:
+        self.images, self.batch_size, self.steps, self.seed = images, batch_size, steps, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return islice(self._endless(), self.steps)
+
+    def _endless(self) -> Iterator[list[Key]]:
+        generator, size = torch.Generator().manual_seed(self.seed), self.batch_size
+        while True:
+            shuffled = torch.randperm(self.images, generator=generator).tolist()
+            views = torch.randint(2**62, (self.images,), generator=generator).tolist()
+            for start in range(0, self.images - size + 1, size):
+                yield list(zip(shuffled[start : start + size], views[start : start + size], strict=True))
 
 
 class TrainBatches:
-    """Endless batches of (images uint8 (B, 3, r, r), labels (B,)), reshuffled every epoch; the last part is dropped."""
+    """Batches of (images uint8 (B, 3, r, r), labels int64 (B,)) in an order that the seed fixes."""
 
     def __init__(
-        self, split: Split, augment: AugmentSettings, resolution: int, batch_size: int, seed: int, workers: int
+        self, split: Split, augment: AugmentSettings, resolution: int, *, batch_size: int, seed: int, workers: int
     ) -> None:
-        self.split, self.seed, self.workers = split, seed, workers
+        self.count, self.seed, self.workers = len(split), seed, workers
         self.batch_size = min(batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
-        self.dataset = _Augmented(split.images, augmentation(augment, resolution))
+        self.dataset = _Augmented(split, augmentation(augment, resolution))
 
-    def take(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order: list[list[tuple[int, int]]] = []
-        generator = torch.Generator().manual_seed(self.seed)
-        while len(order) < steps:
-            shuffled = torch.randperm(len(self.split), generator=generator).tolist()
-            views = torch.randint(2**62, (len(self.split),), generator=generator).tolist()
-            keys = list(zip(shuffled, views, strict=True))
-            size = self.batch_size
-            order += [keys[i * size : (i + 1) * size] for i in range(self.steps_per_epoch)]
-        del order[steps:]
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=order,
-            num_workers=self.workers,
-            pin_memory=self.workers > 0 and torch.cuda.is_available(),
-        )
-        for keys, images in zip(order, loader, strict=True):
-            yield images, self.split.labels[[index for index, _ in keys]]
+    def take(self, steps: int, *, pin_memory: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first ``steps`` batches."""
+        order = _Order(self.count, self.batch_size, steps, self.seed)
+        loader = DataLoader(self.dataset, batch_sampler=order, num_workers=self.workers, pin_memory=pin_memory)
+        yield from loader
 
 
 def default_workers(device: torch.device) -> int:
@@ -94,16 +106,13 @@ def default_workers(device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
 
 
-def evaluation_images(split: Split, resolution: int, crop: float) -> Tensor:
-    """The central ``crop`` of every image at ``resolution``, uint8 (N, 3, r, r): Resize(r / crop) + CenterCrop(r)."""
+def evaluation_batches(split: Split, resolution: int, crop: float, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The central ``crop`` of every image at ``resolution``, uint8 (B, 3, r, r): Resize(r / crop) + CenterCrop(r)."""
     side = max(1, round(split.images.shape[-1] * crop))
-    parts = [
-        v2.functional.resize(
-            v2.functional.center_crop(images, [side, side]),
-            [resolution, resolution],
-            interpolation=InterpolationMode.BICUBIC,
-            antialias=True,
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        centre = v2.functional.center_crop(split.images[part], [side, side])
+        views = v2.functional.resize(
+            centre, [resolution, resolution], interpolation=InterpolationMode.BICUBIC, antialias=True
         )
-        for images in torch.split(split.images, 256)
-    ]
-    return torch.cat(parts)
+        yield views, split.labels[part]

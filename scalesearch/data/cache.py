@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,6 +54,7 @@ def decoded(
     unfinished = Path(name)
     try:
         array: Array = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        _reserve(unfinished)
         _fill(array, part, indices, size, on_image)
         array.flush()  # type: ignore[attr-defined]
         unfinished.replace(path)
@@ -63,16 +65,37 @@ def decoded(
     return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]
 
 
+def _reserve(path: Path) -> None:
+    """Take a mapped file's room on the disk now: one that finds none while it is written kills its process."""
+    for stale in path.parent.glob("*.part"):  # of processes that were killed
+        if time.time() - stale.stat().st_mtime > 24 * 3600:
+            stale.unlink(missing_ok=True)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def decode(part: Part, index: int, size: int | None = None) -> Array:
+    """One image as uint8 (3, size, size), or at its own shorter side.
+
+    Raises:
+        DataError: it cannot be decoded; the message names it.
+    """
+    try:
+        image = part.load(index, size or 0)
+        return pixels(image, size or min(image.size))
+    except Exception as failure:  # decoders raise whatever they like on a broken file
+        raise DataError(f"cannot decode {part.name(index)}: {failure}") from failure
+
+
 def _fill(array: Array, part: Part, indices: Sequence[int], size: int, on_image: Callable[[int], None] | None) -> Array:
     def one(position: int) -> None:
-        index = indices[position]
-        try:
-            array[position] = pixels(part.load(index, size), size)
-        except (OSError, SyntaxError, ValueError) as failure:
-            raise DataError(f"cannot decode {part.name(index)}: {failure}") from failure
+        array[position] = decode(part, indices[position], size)
 
+    if indices:
+        one(0)  # on its own: a source that is drawn on demand is drawn once
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for position, _ in enumerate(pool.map(one, range(len(indices)))):
+        for position, _ in enumerate(pool.map(one, range(1, len(indices)))):
             if on_image and position % 64 == 63:
-                on_image(position + 1)
+                on_image(position + 2)
     return array

@@ -13,17 +13,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalesearch.data.cache import decoded
+from scalesearch.data.cache import decode, decoded
 from scalesearch.data.sources import Part, Source, embedded, folder, torchvision_set
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
 
 
+class LazyImages:
+    """Images that are decoded whenever they are asked for: ``[i]`` is uint8 (3, S, S), ``[a:b]`` uint8 (N, 3, S, S)."""
+
+    def __init__(self, part: Part, indices: list[int], size: int) -> None:
+        self.part, self.indices, self.shape = part, indices, (len(indices), 3, size, size)
+
+    def __getitem__(self, where: int | slice) -> Tensor:
+        if isinstance(where, slice):
+            return torch.stack([self[i] for i in range(*where.indices(len(self.indices)))])
+        return torch.from_numpy(decode(self.part, self.indices[where], self.shape[-1]).copy())
+
+
 @dataclass(frozen=True)
 class Split:
-    """Decoded images, uint8 (N, 3, S, S), and their labels, int64 (N,)."""
+    """Images, uint8 (N, 3, S, S), and their labels, int64 (N,)."""
 
-    images: Tensor
+    images: Tensor | LazyImages
     labels: Tensor
 
     def __len__(self) -> int:
@@ -38,6 +50,7 @@ class Images:
     size: int
     train: Split
     minival: Split
+    settings: DataSettings
 
     @property
     def num_classes(self) -> int:
@@ -48,7 +61,7 @@ class Images:
         part = self.source.val
         if part is None:
             return None
-        return _split(self.source, part, "val", list(range(len(part.labels))), self.size, None)
+        return _split(self.source, "val", list(range(len(part.labels))), self.size, self.settings)
 
 
 def open_source(settings: DataSettings) -> Source:
@@ -82,13 +95,9 @@ def load_images(
         DataError: a class is too small to be split, or an image cannot be decoded.
     """
     train, minival = split_indices(source, settings)
-    size = min(resolution, _native_size(source.train, train, resolution))
-    return Images(
-        source,
-        size,
-        _split(source, source.train, "train", train, size, on_image),
-        _split(source, source.train, "train", minival, size, None),
-    )
+    size = resolution if source.drawn else min(resolution, _native_size(source.train, train))
+    trained, held_out = (_split(source, "train", part, size, settings, on_image) for part in (train, minival))
+    return Images(source, size, trained, held_out, settings)
 
 
 def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], list[int]]:
@@ -115,24 +124,31 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], li
         train.append(order[held:])
     if settings.limit is None:
         return sorted(chain.from_iterable(train)), sorted(minival)
+    if settings.limit < len(source.classes):
+        raise DataError(f"data.limit of {settings.limit} leaves some of {len(source.classes)} classes without an image")
     # round-robin over the classes, so that a limit keeps them balanced
     longest = max(len(members) for members in train)
     turns = [members[i] for i in range(longest) for members in train if i < len(members)]
     return sorted(turns[: settings.limit]), sorted(minival)
 
 
-def _native_size(part: Part, indices: list[int], size: int) -> int:
+def _native_size(part: Part, indices: list[int]) -> int:
     """The largest shorter side among a few of the images: decoding above it would only blur."""
     probes = indices[:: max(1, len(indices) // 32)]
-    try:
-        return max(min(part.load(i, size).size) for i in probes)
-    except (OSError, SyntaxError, ValueError):
-        return size  # decoding will name the broken file
+    return max(int(decode(part, i).shape[-1]) for i in probes)
 
 
 def _split(
-    source: Source, part: Part, name: str, indices: list[int], size: int, on_image: Callable[[int], None] | None
+    source: Source,
+    name: str,
+    indices: list[int],
+    size: int,
+    settings: DataSettings,
+    on_image: Callable[[int], None] | None = None,
 ) -> Split:
-    key = f"{source.fingerprint}-{name}"
-    images = torch.from_numpy(decoded(part, indices, size, key, on_image))
-    return Split(images, torch.tensor([part.labels[i] for i in indices]))
+    part = source.val if name == "val" and source.val else source.train
+    labels = torch.tensor([part.labels[i] for i in indices])
+    if not settings.cache:
+        return Split(LazyImages(part, indices, size), labels)
+    key = f"{source.cache_key}-{name}"
+    return Split(torch.from_numpy(decoded(part, indices, size, key, on_image)), labels)

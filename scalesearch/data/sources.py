@@ -32,7 +32,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set before decoding. ``val`` is None where the set has none of its own."""
+    """A data set before decoding. ``val`` is None where the set has none of its own; ``drawn`` images have any size.
+
+    ``fingerprint`` says which images these are, on any machine; ``cache_key`` also changes when a file is touched.
+    """
 
     title: str
     classes: tuple[str, ...]
@@ -40,6 +43,12 @@ class Source:
     train: Part
     val: Part | None
     note: str | None = None
+    drawn: bool = False
+    cache_key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.cache_key:
+            object.__setattr__(self, "cache_key", self.fingerprint)
 
 
 def folder(root: Path) -> Source:
@@ -58,13 +67,20 @@ def folder(root: Path) -> Source:
         if val_classes != classes:
             odd = sorted(set(classes) ^ set(val_classes))
             raise DataError(f"{root}: train/ and val/ differ in classes: {', '.join(odd[:5])}")
-    digest = hashlib.sha256()
-    for path, label in train_files + (val_files or []):
-        digest.update(f"{Path(path).relative_to(root)}\0{label}\0{Path(path).stat().st_size}\n".encode())
+    digest, touched = hashlib.sha256(), hashlib.sha256()
+    for name, label in train_files + (val_files or []):
+        path = Path(name)
+        try:
+            found = path.stat()
+        except OSError as failure:
+            raise DataError(f"cannot read {path}: {failure.strerror}") from failure
+        digest.update(f"{path.relative_to(root)}\0{label}\0{found.st_size}\n".encode())
+        touched.update(str(found.st_mtime_ns).encode())
     return Source(
-        title=root.name,
+        title=root.resolve().name,
         classes=tuple(classes),
         fingerprint=digest.hexdigest()[:16],
+        cache_key=digest.hexdigest()[:16] + touched.hexdigest()[:16],
         train=_files(train_files),
         val=_files(val_files) if val_files else None,
     )
@@ -75,6 +91,8 @@ def _scan(root: Path) -> tuple[list[tuple[str, int]], list[str]]:
 
     try:
         classes, index = find_classes(root)
+    except PermissionError as failure:
+        raise DataError(f"cannot read {root}: {failure.strerror}") from failure
     except FileNotFoundError as failure:
         raise DataError(f"{root} holds no class folders: one folder of images per class is expected") from failure
     files = make_dataset(str(root), index, extensions=IMG_EXTENSIONS, allow_empty=True)
@@ -105,15 +123,27 @@ def torchvision_set(name: str, root: Path, *, download: bool) -> Source:
     if not inspect.isclass(factory):
         raise DataError(f"torchvision has no data set {name!r}")
     known = inspect.signature(factory).parameters
-    options: dict[str, Any] = {"root": str(root)} | ({"download": download} if "download" in known else {})
-    if "train" in known:
-        splits: list[dict[str, Any]] = [{"train": True}, {"train": False}]
-    elif "split" in known:
-        splits = [{"split": "train"}, {"split": "val" if "val" in str(known["split"].annotation) else "test"}]
-    else:
-        splits = [{}]
+    options: dict[str, Any] = {"root": str(root)} if "root" in known else {}
+    if "download" in known or any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        options["download"] = download
+
+    def opened(choices: Sequence[dict[str, Any]]) -> Any:
+        """The set under the first of these spellings that it understands."""
+        for choice in choices[:-1]:
+            try:
+                return factory(**options, **choice)
+            except ValueError:
+                continue
+        return factory(**options, **choices[-1])
+
     try:
-        parts = [factory(**options, **split) for split in splits]
+        if "train" in known:
+            parts = [opened([{"train": True}]), opened([{"train": False}])]
+        elif "split" in known:
+            spellings = [("train", "trainval", "balanced"), ("val", "valid", "test", "balanced")]
+            parts = [opened([{"split": word} for word in words]) for words in spellings]
+        else:
+            parts = [opened([{}])]
     except Exception as failure:
         raise DataError(
             f"cannot open torchvision's {name} under {root}: {failure}. Where there is internet, "
@@ -129,10 +159,16 @@ def torchvision_set(name: str, root: Path, *, download: bool) -> Source:
 def _labels(dataset: Any, name: str) -> tuple[int, ...]:
     for attribute in ("targets", "labels", "_labels"):
         if hasattr(dataset, attribute):
-            return tuple(int(label) for label in getattr(dataset, attribute))
+            found = getattr(dataset, attribute)
+            break
+    else:
+        found = None
     try:
-        return tuple(int(dataset[i][1]) for i in range(len(dataset)))
-    except (TypeError, ValueError, IndexError) as failure:
+        if found is None:
+            samples = getattr(dataset, "_samples", None) or [dataset[i] for i in range(len(dataset))]
+            found = [sample[1] for sample in samples]
+        return tuple(int(label) for label in found)
+    except (TypeError, ValueError, IndexError, RuntimeError) as failure:
         raise DataError(f"torchvision's {name} is no classification set: its items have no class label") from failure
 
 
@@ -151,7 +187,7 @@ def embedded() -> Source:
         return Part(procedural.labels(split), load, lambda i: f"embedded {split} {i}")
 
     title, version = "embedded", f"embedded-v{procedural.VERSION}"
-    return Source(title, procedural.CLASSES, version, part("train"), part("val"), EMBEDDED_NOTE)
+    return Source(title, procedural.CLASSES, version, part("train"), part("val"), EMBEDDED_NOTE, drawn=True)
 
 
 def pixels(image: Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -115,6 +115,7 @@ def _mbconv(slot: _Slot) -> nn.Module:
         return module
 
     config = MBConvConfig(stage.expand, stage.kernel, slot.stride, slot.inputs, stage.channels, 1)
+    config.input_channels, config.out_channels = slot.inputs, stage.channels  # it rounds them to multiples of 8
     block: nn.Module = MBConv(config, slot.drop, slot.norm, gate)
     return block
 
