@@ -134,7 +134,7 @@ def scale(
             console.print(spec_table([(name, row, closed_form(row, num_classes)) for name, row in rows], base))
             growth = chosen.growth()
             console.print(
-                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up in every stage, "
+                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up per stage, "
                 "which costs the rest\n",
                 soft_wrap=True,
             )

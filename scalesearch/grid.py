@@ -51,10 +51,6 @@ class Plan:
     points: int
     by_hand: int = 0
 
-    @property
-    def ratios(self) -> list[float]:
-        return sorted(candidate.ratio for candidate in self.candidates)
-
 
 def axis(low: float, high: float, step: float) -> list[Fraction]:
     """``low``, ``low + step``, … up to ``high`` included, without float noise."""

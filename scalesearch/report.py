@@ -75,7 +75,7 @@ def plan_table(candidates: Sequence[Candidate], most: int | None = None) -> Rend
             amount(cost.macs),
             f"{candidate.ratio:.2f}×",
             params(cost.params),
-            "← the paper's" if PAPER in (c, *candidate.also) else "",
+            "← paper" if PAPER in (c, *candidate.also) else "",
         )
     notes = [
         Text(f"  {_triple(c.coefficients)} is also {', '.join(_triple(other) for other in c.also)}", style="dim")
@@ -91,10 +91,10 @@ def plan_table(candidates: Sequence[Candidate], most: int | None = None) -> Rend
 def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     """What the grid came to, in words."""
     networks, merged = len(plan.candidates), sum(len(c.also) for c in plan.candidates)
-    ratios = plan.ratios
+    ratios = sorted(c.ratio for c in plan.candidates for _ in range(1 + len(c.also)))  # of points, not networks
     beside = f" (and {plan.by_hand} named by hand)" if plan.by_hand else ""
     if search.match == "macs":
-        grid = f"{plan.points} pairs, the third coefficient solved for equal cost"
+        grid = f"{plan.points} pairs solved for equal cost"
     else:
         grid = f"{plan.points} points with |αβ²γ² − {search.target:g}| ≤ {search.tolerance:g}"
     lines = [f"{grid}{beside} → {networks} networks"]
@@ -105,7 +105,7 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     )
     if search.match == "nominal":
         goal = search.target**phi
-        near = sum(1 + len(c.also) for c in plan.candidates if abs(c.ratio / goal - 1) <= 0.05)
+        near = sum(abs(ratio / goal - 1) <= 0.05 for ratio in ratios)
         lines.append(f"  {near} points cost {goal:.3g}× ± 5 %: nominal growth is not real cost.")
         lines.append("  To compare at equal cost, add --match macs.")
     return "\n".join(lines)
