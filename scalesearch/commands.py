@@ -40,7 +40,8 @@ from scalesearch.schema import parse
 from scalesearch.spec import dump_spec, load_spec
 
 if TYPE_CHECKING:
-    from scalesearch.search import Prepared, Result
+    from scalesearch.prepare import Prepared
+    from scalesearch.search import Result
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -240,7 +241,7 @@ def grid(
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
-    from scalesearch.search import prepare
+    from scalesearch.prepare import prepare
 
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
     console = _console(stderr=as_json)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.grid import Candidate
-    from scalesearch.search import Prepared
+    from scalesearch.prepare import Prepared
     from scalesearch.study import Task
     from scalesearch.train import Outcome
 

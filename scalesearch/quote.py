@@ -16,7 +16,7 @@ from scalesearch.train import total_steps
 from scalesearch.trainer import Trainer
 
 if TYPE_CHECKING:
-    from scalesearch.search import Prepared
+    from scalesearch.prepare import Prepared
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scalesearch.scaling import Coefficients, scaled_family_member
 from scalesearch.spec import dump_spec
 
 if TYPE_CHECKING:
-    from scalesearch.search import Prepared
+    from scalesearch.prepare import Prepared
 
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""

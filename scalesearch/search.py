@@ -9,27 +9,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 import torch
 
-from scalesearch.baselines import SpecBaseline, resolve
-from scalesearch.cost import Cost
-from scalesearch.data import Images, load_images, open_source
-from scalesearch.data.images import Split, split_indices
-from scalesearch.data.sources import Source
-from scalesearch.device import pick_device, pick_precision
+from scalesearch.data import Images, load_images
+from scalesearch.data.images import Split
 from scalesearch.environment import environment
 from scalesearch.errors import RunError, TrialError
-from scalesearch.folder import RunFolder, settings_of
-from scalesearch.grid import Candidate, Plan, plan
-from scalesearch.memory import estimated_memory
+from scalesearch.folder import RunFolder
+from scalesearch.grid import Candidate
+from scalesearch.prepare import Prepared
 from scalesearch.ranking import rank, trials_frame
-from scalesearch.recipe import Recipe
 from scalesearch.results import candidates_frame, publish
-from scalesearch.scaling import grown_dropout
-from scalesearch.spec import ModelSpec, dump_spec
+from scalesearch.spec import dump_spec
 from scalesearch.study import Claim, Ledger, Task
 from scalesearch.train import Outcome, train
 from scalesearch.trainer import Trainer
@@ -48,69 +42,6 @@ class Watcher(Protocol):
     def trial_finished(self, candidate: Candidate, outcome: Outcome, ranking: pd.DataFrame) -> None: ...
     def trial_failed(self, candidate: Candidate, reason: str) -> None: ...
     def validating(self, candidate: Candidate, seed: int) -> None: ...
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe whose every open question is answered: what will be trained, on which images, on which device."""
-
-    recipe: Recipe
-    native: ModelSpec
-    baseline: SpecBaseline
-    source: Source
-    plan: Plan
-    device: torch.device
-    precision: str
-    train_images: int
-    minival_images: int
-
-    @property
-    def tasks(self) -> list[Task]:
-        """Seed by seed, so that an interrupted run has seen every candidate as often as it could."""
-        return [
-            Task(c.coefficients, c.model.fingerprint, seed)
-            for seed in range(self.recipe.seeds)
-            for c in self.plan.candidates
-        ]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        network = self.baseline.spec.model_dump(mode="json", exclude={"name", "source", "origin"})
-        return settings_of(self.recipe, network, self.source.fingerprint)
-
-    def memory(self, cost: Cost) -> int:
-        return estimated_memory(cost, self.recipe.train, self.precision)
-
-
-def prepare(recipe: Recipe) -> Prepared:
-    """Resolve the baseline, list the images, and plan the candidates; nothing is decoded or trained.
-
-    Raises:
-        ScaleSearchError: whatever of it the user can mend.
-    """
-    device = pick_device(recipe.device)
-    precision = pick_precision(recipe.train, device)  # written down: a run does not change it when it moves
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    native = resolve(recipe.baseline)
-    changes: dict[str, object] = {"resolution": recipe.resolution or native.resolution}
-    if recipe.train.stochastic_depth is not None:
-        changes["stochastic_depth"] = recipe.train.stochastic_depth
-    baseline = SpecBaseline(native.model_copy(update=changes), recipe.rounding)
-    dropout = recipe.train.dropout if recipe.train.dropout is not None else grown_dropout(native, recipe.phi)
-    source = open_source(recipe.data)
-    made = plan(
-        baseline,
-        recipe.phi,
-        recipe.search,
-        num_classes=len(source.classes),
-        dropout=dropout,
-        training_memory=lambda cost: estimated_memory(cost, recipe.train, precision),
-    )
-    if recipe.data.cache_resolution is None:
-        size = math.ceil(max(c.model.resolution for c in made.candidates) / recipe.augment.eval_crop)
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
-    counts = [len(part) for part in split_indices(source, recipe.data)]
-    return Prepared(recipe, native, baseline, source, made, device, precision, *counts)
 
 
 @dataclass(frozen=True)
