@@ -60,15 +60,7 @@ def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequen
     """
     recipe, source = prepared.recipe, prepared.source
     folder.adopt(recipe, prepared.settings)
-    data = {
-        "title": source.title,
-        "fingerprint": source.fingerprint,
-        "train": prepared.train_images,
-        "minival": prepared.minival_images,
-    }
     folder.write("baseline.yaml", dump_spec(prepared.native))
-    found = environment(command, prepared.device, data) | {"precision": prepared.precision}
-    folder.write("environment.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
     ledger = Ledger(folder.path / "study.journal", folder.path.name)
     images = load_images(
@@ -78,6 +70,8 @@ def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequen
         lambda done: watcher.decoding(done, prepared.train_images),
     )
     session = _Session(prepared, folder, ledger, images, watcher)
+    if session.left():
+        _sign(prepared, folder, command)
     session.train_all()
     ranking, trials = session.ranking(), session.trials()
     if ranking.empty:
@@ -87,6 +81,21 @@ def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequen
     publish(prepared, folder, trials, ranking)
     shutil.rmtree(session.weights, ignore_errors=True)  # they served the validation
     return Result(ranking, trials)
+
+
+def _sign(prepared: Prepared, folder: RunFolder, command: Sequence[str]) -> None:
+    """Add this session to the list of those that made the run."""
+    source = prepared.source
+    data = {
+        "title": source.title,
+        "fingerprint": source.fingerprint,
+        "train": prepared.train_images,
+        "minival": prepared.minival_images,
+    }
+    kept = folder.path / "environment.json"
+    before = json.loads(kept.read_text()) if kept.exists() else []
+    sessions = [*before, environment(command, prepared.device, data)]
+    folder.write(kept.name, json.dumps(sessions, indent=1, ensure_ascii=False) + "\n")
 
 
 class _Session:
@@ -119,6 +128,10 @@ class _Session:
         except BaseException:
             self.ledger.release_abandoned()
             raise
+
+    def left(self) -> int:
+        """How many trials are not complete yet."""
+        return len({task.key for task in self.prepared.tasks} - self._complete())
 
     def _complete(self) -> set[tuple[str, int]]:
         return {record.task.key for record in self.ledger.records() if record.state == "complete"}
