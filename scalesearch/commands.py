@@ -252,7 +252,7 @@ def grid(
     folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
-    console.print(_summary(prepared.plan, recipe), "")
+    console.print(_summary(prepared.plan, recipe) + "\n")
     try:
         result = _search(prepared, folder, console)
     except KeyboardInterrupt:

@@ -140,20 +140,8 @@ def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | 
 
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
-    head = [
-        "#",
-        "α",
-        "β",
-        "γ",
-        "depth·width·px",
-        "MACs",
-        "ratio",
-        "params",
-        "minival acc. %",
-        "val acc. %",
-        "same network",
-    ]
-    lines = [f"# {title}", "", *notes, "", "| " + " | ".join(head) + " |", "|" + "--|" * len(head)]
+    head = "# | α | β | γ | growth | depth·width·px | MACs | ratio | params | minival acc. % | val acc. % | same network"
+    lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", f"| {head} |", "|" + "--|" * (head.count("|") + 1)]
     for row in ranking.to_dict("records"):
         val = "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}"
         cells = [
@@ -253,7 +241,7 @@ def accuracy_figure(ranking: pd.DataFrame, held_out: int, title: str, folder: Pa
         )
     axes.set_xlabel("measured MACs per image (millions)")
     axes.set_ylabel("minival top-1 accuracy (%)")
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(f"{title} — labels are α, β, γ", fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e5e7eb", zorder=0)
     folder.mkdir(parents=True, exist_ok=True)

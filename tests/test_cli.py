@@ -115,6 +115,9 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
     assert "study.journal" in left and "weights" not in left
     assert {p.name for p in (run / "figures").iterdir()} == {"accuracy-macs.png", "accuracy-macs.svg"}
 
+    table = [line for line in (run / "ranking.md").read_text().splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 7 and len({line.count("|") for line in table}) == 1
+
     before = (run / "ranking.csv").read_bytes()
     again = cli(*GRID, "--seeds", "2", "--out", "run", "--json")  # nothing left to train
     assert json.loads(again.stdout)["ranking"] == ranking

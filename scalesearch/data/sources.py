@@ -77,7 +77,7 @@ def folder(root: Path) -> Source:
         digest.update(f"{path.relative_to(root)}\0{label}\0{found.st_size}\n".encode())
         touched.update(str(found.st_mtime_ns).encode())
     return Source(
-        title=root.resolve().name,
+        title=root.name or root.resolve().name,
         classes=tuple(classes),
         fingerprint=digest.hexdigest()[:16],
         cache_key=digest.hexdigest()[:16] + touched.hexdigest()[:16],
