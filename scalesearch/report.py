@@ -140,7 +140,9 @@ def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | 
 
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
-    head = "# | α | β | γ | growth | depth·width·px | MACs | ratio | params | minival acc. % | val acc. % | same network"
+    head = (
+        "# | α | β | γ | growth | depth·width·px | MACs | ratio | params | minival acc. % | val acc. % | same network"
+    )
     lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", f"| {head} |", "|" + "--|" * (head.count("|") + 1)]
     for row in ranking.to_dict("records"):
         val = "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}"

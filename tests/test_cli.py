@@ -135,7 +135,12 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_grid_says_how_to_go_on_and_does(cli: Cli, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scalesearch", *GRID, "--steps", "40", "--out", "run"]
+    code = (  # a shell that runs the tests in the background has Ctrl-C ignored; its children inherit that
+        "import runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = ['scalesearch', *sys.argv[1:]]; runpy.run_module('scalesearch', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, *GRID, "--steps", "40", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -250,7 +255,7 @@ def test_failed_trials_are_reported_and_do_not_stop_the_others(cli: Cli, tmp_pat
     done = cli(*GRID, *options, "--out", "run")
     assert done.returncode == 2
     assert done.stdout.count("failed: ") == 7
-    assert "no trial finished; the first one failed with: the loss is" in done.stderr
+    assert "no trial finished; the last one failed with: the loss is" in done.stderr
 
 
 def test_a_run_killed_outright_resumes_at_once(cli: Cli, tmp_path: Path) -> None:
