@@ -110,8 +110,12 @@ def rank(
 
 
 def holdout_error(accuracy: float, images: int) -> float:
-    """Standard error of an accuracy measured on so many images: √(p(1 − p)/n). Seeds come on top of it."""
-    return math.sqrt(accuracy * (1 - accuracy) / images)
+    """Standard error of an accuracy p measured on n images, √(p(1 − p)/n); seeds come on top of it.
+
+    With Agresti and Coull's two added successes and failures, so that 18 of 18 right is not taken for certain.
+    """
+    share = (accuracy * images + 2) / (images + 4)
+    return math.sqrt(share * (1 - share) / (images + 4))
 
 
 def records_json(ranking: pd.DataFrame) -> list[dict[str, Any]]:

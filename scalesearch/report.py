@@ -106,7 +106,7 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     if search.match == "nominal":
         goal = search.target**phi
         near = sum(abs(ratio / goal - 1) <= 0.05 for ratio in ratios)
-        lines.append(f"  {near} points cost {goal:.3g}× ± 5 %: nominal growth is not real cost.")
+        lines.append(f"  {near} point{'s' * (near != 1)} cost {goal:.3g}× ± 5 %: nominal growth is not real cost.")
         lines.append("  To compare at equal cost, add --match macs.")
     return "\n".join(lines)
 
