@@ -238,7 +238,7 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(cli: Cli, tmp_pat
     """The study may not grow past a few trials: the writes after that fail as on a full disk."""
     code = (
         "import resource, signal, sys, runpy\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (9000, -1))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (9600, -1))\n"
         "sys.argv = ['scalesearch', *sys.argv[1:]]; runpy.run_module('scalesearch', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, *GRID, "--out", "run", "--top", "0"]
