@@ -16,7 +16,7 @@ from scalesearch.baselines import SpecBaseline, builtin_names, resolve
 from scalesearch.cost import closed_form
 from scalesearch.errors import DeviceError, RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
-from scalesearch.grid import Candidate, Plan, plan
+from scalesearch.grid import AXES, Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report import (
     amount,
@@ -125,7 +125,7 @@ def scale(
         else:
             member = formula
         target = _target(out, member.name, several=len(phis) > 1)
-        _write(target, dump_spec(member))
+        write_text(target, dump_spec(member))
         written.append(
             {"phi": value, "file": str(target), "resolution": member.resolution, "blocks": member.blocks}
             | asdict(closed_form(member, num_classes))
@@ -166,8 +166,8 @@ def parse_phi(text: str) -> list[float]:
 def _coefficients(given: tuple[float | None, ...], run: Path | None) -> tuple[Coefficients, str]:
     """The coefficients to scale by, and whose they are: a run's winner or the paper's, where not given one by one."""
     start, origin = (PAPER, "Tan & Le 2019") if run is None else (_winner(run), f"the winner of {run.name}")
-    values = [g if g is not None else getattr(start, name) for g, name in zip(given, _NAMES, strict=True)]
-    for name, value in zip(_NAMES, values, strict=True):
+    values = [g if g is not None else getattr(start, name) for g, name in zip(given, AXES, strict=True)]
+    for name, value in zip(AXES, values, strict=True):
         if not 0 < value < 100:
             raise RecipeError(f"--{name}", "a positive number", value)
     if any(g is not None for g in given):
@@ -175,13 +175,10 @@ def _coefficients(given: tuple[float | None, ...], run: Path | None) -> tuple[Co
     return Coefficients(*values), origin
 
 
-_NAMES = ("alpha", "beta", "gamma")
-
-
 def _winner(run: Path) -> Coefficients:
     try:
         best = json.loads((run / "ranking.json").read_text())["ranking"][0]
-        return Coefficients(*(float(best[name]) for name in _NAMES))
+        return Coefficients(*(float(best[name]) for name in AXES))
     except OSError as failure:
         raise RunError(f"{run} holds no finished ranking: {failure.strerror} (ranking.json)") from failure
     except (ValueError, KeyError, IndexError) as failure:
@@ -193,13 +190,6 @@ def _target(out: Path | None, name: str, *, several: bool) -> Path:
         return Path(f"{name}.yaml")
     folder = several or out.is_dir() or out.suffix not in (".yaml", ".yml")
     return out / f"{name}.yaml" if folder else out
-
-
-def _write(target: Path, text: str) -> None:
-    try:
-        write_text(target, text)
-    except OSError as failure:
-        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
 
 
 def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:

@@ -116,19 +116,22 @@ class RunFolder:
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        target = self.path / name
-        try:
-            return write_text(target, text)
-        except OSError as failure:
-            raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+        return write_text(self.path / name, text)
 
 
 def write_text(target: Path, text: str) -> Path:
     """Write a whole file or nothing.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written.
+        RunError: the disk is full, or the folder cannot be written.
     """
+    try:
+        return _write_text(target, text)
+    except OSError as failure:
+        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+
+
+def _write_text(target: Path, text: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

@@ -43,7 +43,7 @@ class PlainWatcher:
     """One line per event, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.done, self.total, self.seconds = console, 0, 0, 0.0
+        self.console, self.done, self.total = console, 0, 0
 
     def decoding(self, done: int, total: int) -> None:
         if done % 4096 == 0:
@@ -62,7 +62,7 @@ class PlainWatcher:
         pass
 
     def trial_finished(self, candidate: Candidate, outcome: Outcome, ranking: pd.DataFrame) -> None:
-        self.done, self.seconds = self.done + 1, self.seconds + outcome.seconds
+        self.done += 1
         self._say(
             f"[{self.done}/{self.total}] {candidate.coefficients}  {100 * outcome.accuracy:.1f} %  "
             f"{candidate.ratio:.2f}×  {outcome.images_per_second:.0f} img/s  {duration(outcome.seconds)}"

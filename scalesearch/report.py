@@ -51,8 +51,8 @@ def percent(mean: float, sd: float) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
-        left = column in ("depth·width·px", "", "operator", "name", "source", "also")
-        table.add_column(column, justify="left" if left else "right", no_wrap=column != "source")
+        left = column in ("depth·width·px", "", "operator")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     return table
 
 
@@ -60,11 +60,10 @@ def _triple(c: Coefficients) -> str:
     return f"{c.alpha:.4g} {c.beta:.4g} {c.gamma:.4g}"
 
 
-def plan_table(candidates: Sequence[Candidate], most: int | None = None) -> RenderableType:
+def plan_table(candidates: Sequence[Candidate]) -> RenderableType:
     """The candidates before training: nominal growth beside measured cost, and who shares a network."""
     table = _table("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
-    shown = candidates if most is None else candidates[:most]
-    for candidate in shown:
+    for candidate in candidates:
         c, cost = candidate.coefficients, candidate.cost
         table.add_row(
             f"{c.alpha:.4g}",
@@ -79,12 +78,9 @@ def plan_table(candidates: Sequence[Candidate], most: int | None = None) -> Rend
         )
     notes = [
         Text(f"  {_triple(c.coefficients)} is also {', '.join(_triple(other) for other in c.also)}", style="dim")
-        for c in shown
+        for c in candidates
         if c.also
     ]
-    hidden = len(candidates) - len(shown)
-    if hidden:
-        notes.append(Text(f"  … and {hidden} more: --json prints them all", style="dim"))
     return Group(table, *notes)
 
 
@@ -111,14 +107,14 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     return "\n".join(lines)
 
 
-def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | None = None) -> RenderableType:
+def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float]) -> RenderableType:
     """The result, best first. Accuracy is the minival's, in per cent, ± its standard deviation over seeds."""
     validated = bool(ranking["val_accuracy"].notna().any())
     table = _table("#", "α", "β", "γ", "depth·width·px", "MACs", "ratio", "params", "acc %", "s")
     if validated:
         table.add_column("val %", justify="right")
-    shown = ranking if most is None else ranking.head(most)
-    for row in shown.to_dict("records"):
+    rows = ranking.to_dict("records")
+    for row in rows:
         cells = [
             str(row["rank"]),
             *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
@@ -132,9 +128,7 @@ def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float], most: int | 
         if validated:
             cells.append("" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.1f}")
         table.add_row(*cells)
-    notes = [
-        Text(f"  #{row['rank']} is also {row['also']}", style="dim") for row in shown.to_dict("records") if row["also"]
-    ]
+    notes = [Text(f"  #{row['rank']} is also {row['also']}", style="dim") for row in rows if row["also"]]
     return Group(table, *notes)
 
 

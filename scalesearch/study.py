@@ -15,7 +15,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +203,7 @@ class Ledger:
 
 
 def _waiting(task: Task) -> FrozenTrial:
-    c = task.coefficients
-    values = {"alpha": c.alpha, "beta": c.beta, "gamma": c.gamma}
+    values = asdict(task.coefficients)
     return create_trial(
         state=TrialState.WAITING,
         params={**values, "seed": task.seed},

@@ -26,6 +26,12 @@ def _keys(tasks: list[Task]) -> set[tuple[str, int]]:
     return {task.key for task in tasks}
 
 
+def _do_one(ledger: Ledger, tasks: list[Task]) -> None:
+    claim = ledger.claim(_keys(tasks))
+    assert claim is not None
+    ledger.complete(claim, 0.5, OUTCOME)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "study.journal"
@@ -148,9 +154,7 @@ def test_optuna_itself_reads_the_study(path: Path) -> None:
 
     ledger, tasks = Ledger(path, "my-run"), _tasks(2)
     ledger.enqueue(tasks)
-    claim = ledger.claim(_keys(tasks))
-    assert claim is not None
-    ledger.complete(claim, 0.5, OUTCOME)
+    _do_one(ledger, tasks)
     study = optuna.load_study(study_name="my-run", storage=JournalStorage(JournalFileBackend(str(path))))
     assert study.best_trial.params == {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "seed": 0}
     assert study.best_trial.intermediate_values == {1: 0.25, 2: 0.5}
@@ -171,7 +175,5 @@ def test_notes_are_kept(path: Path) -> None:
 def test_outcomes_are_plain_json(path: Path) -> None:
     ledger, tasks = Ledger(path, "run"), _tasks(1)
     ledger.enqueue(tasks)
-    claim = ledger.claim(_keys(tasks))
-    assert claim is not None
-    ledger.complete(claim, 0.5, OUTCOME)
+    _do_one(ledger, tasks)
     assert all(json.loads(line) for line in path.read_text().splitlines())
