@@ -6,6 +6,7 @@ ScaleSearchError
 │   └── RecipeError
 ├── BaselineError         no such baseline
 ├── ScalingError          the multipliers leave nothing of a layer
+│   └── SurgeryError      a module that cannot be scaled soundly
 ├── EmptyGridError        no candidate qualifies
 ├── DataError             images are missing, empty or unreadable
 ├── DeviceError           the device is not there
@@ -47,6 +48,17 @@ class BaselineError(ScaleSearchError):
 
 class ScalingError(ScaleSearchError):
     """The multipliers leave nothing of a layer or of the image."""
+
+
+class SurgeryError(ScalingError):
+    """A module cannot be scaled soundly: ``layer`` is where, ``reason`` why."""
+
+    def __init__(self, layer: str, reason: str) -> None:
+        super().__init__(layer, reason)
+        self.layer, self.reason = layer, reason
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.reason}"
 
 
 class EmptyGridError(ScaleSearchError):

@@ -1,0 +1,165 @@
+"""How a network initialises itself, seen from its weights, so that a larger copy can start the same way."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+SAMPLE = 200_000
+"""Elements looked at per tensor."""
+
+Shape = tuple[int, ...]
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
+    area = math.prod(shape[2:])
+    return shape[1] * area, shape[0] * area
+
+
+# Standard deviation of each named scheme, from the shape and the groups of a layer's weight.
+SCHEMES = {
+    "kaiming normal, fan out": lambda shape, groups: math.sqrt(2 / _fans(shape)[1]),
+    "kaiming normal, fan out per group": lambda shape, groups: math.sqrt(2 * groups / _fans(shape)[1]),
+    "kaiming normal, fan in": lambda shape, groups: math.sqrt(2 / _fans(shape)[0]),
+    "torch's default": lambda shape, groups: math.sqrt(1 / (3 * _fans(shape)[0])),
+    "kaiming uniform, fan in": lambda shape, groups: math.sqrt(2 / _fans(shape)[0]),
+    "kaiming uniform, fan out": lambda shape, groups: math.sqrt(2 / _fans(shape)[1]),
+    "linear uniform, fan out": lambda shape, groups: math.sqrt(1 / (3 * shape[0])),
+    "xavier uniform": lambda shape, groups: math.sqrt(2 / sum(_fans(shape))),
+    "xavier normal": lambda shape, groups: math.sqrt(2 / sum(_fans(shape))),
+    "lecun normal": lambda shape, groups: math.sqrt(1 / _fans(shape)[0]),
+    "normal 0.02": lambda shape, groups: 0.02,
+    "normal 0.01": lambda shape, groups: 0.01,
+    "normal 0.1": lambda shape, groups: 0.1,
+    "normal 0.001": lambda shape, groups: 0.001,
+}
+UNIFORM = {"torch's default", "kaiming uniform, fan in", "kaiming uniform, fan out", "linear uniform, fan out", "xavier uniform"}
+FALLBACK = "kaiming normal, fan out"
+
+
+@dataclass(frozen=True)
+class Law:
+    """How one tensor starts: a constant, a named scheme, given moments, or values that are kept.
+
+    ``follows`` is a bias that is drawn as widely as its layer's fan-in says. ``name`` is what the tensor is called in
+    the original network; a new block's tensors have none.
+    """
+
+    constant: float | None = None
+    scheme: str | None = None
+    moments: tuple[float, float] | None = None
+    kept: Tensor | None = None
+    follows: bool = False
+    name: str | None = None
+
+    def fill(self, tensor: Tensor, groups: int, fan_in: int) -> None:
+        """Draw ``tensor`` from torch's global generator."""
+        with torch.no_grad():
+            if self.constant is not None:
+                tensor.fill_(self.constant)
+            elif self.kept is not None:
+                tensor.copy_(_fitted(self.kept, tuple(tensor.shape)))
+            elif self.follows:
+                bound = 1 / math.sqrt(fan_in)
+                tensor.uniform_(-bound, bound)
+            elif self.moments is not None:
+                tensor.normal_(*self.moments)
+            else:
+                scheme = self.scheme or FALLBACK
+                spread = SCHEMES[scheme](tuple(tensor.shape), groups)
+                if scheme in UNIFORM:
+                    tensor.uniform_(-spread * math.sqrt(3), spread * math.sqrt(3))
+                else:
+                    tensor.normal_(0, spread)
+
+
+def _fitted(kept: Tensor, shape: Shape) -> Tensor:
+    """``kept`` at another size, where all its rows along a changed dimension are the same.
+
+    Raises:
+        ValueError: they are not, so nobody knows what a new row should hold.
+    """
+    for axis, (old, new) in enumerate(zip(kept.shape, shape, strict=True)):
+        if old != new:
+            first = kept.narrow(axis, 0, 1)
+            if not torch.equal(kept, first.expand_as(kept)):
+                raise ValueError(f"a buffer of shape {tuple(kept.shape)} cannot be continued to {shape}")
+            kept = first.expand(*kept.shape[:axis], new, *kept.shape[axis + 1 :])
+    return kept
+
+
+def observe(model: nn.Module) -> dict[int, Law]:
+    """The law of every parameter and buffer, by the tensor's id. Trained weights fall back on kaiming's."""
+    laws: dict[int, Law] = {}
+    weights: list[tuple[str, Tensor, list[str]]] = []
+    for module in model.modules():
+        for name, tensor in module.named_parameters(recurse=False):
+            if id(tensor) in laws:
+                continue
+            constant = _constant(tensor)
+            if constant is not None:
+                laws[id(tensor)] = Law(constant=constant)
+            elif tensor.ndim >= 2 and tensor.shape[0] * tensor.shape[1] > 1:
+                laws[id(tensor)] = Law(scheme=FALLBACK)
+                weights.append((type(module).__name__, tensor, _fitting(tensor, int(getattr(module, "groups", 1)))))
+            else:
+                laws[id(tensor)] = _vector(module, name, tensor)
+        for name, buffer in module.named_buffers(recurse=False):
+            constant = _constant(buffer)
+            laws[id(buffer)] = Law(kept=buffer.detach().clone()) if constant is None else Law(constant=constant)
+    votes = Counter((kind, scheme) for kind, _, fitting in weights for scheme in fitting)
+    for kind, tensor, fitting in weights:
+        if fitting:
+            best = max(fitting, key=lambda scheme: votes[kind, scheme])
+            laws[id(tensor)] = Law(scheme=best)
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {id(tensor): replace(laws[id(tensor)], name=name) for name, tensor in named}
+
+
+def _constant(tensor: Tensor) -> float | None:
+    if tensor.numel() == 0 or tensor.is_meta:
+        return 0.0
+    first = tensor.detach().flatten()[0]
+    return float(first) if bool((tensor == first).all()) else None
+
+
+def _fitting(weight: Tensor, groups: int) -> list[str]:
+    """The schemes whose standard deviation this weight has, within four standard errors, and whose tails."""
+    flat = weight.detach().flatten()
+    sample = flat[:: max(1, flat.numel() // SAMPLE)].float()
+    spread, count = float(sample.std()), sample.numel()
+    if count < 8 or not spread:
+        return []
+    tolerance = max(0.02, 4 / math.sqrt(2 * count))
+    uniform = float(sample.abs().max()) < 1.8 * spread
+    shape = tuple(weight.shape)
+    return [
+        name
+        for name, law in SCHEMES.items()
+        if (name in UNIFORM) == uniform and abs(spread / law(shape, groups) - 1) < tolerance
+    ]
+
+
+def _vector(module: nn.Module, name: str, tensor: Tensor) -> Law:
+    """A vector that is not constant: a bias drawn like torch's default, or whatever its moments say."""
+    weight = getattr(module, "weight", None)
+    values = tensor.detach().float()
+    if name == "bias" and isinstance(weight, Tensor) and weight.ndim >= 2:
+        bound = 1 / math.sqrt(_fans(tuple(weight.shape))[0])
+        if float(values.abs().max()) <= bound * 1.0001:
+            return Law(follows=True)
+        return Law(constant=0.0)
+    if isinstance(weight, Tensor) and weight.ndim == 1 and hasattr(module, "eps"):
+        return Law(constant=1.0 if name == "weight" else 0.0)  # a trained norm
+    return Law(moments=(float(values.mean()), float(values.std())))
+
+
+def summary(laws: Iterable[Law]) -> str:
+    """For an account: which schemes the weights were drawn by."""
+    counts = Counter(law.scheme for law in laws if law.scheme)
+    return ", ".join(f"{scheme} ({count})" for scheme, count in counts.most_common())
