@@ -70,11 +70,21 @@ def find_stages(model: nn.Module, found: Trace) -> list[Stage]:
     for call in found.calls:
         sizes[kind_of(call.module)] = max(sizes[kind_of(call.module)], layers.get(call.name, 0))
     for least in (2, 1):  # blocks of one layer only where there are no others, as in a plain chain
-        stages = _search(groups, once, {kind for kind, size in sizes.items() if size >= least})
+        allowed = {kind for kind, size in sizes.items() if size >= least}
+        if least == 1:
+            groups = {path: calls for path, calls in groups.items() if _only_containers(model, path)}
+        stages = _search(groups, once, allowed, _widths_within(found))
         if stages:
             break
     order = {call.name: i for i, call in enumerate(found.calls)}
     return sorted(stages, key=lambda stage: order[stage.paths[0]])
+
+
+def _only_containers(model: nn.Module, path: str) -> bool:
+    """Whether ``path`` leads through nothing but plain containers."""
+    parts = path.split(".") if path else []
+    around = [model.get_submodule(".".join(parts[: end + 1])) for end in range(len(parts))]
+    return all(type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict) for module in around)
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -92,7 +102,19 @@ def _layers_within(found: Trace) -> dict[str, int]:
     return counts
 
 
-def _search(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]) -> list[Stage]:
+def _widths_within(found: Trace) -> dict[str, dict[str, int]]:
+    """Output channels of the layers in each module, by their names in it."""
+    widths: dict[str, dict[str, int]] = defaultdict(dict)
+    for layer in found.layers.values():
+        parts = layer.name.split(".")
+        for end in range(1, len(parts)):
+            widths[".".join(parts[:end])][".".join(parts[end:])] = int(found.ties.value(layer.outputs, {}))
+    return widths
+
+
+def _search(
+    groups: dict[str, list[Call]], once: set[str], allowed: set[Kind], widths: dict[str, dict[str, int]]
+) -> list[Stage]:
     stages: list[Stage] = []
     kinds: set[Kind] = set()
     inside: list[str] = []
@@ -104,7 +126,7 @@ def _search(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]) -
     for parent in sorted(groups, key=lambda path: (path.count("."), bool(path))):
         if parent and covered(parent):
             continue
-        runs = list(_runs([c for c in groups[parent] if c.name in once], allowed))
+        runs = list(_runs([c for c in groups[parent] if c.name in once], allowed, widths))
         for run, how in runs:
             if len(run) > 1:
                 stages.append(_stage(parent, run, how))
@@ -127,7 +149,9 @@ def _stage(parent: str, run: list[Call], how: str) -> Stage:
     return Stage(parent, names, type(run[0].module).__name__, how)
 
 
-def _runs(calls: list[Call], allowed: set[Kind]) -> Iterator[tuple[list[Call], str]]:
+def _runs(
+    calls: list[Call], allowed: set[Kind], widths: dict[str, dict[str, int]]
+) -> Iterator[tuple[list[Call], str]]:
     """Blocks in the order they ran, each with the shape-keeping blocks of its kind that follow it directly."""
     run: list[Call] = []
     how = "copy"
@@ -137,7 +161,7 @@ def _runs(calls: list[Call], allowed: set[Kind]) -> Iterator[tuple[list[Call], s
                 yield run, how
             run, how = [], "copy"
             continue
-        step = _continues(run, call) if run else None
+        step = _continues(run, call, widths) if run else None
         if step is None or (len(run) > 1 and step != how):
             if run:
                 yield run, how
@@ -149,19 +173,24 @@ def _runs(calls: list[Call], allowed: set[Kind]) -> Iterator[tuple[list[Call], s
         yield run, how
 
 
-def _continues(run: list[Call], call: Call) -> str | None:
+def _continues(run: list[Call], call: Call, widths: dict[str, dict[str, int]]) -> str | None:
+    """How ``call`` goes on with the run, if it does."""
     last = run[-1]
     if kind_of(last.module) != kind_of(call.module) or not call.plain:
         return None
-    given, came = [id(t) for t, _ in call.inputs], [id(t) for t, _ in last.outputs]
+    before, given, came = ([id(t) for t, _ in part] for part in (last.inputs, call.inputs, last.outputs))
     if given == came and _keeps_shape(call):
         return "copy"
-    before = [id(t) for t, _ in last.inputs]
     if given == [*before, *came] and _shapes(call.outputs) == _shapes(last.outputs):
         return "dense"
-    if given == came and len(given) > 1 and _grows(last, call):
+    if given == came and _grows(call) and _agree(widths[last.name], widths[call.name]):
         return "dense"
     return None
+
+
+def _agree(first: dict[str, int], second: dict[str, int]) -> bool:
+    """Layers of one name are equally wide in both."""
+    return all(first.get(name, width) == width for name, width in second.items())
 
 
 def _shapes(tensors: list[Any]) -> list[tuple[int, ...]]:
@@ -172,14 +201,12 @@ def _keeps_shape(call: Call) -> bool:
     return bool(call.inputs) and _shapes(call.inputs) == _shapes(call.outputs)
 
 
-def _grows(last: Call, call: Call) -> bool:
-    """Part of what is passed on gets wider, and nothing else changes (dual-path networks)."""
+def _grows(call: Call) -> bool:
+    """What is passed on gets wider, at the same positions (dual-path networks)."""
     before, after = _shapes(call.inputs), _shapes(call.outputs)
-    if len(before) != len(after):
-        return False
-    same = [a == b for a, b in zip(before, after, strict=True)]
-    wider = [a[1] < b[1] and a[2:] == b[2:] for a, b in zip(before, after, strict=True)]
-    return any(same) and all(s or w for s, w in zip(same, wider, strict=True))
+    return len(before) == len(after) and all(
+        a[1] <= b[1] and (a[0], *a[2:]) == (b[0], *b[2:]) for a, b in zip(before, after, strict=True)
+    )
 
 
 Adapter = Callable[[Stage], nn.Module]
@@ -272,7 +299,7 @@ def loosen_strides(block: nn.Module) -> None:
                 setattr(module, name, tuple(1 for _ in value))
 
 
-def switches(model: nn.Module, found: Trace, kinds: set[Kind]) -> dict[str, Any]:
+def switches(found: Trace, kinds: set[Kind]) -> dict[str, Any]:
     """What the network's own shape-keeping blocks have set, and its shape-changing blocks have not."""
     seen: dict[bool, dict[str, set[Any]]] = {True: defaultdict(set), False: defaultdict(set)}
     for call in found.calls:
@@ -296,7 +323,7 @@ def refit(model: nn.Module, resolution: int) -> None:
     Raises:
         SurgeryError: the network cannot run.
     """
-    handles = [module.register_forward_pre_hook(_fit) for module in model.modules() if _is_leaf(module)]
+    handles = [module.register_forward_pre_hook(_fit) for module in model.modules()]
     training = model.training
     try:
         with torch.no_grad():

@@ -18,7 +18,8 @@ from scalesearch.surgery.trace import BATCH, flatten
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one image: MACs of convolutions and matrix products, elements that training keeps for backward."""
+    """Of one image: MACs of convolutions and linear layers (products of two activations are not in it), and the
+    elements that training keeps for backward."""
 
     macs: int
     saved: int
@@ -59,12 +60,18 @@ def _run(module: nn.Module, resolution: int) -> Any:
 
 
 def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
-    """Where each layer is used, in the order they run, in eval mode."""
+    """Where each layer is used, in the order they run, in eval mode; it is made sure that it runs in train mode too.
+
+    Raises:
+        SurgeryError: the network cannot run at ``resolution``.
+    """
     watch = _Positions()
     training = module.training
     try:
         with torch.no_grad(), watch:
             _run(module.eval(), resolution)
+        with torch.no_grad(), QuickNorms():
+            _run(module.train(), resolution)
     finally:
         module.train(training)
     return watch.seen
@@ -88,22 +95,23 @@ def measure(module: nn.Module, resolution: int) -> Measured:
         module.train(training)
         for parameter in module.parameters():
             parameter.grad = None
-    return Measured(int(counter.get_total_flops()) // 2 // BATCH, kept.elements // BATCH)
+    by_operator = counter.get_flop_counts()["Global"]
+    layers = sum(int(flops) for operator, flops in by_operator.items() if "bmm" not in str(operator))
+    return Measured(layers // 2 // BATCH, kept.elements // BATCH)
 
 
 class _Kept(torch.autograd.graph.saved_tensors_hooks):
     """While entered, counts the elements kept for backward; the model's own left out, shared ones once."""
 
     def __init__(self, module: nn.Module) -> None:
-        own = {id(t) for t in (*module.parameters(), *module.buffers())}
-        seen: dict[tuple[int, int], Tensor] = {}
+        own = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
+        seen: dict[int, Tensor] = {}
         self.elements = 0
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            key = (storage._cdata, 0)
-            if key not in seen and id(tensor) not in own:
-                seen[key] = tensor
+            if storage._cdata not in seen and storage._cdata not in own:
+                seen[storage._cdata] = tensor
                 self.elements += storage.nbytes() // 4
             return tensor
 

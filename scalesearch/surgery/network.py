@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
+from scalesearch.cost import Cost
 from scalesearch.errors import SurgeryError
 from scalesearch.scaling import Rounding
-from scalesearch.surgery.blocks import (
-    Stage,
-    find_stages,
-    kind_of,
-    loosen_strides,
-    path_of,
-    refit,
-    set_repeats,
-    switches,
-)
+from scalesearch.surgery.account import Account, Row
+from scalesearch.surgery.blocks import Stage, find_stages, kind_of, loosen_strides, path_of, refit, set_repeats, switches
 from scalesearch.surgery.measure import Measured, measure, positions
 from scalesearch.surgery.sizes import Form
 from scalesearch.surgery.skeleton import (
@@ -29,6 +22,7 @@ from scalesearch.surgery.skeleton import (
     copy_skeleton,
     empty_like,
     law_of,
+    materialise,
     refresh_counts,
     replace_tensors,
     skeleton,
@@ -36,73 +30,48 @@ from scalesearch.surgery.skeleton import (
 from scalesearch.surgery.trace import Trace, named_tensors, trace
 from scalesearch.surgery.widths import Anchor, anchors, free_unknowns, new_widths
 
-
-@dataclass(frozen=True)
-class Row:
-    """One convolution or linear layer: channels in and out, kernel, groups, output positions and MACs of one image."""
-
-    name: str
-    inputs: int
-    outputs: int
-    kernel: tuple[int, ...]
-    groups: int
-    positions: int
-    macs: int
-
-
-@dataclass(frozen=True)
-class Account:
-    """What scaling did: blocks per stage and channels per layer, what stayed as it was and why."""
-
-    depth: float
-    width: float
-    resolution: int
-    stages: tuple[tuple[str, int, int], ...]
-    layers: tuple[Row, ...]
-    before: dict[str, tuple[int, int]] = field(repr=False)
-    fixed: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def macs(self) -> int:
-        return sum(row.macs for row in self.layers)
-
-    @property
-    def blocks(self) -> int:
-        return sum(after for _, _, after in self.stages)
-
-    def __str__(self) -> str:
-        lines = [f"depth ×{self.depth:.4g}, width ×{self.width:.4g}, {self.resolution} px"]
-        lines += [f"{name}: {old} → {new} blocks" for name, old, new in self.stages]
-        for row in self.layers:
-            old = self.before.get(row.name)
-            now = f"{row.inputs} → {row.outputs}"
-            was = "new" if old is None else "as it was" if old == (row.inputs, row.outputs) else f"was {old[0]} → {old[1]}"
-            lines.append(f"{row.name}: {now} ({was})")
-        lines += [f"{name}: stays, {reason}" for name, reason in self.fixed]
-        return "\n".join([*lines, *self.notes])
+NEARBY = 32
+"""Pixels within which another resolution is looked for, where a network cannot run at the one asked for."""
 
 
 @dataclass
 class _Variant:
-    """The network at certain numbers of blocks and its original widths."""
+    """The network with certain numbers of blocks, at its original widths."""
 
     module: nn.Module
     found: Trace
     follow: dict[int, Anchor]
     stages: list[Stage]
+    used: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    measured: Measured | None = None
+
+    def positions(self, resolution: int) -> list[tuple[int, int]]:
+        """Where each layer call is used at ``resolution``; widths do not change it."""
+        if resolution not in self.used:
+            seen = positions(self.module, resolution)
+            if len(seen) != len(self.found.order):
+                raise SurgeryError("forward", f"other layers run at {resolution} px than at its own size")
+            self.used[resolution] = seen
+        return self.used[resolution]
 
 
-@dataclass(frozen=True)
 class Scaled:
-    """A scaled network before it is built: its skeleton (meta tensors only) and the account of what was done."""
+    """A network at certain multipliers: the account of what becomes of it, and the network itself when asked for."""
 
-    module: nn.Module
-    account: Account
+    def __init__(self, variant: _Variant, values: dict[int, int], account: Account, cost: Cost) -> None:
+        self._variant, self._values = variant, values
+        self.account, self.cost = account, cost
 
-    @cached_property
-    def measured(self) -> Measured:
-        return measure(self.module, self.account.resolution)
+    def skeleton(self) -> nn.Module:
+        """The network on the meta device."""
+        module = copy_skeleton(self._variant.module)
+        found, values = self._variant.found, self._values
+        resize(module, "", found, lambda form: int(found.ties.value(form, values)))
+        return module
+
+    def build(self) -> nn.Module:
+        """The network, freshly initialised by its own scheme from torch's global generator."""
+        return materialise(self.skeleton())
 
 
 class Network:
@@ -129,8 +98,9 @@ class Network:
         stages = find_stages(self.skeleton, found)
         self._base = _Variant(self.skeleton, found, anchors(found, stages), stages)
         self.stages, self.unrepeatable = self._repeatable(stages)
-        self._variants: dict[tuple[int, ...], _Variant] = {tuple(len(s.blocks) for s in self.stages): self._base}
-        self._base.stages = stages
+        self._variants: dict[tuple[int, ...], _Variant] = {self.repeats(1, Rounding()): self._base}
+        self.multiple = self._multiple()
+        self.scaled()  # counts itself once, so that a network whose layers do not add up is refused here
 
     @property
     def found(self) -> Trace:
@@ -160,6 +130,42 @@ class Network:
             good.append(stage)
         return good, bad
 
+    def _multiple(self) -> int | None:
+        """The input side must be this multiple, counted from the native one; None where only the native one runs."""
+        for multiple in (1, 2, 4, 8, 16, 32, 64):
+            if all(self.runs_at(self.resolution + times * multiple) for times in (1, 3)):
+                return multiple
+        return None
+
+    def runs_at(self, resolution: int) -> bool:
+        try:
+            self._base.positions(resolution)
+        except SurgeryError:
+            return False
+        return True
+
+    def pixels(self, scale: float, rounding: Rounding) -> int:
+        """The input side at ``scale`` times the native one, as near to it as the network runs.
+
+        Raises:
+            SurgeryError: it runs nowhere near.
+        """
+        if scale == 1:
+            return self.resolution
+        if self.multiple is None:
+            self._base.positions(self.resolution + 64)  # says what stands in the way
+        step = math.lcm(self.multiple or 1, rounding.resolution_multiple)
+        if step > 1 and self.resolution % step:  # e.g. 299 with steps of 2: counted from the native side
+            wanted = self.resolution + round(self.resolution * (scale - 1) / step) * step
+        else:
+            wanted = rounding.model_copy(update={"resolution_multiple": step}).pixels(self.resolution, scale)
+        for away in range(0, NEARBY + 1, step):
+            for size in (wanted - away, wanted + away):
+                if size > 0 and self.runs_at(size):
+                    return size
+        self._base.positions(wanted)
+        raise SurgeryError("resolution", f"it does not run at {wanted} px, nor within {NEARBY} px of it")
+
     def repeats(self, depth: float, rounding: Rounding) -> tuple[int, ...]:
         """Blocks per stage at ``depth`` times the original."""
         last = len(self.stages) - 1
@@ -186,32 +192,42 @@ class Network:
         rounding = rounding or Rounding()
         repeats = self.repeats(depth, rounding)
         variant = self._variant(repeats)
-        found = variant.found
-        fixed = self._ends(variant) if rounding.fix_stem_head else ()
-        values = new_widths(found, variant.follow, width, rounding, fixed)
+        fixed = self._outside(variant) if rounding.fix_stem_head else ()
+        values = new_widths(variant.found, variant.follow, width, rounding, fixed)
         if num_classes is not None and num_classes != self.num_classes:
-            values |= self._with_classes(found, num_classes)
-        module = copy_skeleton(variant.module)
-        _resize(module, found, values)
+            values |= self._with_classes(variant.found, num_classes)
         size = resolution or self.resolution
-        rows = _rows(module, found, values, size)
-        before = self._before(module)
         account = Account(
-            depth,
-            width,
-            size,
-            tuple((s.name, len(s.blocks), n) for s, n in zip(self.stages, repeats, strict=True)),
-            tuple(rows),
-            before,
-            self.fixed_widths,
-            tuple(f"{name}: one block, which cannot be repeated ({why})" for name, why in self.unrepeatable.items()),
+            depth=depth,
+            width=width,
+            resolution=size,
+            stages=tuple((s.name, len(s.blocks), n) for s, n in zip(self.stages, repeats, strict=True)),
+            layers=tuple(_rows(variant, values, size)),
+            before=self._before(variant),
+            fixed=self.fixed_widths,
+            single=tuple(self.unrepeatable.items()),
         )
-        return Scaled(module, account)
+        return Scaled(variant, values, account, self._cost(variant, values, account))
 
-    def _before(self, module: nn.Module) -> dict[str, tuple[int, int]]:
-        """Channels in and out that the layers of ``module`` have in the original network."""
+    def _cost(self, variant: _Variant, values: dict[int, int], account: Account) -> Cost:
+        found, ties = variant.found, variant.found.ties
+        trained = [name for name, p in variant.module.named_parameters() if p.requires_grad]
+        params = sum(math.prod(int(ties.value(form, values)) for form in found.tensors[name]) for name in trained)
+        rows = _rows(variant, {}, self.resolution)
+        if variant.measured is None:
+            variant.measured = measure(variant.module, self.resolution)
+            counted = sum(row.macs for row in rows)
+            if variant.measured.macs != counted:
+                raise SurgeryError(
+                    "forward", f"{variant.measured.macs:,} MACs run, and its layers account for {counted:,}"
+                )
+        native = sum(row.outputs * row.positions for row in rows)
+        return Cost(account.macs, params, account.activations, variant.measured.saved * account.activations // native)
+
+    def _before(self, variant: _Variant) -> dict[str, tuple[int, int]]:
+        """Channels in and out that the layers of a variant have in the original network."""
         base, result = self.found, {}
-        for name, tensor in named_tensors(module):
+        for name, tensor in named_tensors(variant.module):
             layer = base.layers.get(law_of(tensor).name or "")
             if layer is not None:
                 result[name] = (int(base.ties.value(layer.inputs, {})), int(base.ties.value(layer.outputs, {})))
@@ -221,13 +237,16 @@ class Network:
     def fixed_widths(self) -> tuple[tuple[str, str], ...]:
         """Layers whose outputs do not scale, and why."""
         found = self.found
+        classes = None if found.classes is None else found.ties.reduce(found.classes).only
         result = []
         for layer in found.layers.values():
             reduced = found.ties.reduce(layer.outputs)
             if not reduced.terms:
-                result.append((layer.weight.removesuffix(".weight"), found.ties.reason(layer.outputs) or "tied to something fixed"))
-            elif found.classes is not None and reduced.only == found.ties.reduce(found.classes).only:
-                result.append((layer.weight.removesuffix(".weight"), "the classes"))
+                single = int(reduced.constant) == 1
+                reason = "a single channel" if single else found.ties.reason(layer.outputs) or "tied to something fixed"
+                result.append((layer.name, reason))
+            elif classes is not None and reduced.only == classes:
+                result.append((layer.name, "the classes"))
         return tuple(result)
 
     def _with_classes(self, found: Trace, num_classes: int) -> dict[int, int]:
@@ -236,8 +255,8 @@ class Network:
             raise SurgeryError("the classifier", f"its outputs cannot be changed to {num_classes} classes")
         return {only: num_classes}
 
-    def _ends(self, variant: _Variant) -> list[int]:
-        """Widths of what lies outside the blocks."""
+    def _outside(self, variant: _Variant) -> list[int]:
+        """Widths of what lies outside the blocks: stem and head."""
         paths = [path for stage in variant.stages for path in stage.paths]
         outside = [
             layer
@@ -266,13 +285,15 @@ class Network:
         Raises:
             SurgeryError: no such block keeps the shape.
         """
-        found, path = self._base.found, stage.paths[0]
+        found, path = self.found, stage.paths[0]
         call = next(c for c in found.calls if c.name == path)
-        (given, start), (came, end) = call.inputs[0], call.outputs[0]
+        (_, start), (came, end) = call.inputs[0], call.outputs[0]
+        if len(start) != len(end):
+            raise SurgeryError(path, "its only block changes the number of dimensions")
         block = copy_skeleton(self.skeleton.get_submodule(path))
         loosen_strides(block)
         kinds = {kind_of(self.skeleton.get_submodule(p)) for s in self._base.stages for p in s.paths}
-        for name, value in switches(self.skeleton, found, kinds).items():
+        for name, value in switches(found, kinds).items():
             if hasattr(block, name):
                 setattr(block, name, value)
         values = self._following(start, end)
@@ -288,7 +309,7 @@ class Network:
                 raise SurgeryError(path, "its only block cannot be fitted to its own output")
             return int(value)
 
-        _resize_by(block, path, found, size)
+        resize(block, path, found, size)
         try:
             with torch.no_grad():
                 result = block.eval()(torch.zeros(came.shape, device=META))
@@ -300,26 +321,19 @@ class Network:
 
     def _following(self, start: Sequence[Form], end: Sequence[Form]) -> dict[int, int]:
         """What the block's input, and the inner widths that follow it, become at the block's output."""
-        found, values = self._base.found, {}
+        ties, values = self.found.ties, {}
         for a, b in zip(start, end, strict=True):
-            only = found.ties.reduce(a).only
+            only = ties.reduce(a).only
             if only is not None:
-                values[only] = int(found.ties.value(b, {}))
+                values[only] = int(ties.value(b, {}))
         for inner, anchor in self._base.follow.items():
             if anchor.to in values and inner not in values:
                 values[inner] = max(1, values[anchor.to] * anchor.times // anchor.over)
         return values
 
 
-def _resize(module: nn.Module, found: Trace, values: dict[int, int]) -> None:
-    def size(form: Form) -> int:
-        return int(found.ties.value(form, values))
-
-    _resize_by(module, "", found, size)
-
-
-def _resize_by(module: nn.Module, path: str, found: Trace, size: Any) -> None:
-    """Set every tensor's shape and every kept integer of ``module`` (at ``path`` of the traced network)."""
+def resize(module: nn.Module, path: str, found: Trace, size: Callable[[Form], int]) -> None:
+    """Set every tensor's shape and every kept integer of ``module``, which sits at ``path`` of the traced network."""
     names = {id(tensor): path_of(path, name) for name, tensor in named_tensors(module)}
 
     def change(_: nn.Module, __: str, tensor: Tensor) -> Tensor:
@@ -342,30 +356,20 @@ def _resize_by(module: nn.Module, path: str, found: Trace, size: Any) -> None:
     refresh_counts(module)
 
 
-def _rows(module: nn.Module, found: Trace, values: dict[int, int], resolution: int) -> list[Row]:
-    """The account's own count: channels from the ties, positions from one run at the new resolution."""
-    ties = found.ties
-    seen = positions(module, resolution)
-    if len(seen) != len(found.order):
-        raise SurgeryError("forward", f"{len(seen)} layers run at {resolution} px, {len(found.order)} at its own size")
+def _rows(variant: _Variant, values: dict[int, int], resolution: int) -> list[Row]:
+    """The account's own count: channels from the ties, positions from a run at the resolution."""
+    found, ties = variant.found, variant.found.ties
     total: dict[str, int] = {}
     first: dict[str, int] = {}
-    for name, (where, times) in zip(found.order, seen, strict=True):
+    for name, (where, times) in zip(found.order, variant.positions(resolution), strict=True):
         first.setdefault(name, where)
         total[name] = total.get(name, 0) + where * times
     rows = []
     for name, layer in found.layers.items():
         inputs, outputs = int(ties.value(layer.inputs, values)), int(ties.value(layer.outputs, values))
         groups = int(ties.value(layer.groups, values))
-        weights = outputs * (inputs // groups) * _area(layer.kernel)
-        rows.append(Row(name, inputs, outputs, layer.kernel, groups, first.get(name, 0), weights * total.get(name, 0)))
+        weights = outputs * (inputs // groups) * math.prod(layer.kernel)
+        grown = math.prod(Fraction(ties.value(form, values)) / Fraction(ties.value(form, {})) for form in layer.along)
+        where, times = int(first.get(name, 0) * grown), int(total.get(name, 0) * grown)
+        rows.append(Row(name, inputs, outputs, layer.kernel, groups, where, weights * times))
     return rows
-
-
-def _area(kernel: tuple[int, ...]) -> int:
-    area = 1
-    for side in kernel:
-        area *= side
-    return area
-
-

@@ -145,9 +145,9 @@ def _conv(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     _grouped(tagger, dims[1], weights[1], weights[0], int(weight.shape[1]), int(weight.shape[0]), groups)
     if bias is not None:
         ties.equate(tagger.dims(bias)[0], weights[0])
-    positions = math.prod(int(s) for s in result.shape[2:])
-    tagger.layer(weight, dims[1], weights[0], tagger.as_form(groups), positions)
-    return (dims[0], weights[0], *_moved(dims[2:], image.shape[2:], result.shape[2:]))
+    where = _moved(dims[2:], image.shape[2:], result.shape[2:])
+    tagger.layer(weight, dims[1], weights[0], tagger.as_form(groups), where)
+    return (dims[0], weights[0], *where)
 
 
 def _grouped(tagger: Tagger, channels: Form, inner: Form, outer: Form, each: int, out: int, groups: int) -> None:
@@ -180,8 +180,7 @@ def _conv_transpose(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     outputs = weights[1] * groups
     if bias is not None:
         tagger.ties.equate(tagger.dims(bias)[0], outputs)
-    positions = math.prod(int(s) for s in image.shape[2:])
-    tagger.layer(weight, dims[1], outputs, Form(groups), positions)
+    tagger.layer(weight, dims[1], outputs, Form(groups), dims[2:])
     return (dims[0], outputs, *_moved(dims[2:], image.shape[2:], result.shape[2:]))
 
 
@@ -193,8 +192,7 @@ def _linear(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     tagger.ties.equate(dims[-1], weights[1], f"the inputs of {tagger.where} are fixed")
     if bias is not None:
         tagger.ties.equate(tagger.dims(bias)[0], weights[0])
-    positions = math.prod(int(s) for s in result.shape[1:-1])
-    tagger.layer(weight, dims[-1], weights[0], Form(1), positions)
+    tagger.layer(weight, dims[-1], weights[0], Form(1), dims[1:-1])
     return (*dims[:-1], weights[0])
 
 
@@ -498,6 +496,8 @@ def _sliced(tagger: Tagger, form: Form, size: int, item: slice) -> Form:
 def _bound(tagger: Tagger, form: Form, size: int, value: int | None, default: int) -> Form:
     if value is None:
         return form if default else Form(0)
+    if int(value) == size and isinstance(value, Size):
+        tagger.ties.equate(form, value.form)
     if int(value) >= size:
         return form
     if int(value) < 0:

@@ -10,6 +10,12 @@ from typing import Any
 
 Number = int | Fraction
 
+ATTRIBUTE = "attribute "
+"""What the name of an unknown begins with that is an integer a module keeps."""
+
+COUNTED = 8
+"""Such an integer is taken for a number of paths or levels below this, and may be a width from here on."""
+
 
 def _plain(value: Number) -> Number:
     return int(value) if isinstance(value, Fraction) and value.denominator == 1 else value
@@ -198,12 +204,17 @@ class Ties:
         difference = self.reduce(left - right)
         if not difference.terms:
             return
-        pivot = min(difference.terms, key=lambda v: (self._rank[v], -self.base[v], -v))
+        plain = len(difference.terms) < 3 and not difference.constant
+        pivot = min(difference.terms, key=lambda v: (not plain and self.counts(v), self._rank[v], -self.base[v], -v))
         factor = difference.terms[pivot]
         rest = Form(difference.constant, {v: c for v, c in difference.terms.items() if v != pivot})
         self._solved[pivot] = self._origin[pivot] = rest / -Fraction(factor)
         if not rest.terms and reason:
             self.reasons.setdefault(pivot, reason)
+
+    def counts(self, variable: int) -> bool:
+        """Whether it is a number of paths or levels that a module keeps, rather than a width."""
+        return self.base[variable] < COUNTED and self.names[variable].startswith(ATTRIBUTE)
 
     def pin(self, form: Form, reason: str) -> None:
         """Every unknown in ``form`` keeps the value it has in the original network."""
@@ -250,7 +261,7 @@ class Ties:
         for product in self._products:
             factors = [self.reduce(form) for form in (*product.left, *product.right)]
             loose = [f for f in factors if f.terms and all(self._rank[v] == 0 for v in f.terms)]
-            named = [f for f in loose if f.only is not None and self.names[f.only].startswith("attribute ")]
+            named = [f for f in loose if f.only is not None and self.names[f.only].startswith(ATTRIBUTE)]
             chosen = (named or loose or [f for f in factors if f.terms])[0]
             self.pin(chosen, "a factor of a reshape")
             return True

@@ -18,6 +18,8 @@ META = torch.device("meta")
 
 def skeleton(model: nn.Module) -> nn.Module:
     """A copy of ``model``'s tree on the meta device; no number is copied. ``law_of`` says how each tensor starts."""
+    if any(hasattr(tensor, "law") for tensor in model.parameters()):
+        return copy_skeleton(model)
     laws = observe(model)
     return _copied(model, lambda tensor: laws.get(id(tensor), Law(scheme=FALLBACK)))
 

@@ -7,6 +7,7 @@ forwards, loops over module lists and modules used twice need no care, because t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from scalesearch.errors import SurgeryError
-from scalesearch.surgery.sizes import Form, Size, Ties
+from scalesearch.surgery.sizes import ATTRIBUTE, Form, Size, Ties
 
 BATCH = 2
 GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size", "scale_factor", "dim", "axis")
@@ -31,7 +32,10 @@ Dims = tuple[Form, ...]
 
 @dataclass
 class Layer:
-    """One convolution or linear layer as it was called: per-image output positions, and the forms of its channels."""
+    """One convolution or linear layer as it was called: per-image output positions, and the forms of its channels.
+
+    ``along`` are positions that are channels of other layers (an attention that slides over channels).
+    """
 
     module: str
     weight: str
@@ -40,6 +44,11 @@ class Layer:
     groups: Form
     kernel: tuple[int, ...]
     positions: int
+    along: Dims = ()
+
+    @property
+    def name(self) -> str:
+        return self.weight.removesuffix(".weight")
 
 
 @dataclass
@@ -119,7 +128,7 @@ def _tagged_integers(model: nn.Module, ties: Ties, found: dict[tuple[str, str], 
             for name, value in list(own.items()):
                 if name in GEOMETRY or name.startswith("_"):
                     continue
-                tagged = _tag(value, ties, f"attribute {path}.{name}")
+                tagged = _tag(value, ties, f"{ATTRIBUTE}{path}.{name}")
                 if tagged is not None:
                     changed.append((own, name, value))
                     own[name] = tagged
@@ -250,14 +259,16 @@ class Tagger(TorchFunctionMode):
             for handle in handles:
                 handle.remove()
 
-    def layer(self, weight: Tensor, inputs: Form, outputs: Form, groups: Form, positions: int) -> None:
+    def layer(self, weight: Tensor, inputs: Form, outputs: Form, groups: Form, where: Dims) -> None:
         """Write down a convolution or linear layer; ``weight`` may be computed from the parameter."""
         name = self.names.get(id(weight), f"{self.where}.weight")
         if self.counting:
             self.found.order.append(name)
         if name not in self.found.layers:
             kernel = tuple(int(size) for size in weight.shape[2:])
-            self.found.layers[name] = Layer(self.where, name, inputs, outputs, groups, kernel, positions)
+            positions = math.prod(int(form.at(self.ties.base)) for form in where)
+            along = tuple(form for form in where if form.terms)
+            self.found.layers[name] = Layer(self.where, name, inputs, outputs, groups, kernel, positions, along)
 
     def elementwise(self, tensors: Iterable[Tensor], shape: Sequence[int]) -> Dims:
         """The dimensions of a broadcast result; sides of one size are tied."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scalesearch.errors import SurgeryError
 from scalesearch.scaling import Rounding
 from scalesearch.surgery.blocks import Stage
-from scalesearch.surgery.sizes import Form, common_multiple
+from scalesearch.surgery.sizes import COUNTED, Form, common_multiple
 from scalesearch.surgery.trace import LAYER, Layer, Trace
 
 SMALL = 32
@@ -31,12 +31,13 @@ class Anchor:
 
 
 def free_unknowns(found: Trace) -> list[int]:
-    """What width scales: the unknowns that layers' outputs come down to."""
+    """What width scales: the unknowns that layers' outputs come down to, and where a module parts its channels."""
     free: dict[int, None] = {}
     for layer in found.layers.values():
-        for variable in found.ties.reduce(layer.outputs).terms:
-            if found.classes is None or variable != found.classes.only:
-                free[variable] = None
+        free |= dict.fromkeys(found.ties.reduce(layer.outputs).terms)
+    for layer in found.layers.values():
+        free |= dict.fromkeys(v for v in found.ties.reduce(layer.inputs).terms if found.ties.base[v] >= COUNTED)
+    free = {variable: None for variable in free if not found.ties.counts(variable)}
     if found.classes is not None:
         for variable in found.ties.reduce(found.classes).terms:
             free.pop(variable, None)
@@ -178,12 +179,10 @@ def new_widths(
 
 
 def _all_forms(found: Trace) -> list[tuple[str, Form]]:
-    forms = [(name, found.ties.reduce(form)) for name, dims in found.tensors.items() for form in dims]
-    forms += [(f"the groups of {layer.module}", found.ties.reduce(layer.groups)) for layer in found.layers.values()]
-    for (path, attribute), value in found.integers.items():
-        parts = [value] if isinstance(value, int) else list(value)
-        forms += [(f"{path}.{attribute}", found.ties.reduce(found.ties.form(part))) for part in parts]
-    return [(name, form) for name, form in forms if form.terms]
+    """Everything that must come out whole: each unknown that others determine."""
+    ties = found.ties
+    forms = [(ties.names[v], ties.reduce(Form(0, {v: 1}))) for v in range(len(ties.base))]
+    return [(name, form) for name, form in forms if form.terms and form.only is None]
 
 
 def _value(
