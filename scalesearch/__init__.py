@@ -5,31 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scalesearch.models import build_model
+    from scalesearch.baselines import build_model
+    from scalesearch.modulespec import ModuleSpec
     from scalesearch.scaling import Coefficients, Multipliers, Rounding, scale_spec
-    from scalesearch.spec import ModelSpec, dump_spec, load_spec
+    from scalesearch.spec import ModelSpec
+    from scalesearch.specs import dump_spec, load_spec
+    from scalesearch.surgery import scale_module
 
 __version__ = "0.1.0"
 __all__ = [
     "Coefficients",
     "ModelSpec",
+    "ModuleSpec",
     "Multipliers",
     "Rounding",
     "build_model",
     "dump_spec",
     "load_spec",
+    "scale_module",
     "scale_spec",
 ]
 
 _HOMES = {
-    "build_model": "scalesearch.models",
+    "build_model": "scalesearch.baselines",
     "Coefficients": "scalesearch.scaling",
     "Multipliers": "scalesearch.scaling",
     "Rounding": "scalesearch.scaling",
     "scale_spec": "scalesearch.scaling",
     "ModelSpec": "scalesearch.spec",
-    "dump_spec": "scalesearch.spec",
-    "load_spec": "scalesearch.spec",
+    "ModuleSpec": "scalesearch.modulespec",
+    "scale_module": "scalesearch.surgery",
+    "dump_spec": "scalesearch.specs",
+    "load_spec": "scalesearch.specs",
 }
 
 

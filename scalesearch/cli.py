@@ -23,7 +23,19 @@ app = typer.Typer(
 )
 
 BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", help="A built-in network, or the path of a SPEC.yaml.")
+    str | None,
+    typer.Option(
+        "--baseline",
+        help="A built-in network, SPEC.yaml, timm:NAME, torchvision:NAME, FILE.py:FACTORY or package.module:NAME.",
+    ),
+]
+KeepGroupsOption = Annotated[
+    bool | None,
+    typer.Option("--keep-groups", help="Modules: grouped convolutions keep their number of groups, not their width."),
+]
+AdaptivePoolOption = Annotated[
+    bool | None,
+    typer.Option("--adaptive-pool", help="Modules: pool to the size that a fixed-size classifier was made for."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
@@ -145,6 +157,8 @@ def scale(
     ] = None,
     depth_rounding: Annotated[str | None, typer.Option(help="ceil (official) or round (TinyNet, pycls).")] = None,
     resolution_multiple: Annotated[int | None, typer.Option(help="Round the resolution to a multiple of it.")] = None,
+    keep_groups: KeepGroupsOption = None,
+    adaptive_pool: AdaptivePoolOption = None,
     num_classes: Annotated[int, typer.Option(help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several [default: here].")] = None,
     json_: JsonOption = False,
@@ -159,7 +173,13 @@ def scale(
         run=from_,
         preset=preset,
         resolution=resolution,
-        rounding={"fix_stem_head": fix_stem_head, "depth": depth_rounding, "resolution_multiple": resolution_multiple},
+        rounding={
+            "fix_stem_head": fix_stem_head,
+            "depth": depth_rounding,
+            "resolution_multiple": resolution_multiple,
+            "keep_groups": keep_groups,
+            "adaptive_pool": adaptive_pool,
+        },
         num_classes=num_classes,
         out=out,
         as_json=json_,
@@ -176,6 +196,40 @@ def baselines(
     from scalesearch.commands import baselines as command
 
     command(name, as_yaml=yaml, as_json=json_)
+
+
+@app.command()
+def check(
+    baseline: Annotated[str, typer.Argument(help="Any baseline: timm:NAME, FILE.py:FACTORY, …")],
+    resolution: Annotated[int | None, typer.Option(help="Its input side, pixels [default: the native one].")] = None,
+    fix_stem_head: Annotated[
+        bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
+    ] = None,
+    keep_groups: KeepGroupsOption = None,
+    adaptive_pool: AdaptivePoolOption = None,
+    account: Annotated[bool, typer.Option("--account", help="Also print every layer at depth 1.2, width 1.1.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show what of a network can be scaled, what cannot and why; exit code 1 if a scaled copy fails its proof."""
+    from scalesearch.module_commands import check_command
+
+    rounding = {"fix_stem_head": fix_stem_head, "keep_groups": keep_groups, "adaptive_pool": adaptive_pool}
+    if not check_command(baseline, resolution=resolution, rounding=rounding, account=account, as_json=json_):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    spec: Annotated[Path, typer.Argument(help="A spec file, as `scale` and `grid` write them.")],
+    format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export) or onnx.")] = "pt2",
+    weights: Annotated[Path | None, typer.Option(help="A state dict to load first [default: fresh weights].")] = None,
+    num_classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="The file to write [default: NAME.FORMAT here].")] = None,
+) -> None:
+    """Write a spec's network as torch.export or ONNX, for any batch size, checked against the module's logits."""
+    from scalesearch.module_commands import export_command
+
+    export_command(spec, format_name=format_, num_classes=num_classes, weights=weights, out=out)
 
 
 def _version(wanted: bool) -> None:

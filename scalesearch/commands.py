@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from scalesearch.baselines import SpecBaseline, builtin_names, resolve
+from scalesearch.baselines import baseline_of, builtin_names, model_of, open_baseline
 from scalesearch.cost import closed_form
 from scalesearch.errors import DeviceError, RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
@@ -31,13 +31,13 @@ from scalesearch.scaling import (
     PAPER,
     PUBLISHED,
     Coefficients,
+    Multipliers,
     Rounding,
-    grown_dropout,
     published_member,
-    scaled_family_member,
 )
 from scalesearch.schema import parse
-from scalesearch.spec import dump_spec, load_spec
+from scalesearch.spec import ModelSpec
+from scalesearch.specs import Spec, dump_spec, load_spec
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
@@ -52,15 +52,8 @@ def _console(*, stderr: bool = False) -> Console:
 def candidates(overrides: Mapping[str, object], *, num_classes: int, as_json: bool) -> None:
     """Print the plan of a grid without touching images or torch."""
     recipe = load_recipe("paper", overrides)
-    spec = resolve(recipe.baseline)
-    spec = spec.model_copy(update={"resolution": recipe.resolution or spec.resolution})
-    made = plan(
-        SpecBaseline(spec, recipe.rounding),
-        recipe.phi,
-        recipe.search,
-        num_classes=num_classes,
-        dropout=grown_dropout(spec, recipe.phi),
-    )
+    baseline = open_baseline(recipe.baseline, recipe.rounding).at(resolution=recipe.resolution)
+    made = plan(baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=baseline.dropout_at(recipe.phi))
     if as_json:
         print(json.dumps([_candidate_json(c) for c in made.candidates], ensure_ascii=False))
         return
@@ -105,34 +98,36 @@ def scale(
     kept: dict[str, object] = read_recipe_settings(run)["rounding"] if run else {}
     rules = parse(Rounding, kept | given, RecipeError)
     chosen, origin = _coefficients(coefficients, run)
-    spec = load_spec(run / "baseline.yaml") if run and not baseline else resolve(baseline or "efficientnet_b0")
+    if run and not baseline:
+        start = baseline_of(load_spec(run / "baseline.yaml"), rules)
+    else:
+        start = open_baseline(baseline or "efficientnet_b0", rules)
     if resolution is not None:
-        spec = spec.model_copy(update={"resolution": resolution})
-    base = closed_form(spec, num_classes)
+        start = start.meant_for(resolution)
+    base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
     console = _console()
     written: list[dict[str, Any]] = []
     phis = parse_phi(phi)
     for value in phis:
-        formula = scaled_family_member(spec, chosen, value, rules)
-        rows = [("formula", formula)]
+        member = start.member(chosen, value).spec
+        rows: list[tuple[str, Spec]] = [("formula", member)]
         index = int(value) if value in PUBLISHED else None
-        if spec.name == "efficientnet_b0" and index is not None:
+        spec = start.native
+        if isinstance(spec, ModelSpec) and spec.name == "efficientnet_b0" and index is not None:
             rows.append((f"published B{index}", published_member(spec, index, rules)))
         if preset == "published":
-            if index is None:
+            if index is None or not isinstance(spec, ModelSpec):
                 raise ScalingError(f"--preset published: B0 to B7 are φ = 0 to 7, there is none at φ = {value:g}")
             member = published_member(spec, index, rules)
-        else:
-            member = formula
         target = _target(out, member.name, several=len(phis) > 1)
         write_text(target, dump_spec(member))
         written.append(
             {"phi": value, "file": str(target), "resolution": member.resolution, "blocks": member.blocks}
-            | asdict(closed_form(member, num_classes))
+            | asdict(model_of(member).cost(num_classes))
         )
         if not as_json:
-            console.print(f"{spec.name} × φ = {value:g}        {chosen}  ({origin})\n")
-            console.print(spec_table([(name, row, closed_form(row, num_classes)) for name, row in rows], base))
+            console.print(f"{start.name} × φ = {value:g}        {chosen}  ({origin})\n")
+            console.print(spec_table([(name, row, model_of(row).cost(num_classes)) for name, row in rows], base))
             growth = chosen.growth()
             console.print(
                 f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up per stage, "
@@ -192,11 +187,18 @@ def _target(out: Path | None, name: str, *, several: bool) -> Path:
     return out / f"{name}.yaml" if folder else out
 
 
+def _table(name: str) -> ModelSpec:
+    spec = open_baseline(name).native
+    if not isinstance(spec, ModelSpec):
+        raise ScaleSearchError(f"{name} is a module, no table of stages: `scalesearch check {name}` shows it")
+    return spec
+
+
 def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
     """List the built-in networks, or show one stage by stage."""
     console = _console()
     names = [name] if name else builtin_names()
-    specs = {each: resolve(each) for each in names}
+    specs = {each: _table(each) for each in names}
     if as_json:
         rows = [
             {"name": spec.name, "source": spec.source, "resolution": spec.resolution} | asdict(closed_form(spec))
@@ -319,4 +321,6 @@ def _show(prepared: Prepared, result: Result, folder: Path, console: Console) ->
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
     console.print(f"wrote   {folder}/ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True)
-    console.print(f"        specs/ holds its family at {prepared.native.resolution} px × γ^φ, φ = 0 … {FAMILY[-1]}")
+    console.print(
+        f"        specs/ holds its family at {prepared.baseline.native.resolution} px × γ^φ, φ = 0 … {FAMILY[-1]}"
+    )

@@ -22,10 +22,16 @@ from scalesearch.recipe import Recipe, dump_recipe
 UNRANKED = ("name", "about", "baseline", "seeds", "top", "device")
 """Keys of a recipe that change no trial's result: a run goes on when they change. (The baseline's network does.)"""
 
+LATER = (("rounding", "keep_groups"), ("rounding", "adaptive_pool"))
+"""Keys that recipes did not always have: at their default they are no difference to an older run."""
+
 
 def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: str) -> dict[str, Any]:
     """Everything that changes a result, flat, by dotted key: the recipe, the baseline as it stands, the images."""
     settings = recipe.model_dump(mode="json", exclude=set(UNRANKED)) | {"network": network}
+    for section, key in LATER:
+        if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
+            settings[section].pop(key)
     settings["data"]["fingerprint"] = data_fingerprint
     for key in ("source", "cache", "workers"):
         settings["data"].pop(key)

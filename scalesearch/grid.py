@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
@@ -50,6 +50,7 @@ class Plan:
     rejected: tuple[Rejected, ...] = field(repr=False)
     points: int
     by_hand: int = 0
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
 
 def axis(low: float, high: float, step: float) -> list[Fraction]:
@@ -117,6 +118,7 @@ def plan(
         EmptyGridError: nothing is admitted; the message says what came nearest.
     """
     base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes)
+    search = _without(search, baseline.fixed)
 
     def realise(point: Coefficients) -> Candidate:
         model = baseline.scaled(point.at(phi), dropout=dropout)
@@ -135,7 +137,21 @@ def plan(
     candidates = _distinct([realise(point) for point in sorted(points)], rejected)
     budgets = _budgets(search, training_memory)
     admitted = _within(candidates, budgets, rejected)
-    return Plan(base, admitted, tuple(rejected), count, len(by_hand))
+    return Plan(base, admitted, tuple(rejected), count, len(by_hand), baseline.fixed)
+
+
+def _without(search: SearchSettings, fixed: Mapping[str, str]) -> SearchSettings:
+    """The search over what the baseline can scale: a coefficient that does nothing stays 1.
+
+    Raises:
+        EmptyGridError: nothing is left to search, or the coefficient to solve is a fixed one.
+    """
+    if len(fixed) == len(AXES):
+        raise EmptyGridError(f"this network cannot be scaled: {'; '.join(fixed.values())}")
+    if search.match == "macs" and search.solve in fixed:
+        raise EmptyGridError(f"--solve {search.solve}: {fixed[search.solve]}; solve another coefficient")
+    ranges = {f"{end}_{name}": 1.0 for name in fixed for end in ("min", "max")}
+    return search.model_copy(update=ranges)
 
 
 def _distinct(realised: list[Candidate], rejected: list[Rejected]) -> list[Candidate]:
@@ -187,6 +203,8 @@ def _matched(
     found: list[Coefficients] = []
     tried: list[Candidate] = []
     for solved in AXES if search.solve == "any" else (search.solve,):
+        if _range(search, solved) == (1, 1):
+            continue
         free = [name for name in AXES if name != solved]
         low, high = _range(search, solved)
         for pair in product(*[axis(*_range(search, name), search.step) for name in free]):

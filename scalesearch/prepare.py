@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from scalesearch.baselines import SpecBaseline, resolve
+from scalesearch.baselines import Baseline, open_baseline
 from scalesearch.cost import Cost
 from scalesearch.data import open_source
 from scalesearch.data.images import split_indices
@@ -18,8 +18,6 @@ from scalesearch.folder import settings_of
 from scalesearch.grid import Plan, plan
 from scalesearch.memory import estimated_memory
 from scalesearch.recipe import Recipe
-from scalesearch.scaling import grown_dropout
-from scalesearch.spec import ModelSpec
 from scalesearch.study import Task
 
 
@@ -28,8 +26,7 @@ class Prepared:
     """A recipe whose every open question is answered: what will be trained, on which images, on which device."""
 
     recipe: Recipe
-    native: ModelSpec
-    baseline: SpecBaseline
+    baseline: Baseline
     source: Source
     plan: Plan
     device: torch.device
@@ -48,8 +45,7 @@ class Prepared:
 
     @property
     def settings(self) -> dict[str, Any]:
-        network = self.baseline.spec.model_dump(mode="json", exclude={"name", "source", "origin"})
-        return settings_of(self.recipe, network, self.source.fingerprint)
+        return settings_of(self.recipe, self.baseline.identity, self.source.fingerprint)
 
     def memory(self, cost: Cost) -> int:
         return estimated_memory(cost, self.recipe.train, self.precision)
@@ -64,12 +60,10 @@ def prepare(recipe: Recipe) -> Prepared:
     device = pick_device(recipe.device)
     precision = pick_precision(recipe.train, device)  # written down: a run does not change it when it moves
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    native = resolve(recipe.baseline)
-    changes: dict[str, object] = {"resolution": recipe.resolution or native.resolution}
-    if recipe.train.stochastic_depth is not None:
-        changes["stochastic_depth"] = recipe.train.stochastic_depth
-    baseline = SpecBaseline(native.model_copy(update=changes), recipe.rounding)
-    dropout = recipe.train.dropout if recipe.train.dropout is not None else grown_dropout(native, recipe.phi)
+    baseline = open_baseline(recipe.baseline, recipe.rounding).at(
+        resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth
+    )
+    dropout = recipe.train.dropout if recipe.train.dropout is not None else baseline.dropout_at(recipe.phi)
     source = open_source(recipe.data)
     made = plan(
         baseline,
@@ -83,4 +77,4 @@ def prepare(recipe: Recipe) -> Prepared:
         size = math.ceil(max(c.model.resolution for c in made.candidates) / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(source, recipe.data)]
-    return Prepared(recipe, native, baseline, source, made, device, precision, *counts)
+    return Prepared(recipe, baseline, source, made, device, precision, *counts)

@@ -17,10 +17,13 @@ from scalesearch.scaling import PAPER, Coefficients
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scalesearch.checking import Trial
     from scalesearch.cost import Cost
     from scalesearch.grid import Candidate, Plan
     from scalesearch.recipe import SearchSettings
     from scalesearch.spec import ModelSpec
+    from scalesearch.specs import Spec
+    from scalesearch.surgery import Network
 
 
 def amount(value: float, unit: str = "") -> str:
@@ -94,6 +97,7 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     else:
         grid = f"{plan.points} points with |αβ²γ² − {search.target:g}| ≤ {search.tolerance:g}"
     lines = [f"{grid}{beside} → {networks} networks"]
+    lines += [f"  {name} stays 1: {reason}" for name, reason in plan.fixed.items()]
     if merged:
         lines.append(f"  {merged} points realise a network that another point realises too")
     lines.append(
@@ -155,7 +159,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
     return "\n".join(lines) + "\n"
 
 
-def spec_table(rows: Sequence[tuple[str, ModelSpec, Cost]], base: Cost) -> RenderableType:
+def spec_table(rows: Sequence[tuple[str, Spec, Cost]], base: Cost) -> RenderableType:
     """Scaled networks side by side: multipliers, layers, cost and growth over the baseline."""
     table = _table("", "depth", "width", "resolution", "d·w²·r²", "blocks", "MACs", "ratio", "params")
     for label, spec, cost in rows:
@@ -197,6 +201,36 @@ def stage_table(spec: ModelSpec, cost: Cost) -> RenderableType:
     table.add_row(str(len(spec.stages) + 2), head, "1" if channels else "", "", f"{size} px", channels, "1")
     total = f"{cost.macs:,} MACs · {cost.params:,} parameters · {spec.blocks} blocks · {spec.resolution} px"
     return Group(table, Text(total, style="dim"))
+
+
+def stages_table(network: Network) -> RenderableType:
+    """The stages that surgery repeats: where they are, what they are made of, and what they hand on."""
+    table = _table("stage", "block", "blocks", "channels", "positions")
+    calls = {call.name: call for call in network.found.calls}
+    for stage in network.stages:
+        first = calls[stage.paths[-1]].outputs[0][0]
+        shape = [int(size) for size in first.shape]
+        channels, sides = (shape[1], shape[2:]) if len(shape) < 4 or shape[1] != shape[2] else (shape[-1], shape[1:3])
+        table.add_row(stage.name, stage.kind, str(len(stage.blocks)), str(channels), "×".join(map(str, sides)))
+    return table
+
+
+def check_table(trials: Sequence[Trial]) -> RenderableType:
+    """A network at several multipliers: what it comes to, or why it was refused."""
+    table = _table("depth", "width", "resolution", "px", "blocks", "MACs", "ratio", "params", "")
+    base = next((trial.cost for trial in trials if trial.cost), None)
+    notes: list[Text] = []
+    for trial in trials:
+        m = trial.multipliers
+        head = [f"×{m.depth:.4g}", f"×{m.width:.4g}", f"×{m.resolution:.4g}"]
+        if trial.cost is None or base is None:
+            table.add_row(*head, "", "", "", "", "", "✗")
+            notes.append(Text(f"  {' '.join(head)}: {trial.refused}", style="red"))
+            continue
+        cost = trial.cost
+        cells = [str(trial.resolution), str(trial.blocks), amount(cost.macs), f"{cost.macs / base.macs:.2f}×"]
+        table.add_row(*head, *cells, params(cost.params), "✓")
+    return Group(table, *notes)
 
 
 def accuracy_figure(ranking: pd.DataFrame, held_out: int, title: str, folder: Path) -> list[Path]:

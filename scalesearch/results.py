@@ -12,8 +12,8 @@ from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate, Plan
 from scalesearch.ranking import holdout_error, records_json
 from scalesearch.report import accuracy_figure, ranking_markdown
-from scalesearch.scaling import Coefficients, scaled_family_member
-from scalesearch.spec import dump_spec
+from scalesearch.scaling import Coefficients
+from scalesearch.specs import dump_spec
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
@@ -39,7 +39,7 @@ def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking
     winner = Coefficients(float(best["alpha"]), float(best["beta"]), float(best["gamma"]))
     for phi in FAMILY:
         try:
-            member = scaled_family_member(prepared.native, winner, phi, prepared.recipe.rounding)
+            member = prepared.baseline.member(winner, phi).spec
         except ScalingError:
             break  # coefficients below 1: from here on nothing is left of a layer
         folder.write(f"specs/{member.name}.yaml", dump_spec(member))

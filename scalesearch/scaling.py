@@ -60,12 +60,17 @@ class Rounding(Strict):
 
     ``fix_stem_head`` is EfficientNet-Lite's variant: stem and head keep their width, the first and the last stage
     their repeats. ``depth: round`` is TinyNet's and pycls's.
+
+    For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
+    ``adaptive_pool`` lets a network whose classifier is made for one size see others, by pooling to that size.
     """
 
     width_divisor: PositiveInt = 8
     depth: Literal["ceil", "round"] = "ceil"
     fix_stem_head: bool = False
     resolution_multiple: PositiveInt = 1
+    keep_groups: bool = False
+    adaptive_pool: bool = False
 
     def channels(self, channels: int, width: float) -> int:
         """The nearest multiple of the divisor, at least one divisor, never below 90 % of the product; as it is at 1."""
@@ -150,9 +155,8 @@ def _widen_head(head: HeadSpec, width: float, rounding: Rounding) -> HeadSpec:
     )
 
 
-def grown_dropout(spec: ModelSpec, phi: float) -> float:
+def grown_dropout(base: float, phi: float) -> float:
     """The head's dropout at φ: linear as in the paper (§5.2), kept within [0, 0.9]; 0 where the baseline has none."""
-    base = spec.head.dropout
     return round(min(0.9, max(0.0, base + DROPOUT_PER_PHI * phi)), 4) if base else 0.0
 
 
@@ -161,8 +165,8 @@ def scaled_family_member(
 ) -> ModelSpec:
     """``spec`` at φ by the formula, named and with its origin written down."""
     multipliers = coefficients.at(phi)
-    scaled = scale_spec(spec, multipliers, rounding, dropout=grown_dropout(spec, phi))
-    origin = _origin(spec, multipliers, phi).model_copy(update=asdict(coefficients))
+    scaled = scale_spec(spec, multipliers, rounding, dropout=grown_dropout(spec.head.dropout, phi))
+    origin = origin_of(spec.name, multipliers, phi).model_copy(update=asdict(coefficients))
     return scaled.model_copy(update={"name": f"{spec.name}-phi{phi:g}", "origin": origin})
 
 
@@ -203,13 +207,14 @@ def published_member(spec: ModelSpec, index: int, rounding: Rounding | None = No
         raise ScalingError(f"the published family is B0 to B7: there is no B{index}")
     row = PUBLISHED[index]
     scaled = scale_spec(spec, row.multipliers, rounding, dropout=row.dropout if spec.head.dropout else 0.0)
-    origin = _origin(spec, row.multipliers, index).model_copy(update={"preset": f"published {row.name}"})
+    origin = origin_of(spec.name, row.multipliers, index).model_copy(update={"preset": f"published {row.name}"})
     return scaled.model_copy(update={"name": f"{spec.name}-{row.name}", "origin": origin})
 
 
-def _origin(spec: ModelSpec, multipliers: Multipliers, phi: float) -> Origin:
+def origin_of(baseline: str, multipliers: Multipliers, phi: float) -> Origin:
+    """Where a network scaled from ``baseline`` came from."""
     return Origin(
-        baseline=spec.name,
+        baseline=baseline,
         phi=phi,
         depth=round(multipliers.depth, 6),
         width=round(multipliers.width, 6),

@@ -23,7 +23,7 @@ from scalesearch.grid import Candidate
 from scalesearch.prepare import Prepared
 from scalesearch.ranking import rank, trials_frame
 from scalesearch.results import candidates_frame, publish
-from scalesearch.spec import dump_spec
+from scalesearch.specs import dump_spec
 from scalesearch.study import Claim, Ledger, Task
 from scalesearch.train import Outcome, train
 from scalesearch.trainer import Trainer
@@ -60,7 +60,7 @@ def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequen
     """
     recipe, source = prepared.recipe, prepared.source
     folder.adopt(recipe, prepared.settings)
-    folder.write("baseline.yaml", dump_spec(prepared.native))
+    folder.write("baseline.yaml", dump_spec(prepared.baseline.native))
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
     ledger = Ledger(folder.path / "study.journal", folder.path.name)
     images = load_images(

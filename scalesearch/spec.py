@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from scalesearch.errors import SpecError
-from scalesearch.schema import Strict, parse, read_yaml
+from scalesearch.schema import Strict
 
 Activation = Literal["relu", "relu6", "silu"]
 Op = Literal["mbconv", "fused_mbconv", "inverted_residual", "depthwise_separable", "bottleneck", "basic"]
@@ -139,28 +137,20 @@ class ModelSpec(Strict):
         return hashlib.sha256(network.encode()).hexdigest()[:12]
 
 
-def load_spec(path: str | Path) -> ModelSpec:
-    """Read a network spec from YAML.
-
-    Raises:
-        SpecError: a field breaks its rule; the message names its path, e.g. ``stages[3].kernel``.
-    """
-    return parse(ModelSpec, read_yaml(Path(path), SpecError), SpecError)
-
-
-def dump_spec(spec: ModelSpec) -> str:
+def dump_model_spec(spec: ModelSpec) -> str:
     """The spec as YAML in the form a person would write: one row per stage, defaults left out."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     data["stages"] = [
         {"op": stage.op} | {key: row[key] for key in row if key != "op"}
         for stage, row in zip(spec.stages, data["stages"], strict=True)
     ]
-    lines = [f"{key}: {_flow(data[key])}" for key in data if key != "stages"]
+    lines = [f"{key}: {flow(data[key])}" for key in data if key != "stages"]
     where = next(i for i, line in enumerate(lines) if line.startswith("stem:")) + 1
-    rows = [f"  - {_flow(row)}" for row in data["stages"]]
+    rows = [f"  - {flow(row)}" for row in data["stages"]]
     return "\n".join([*lines[:where], "stages:", *rows, *lines[where:]]) + "\n"
 
 
-def _flow(value: object) -> str:
+def flow(value: object) -> str:
+    """One value as a single line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -15,6 +15,9 @@ from scalesearch.device import pick_precision
 from scalesearch.optim import WeightAverage, make_optimizer
 from scalesearch.recipe import Recipe
 
+AUXILIARY = 0.3
+"""Weight of an auxiliary head's loss beside the classifier's."""
+
 
 class Trainer:
     """A freshly built network on a device, with its optimiser and, where the recipe wants one, its weight average."""
@@ -45,10 +48,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for part, part_labels in zip(torch.split(images, micro_batch), torch.split(labels, micro_batch), strict=True):
             truth = part_labels.to(self.device, non_blocking=True)
-            mean = functional.cross_entropy(
-                self._logits(self.model, part), truth, label_smoothing=self.settings.label_smoothing
-            )
-            loss = mean * (len(part) / len(images))
+            loss = self._loss(self.model, part, truth) * (len(part) / len(images))
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if self.settings.clip_norm is not None:
@@ -69,17 +69,27 @@ class Trainer:
         size = batch_size or self.settings.batch_size
         for part, labels in evaluation_batches(split, self.resolution, self.augment.eval_crop, size):
             truth = labels.to(self.device)
-            logits = self._logits(model, part)
+            logits = self._logits(model, part)[0]
             correct.append((logits.argmax(1) == truth).sum())
             losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
         right, loss = torch.stack(correct).sum().item(), torch.stack(losses).cpu().double().sum().item()
         return right / len(split), loss / len(split)
 
-    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy; an auxiliary head's counts 0.3 (Szegedy et al. 2015, §5)."""
+        losses = [
+            functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+            for logits in self._logits(model, images)
+        ]
+        return losses[0] + AUXILIARY * sum(losses[1:], start=torch.zeros((), device=self.device))
+
+    def _logits(self, model: nn.Module, images: Tensor) -> list[Tensor]:
+        """The classifier's logits, then those of auxiliary heads, if it has any in this mode."""
         inputs = normalise(images, self.device, channels_last=self.settings.channels_last)
         with self._autocast():
-            logits: Tensor = model(inputs)
-        return logits.float()
+            outputs = model(inputs)
+        every = [outputs] if isinstance(outputs, Tensor) else [each for each in outputs if isinstance(each, Tensor)]
+        return [logits.float() for logits in every]
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision == "fp32":

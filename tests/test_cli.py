@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.spec import load_spec
+from scalesearch.spec import ModelSpec
+from scalesearch.specs import load_spec
 from tests.conftest import TINY_RUN, Cli, make_folder
 
 GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN)
@@ -65,6 +66,7 @@ def test_scale_of_another_baseline_to_a_named_file(cli: Cli, tmp_path: Path) -> 
     done = cli("scale", "--baseline", "mobilenet_v1", *options)
     assert done.returncode == 0, done.stderr
     spec = load_spec(tmp_path / "small.yaml")
+    assert isinstance(spec, ModelSpec)
     assert (spec.resolution, spec.stem.channels, spec.widest) == (192, 24, 768)
 
 

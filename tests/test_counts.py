@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalesearch.baselines import resolve
+from scalesearch.baselines import builtin
 from scalesearch.cost import closed_form
 from scalesearch.scaling import PAPER, Multipliers, Rounding, published_member, scale_spec, scaled_family_member
 
@@ -22,7 +22,7 @@ PUBLISHED = {  # torchvision's num_params; MACs and activations as pycls and fvc
 
 @pytest.mark.parametrize(("index", "golden"), PUBLISHED.items())
 def test_the_published_family_costs_what_was_published(index: int, golden: tuple[int, int, int]) -> None:
-    cost = closed_form(published_member(resolve("efficientnet_b0"), index))
+    cost = closed_form(published_member(builtin("efficientnet_b0"), index))
     assert (cost.params, cost.macs, cost.activations) == golden
 
 
@@ -38,7 +38,7 @@ def test_the_published_family_costs_what_was_published(index: int, golden: tuple
     ],
 )
 def test_every_baseline_costs_what_its_paper_says(name: str, params: int, macs: int) -> None:
-    cost = closed_form(resolve(name))
+    cost = closed_form(builtin(name))
     assert (cost.params, cost.macs) == (params, macs)
 
 
@@ -56,24 +56,24 @@ def test_every_baseline_costs_what_its_paper_says(name: str, params: int, macs: 
     ],
 )
 def test_mobilenets_own_multipliers(name: str, width: float, pixels: int, macs: int, params: int) -> None:
-    cost = closed_form(scale_spec(resolve(name), Multipliers(1, width, pixels / 224)))
+    cost = closed_form(scale_spec(builtin(name), Multipliers(1, width, pixels / 224)))
     assert (cost.macs, cost.params) == (macs, params)
 
 
 def test_timms_110d_keeps_stem_and_head() -> None:
-    scaled = scale_spec(resolve("mobilenet_v2"), Multipliers(1.2, 1.1, 1), Rounding(fix_stem_head=True))
+    scaled = scale_spec(builtin("mobilenet_v2"), Multipliers(1.2, 1.1, 1), Rounding(fix_stem_head=True))
     cost = closed_form(scaled)
     assert (cost.macs, cost.params) == (430_516_080, 4_516_520)
 
 
 @pytest.mark.parametrize(("pixels", "macs"), [(256, 503_337_472), (288, 636_529_888), (448, 1_537_537_408)])
 def test_b0_at_other_sizes(pixels: int, macs: int) -> None:
-    assert closed_form(scale_spec(resolve("efficientnet_b0"), Multipliers(1, 1, pixels / 224))).macs == macs
+    assert closed_form(scale_spec(builtin("efficientnet_b0"), Multipliers(1, 1, pixels / 224))).macs == macs
 
 
 def test_the_papers_coefficients_cost_two_and_a_half_times_b0() -> None:
     """Nominal growth is 1.92; depth rounds up in every stage, which costs the rest."""
-    b0 = resolve("efficientnet_b0")
+    b0 = builtin("efficientnet_b0")
     scaled = scaled_family_member(b0, PAPER, 1)
     cost = closed_form(scaled)
     assert (scaled.resolution, cost.macs, cost.params) == (258, 992_629_472, 9_109_994)
@@ -97,5 +97,5 @@ def test_the_papers_coefficients_cost_two_and_a_half_times_b0() -> None:
     ],
 )
 def test_table_3_as_it_really_counts(name: str, multipliers: tuple[float, float, float], giga: float) -> None:
-    macs = closed_form(scale_spec(resolve(name), Multipliers(*multipliers))).macs
+    macs = closed_form(scale_spec(builtin(name), Multipliers(*multipliers))).macs
     assert macs / 1e9 == pytest.approx(giga, abs=0.0051)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from scalesearch.baselines import builtin_names, resolve
+from scalesearch.baselines import builtin, builtin_names
 from scalesearch.cost import closed_form, count
 from scalesearch.models import build_model
 from scalesearch.scaling import Multipliers, Rounding, scale_spec
@@ -25,7 +25,7 @@ roundings = st.builds(
 
 
 def _check(name: str, chosen: Multipliers, rounding: Rounding, classes: int) -> None:
-    small = resolve(name).model_copy(update={"resolution": 48})
+    small = builtin(name).model_copy(update={"resolution": 48})
     spec = scale_spec(small, chosen, rounding)
     module = build_model(spec, classes)
     cost = closed_form(spec, classes)
@@ -57,7 +57,7 @@ def test_closed_form_holds_for_widths_that_are_no_multiple_of_8(name: str) -> No
 
 
 def test_fvcore_reports_its_own_total_and_what_it_left_out() -> None:
-    counted = count(build_model(resolve("efficientnet_b0")), 224)
+    counted = count(build_model(builtin("efficientnet_b0")), 224)
     assert (counted.macs, counted.total) == (385_814_752, 401_659_392)
     assert set(counted.uncounted) == {"aten::add_", "aten::mul", "aten::sigmoid", "aten::silu_"}
 

@@ -6,13 +6,13 @@ import statistics
 
 import pytest
 
-from scalesearch.baselines import SpecBaseline, resolve
+from scalesearch.baselines import SpecBaseline, builtin
 from scalesearch.errors import EmptyGridError
 from scalesearch.grid import enumerate_points, plan, select
 from scalesearch.recipe import SearchSettings
 from scalesearch.scaling import PAPER, Coefficients, Rounding
 
-B0 = SpecBaseline(resolve("efficientnet_b0"))
+B0 = SpecBaseline(builtin("efficientnet_b0"))
 
 
 def test_the_papers_own_coefficients_survive_the_default_tolerance() -> None:
@@ -66,7 +66,7 @@ def test_matched_candidates_really_cost_two_to_the_phi(phi: float, solve: str) -
 
 
 def test_matching_what_cannot_be_matched_names_the_nearest() -> None:
-    coarse = SpecBaseline(resolve("efficientnet_b0"), Rounding(resolution_multiple=224))
+    coarse = SpecBaseline(builtin("efficientnet_b0"), Rounding(resolution_multiple=224))
     with pytest.raises(EmptyGridError, match=r"no candidate costs 2× .* The nearest is"):
         plan(coarse, 1.0, SearchSettings(match="macs", step=0.5, match_tolerance=0.001), num_classes=10)
 

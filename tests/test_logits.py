@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from scalesearch.baselines import resolve
+from scalesearch.baselines import builtin
 from scalesearch.models import build_model
 from scalesearch.scaling import published_member
 from scalesearch.spec import ModelSpec, NormSpec
@@ -39,24 +39,24 @@ def _assert_same(spec: ModelSpec, reference: nn.Module, pixels: int = 64) -> Non
 @pytest.mark.parametrize("index", range(8))
 def test_published_efficientnets_are_torchvisions(index: int) -> None:
     torch.manual_seed(index)
-    spec = published_member(resolve("efficientnet_b0"), index)
+    spec = published_member(builtin("efficientnet_b0"), index)
     _assert_same(spec, torchvision.models.get_model(f"efficientnet_b{index}"))
 
 
 @pytest.mark.parametrize("name", ["efficientnet_v2_s", "mobilenet_v2"])
 def test_other_inverted_bottlenecks_are_torchvisions(name: str) -> None:
     torch.manual_seed(0)
-    _assert_same(resolve(name), torchvision.models.get_model(name))
+    _assert_same(builtin(name), torchvision.models.get_model(name))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
 def test_resnets_are_torchvisions(name: str) -> None:
     """torchvision defines a block's shortcut last, as the builder does, and the same stem."""
     torch.manual_seed(0)
-    _assert_same(resolve(name), torchvision.models.get_model(name))
+    _assert_same(builtin(name), torchvision.models.get_model(name))
 
 
 def test_mobilenet_v1_is_timms() -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
-    _assert_same(resolve("mobilenet_v1"), timm.create_model("mobilenetv1_100"))
+    _assert_same(builtin("mobilenet_v1"), timm.create_model("mobilenetv1_100"))

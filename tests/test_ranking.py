@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from scalesearch.baselines import SpecBaseline, resolve
+from scalesearch.baselines import SpecBaseline, builtin
 from scalesearch.grid import Candidate, plan
 from scalesearch.ranking import holdout_error, rank, records_json, trials_frame
 from scalesearch.recipe import SearchSettings
@@ -16,7 +16,7 @@ from scalesearch.study import Record, Task
 
 @pytest.fixture(scope="module")
 def candidates() -> tuple[Candidate, ...]:
-    return plan(SpecBaseline(resolve("mobilenet_v1")), 1.0, SearchSettings(step=0.2), num_classes=10).candidates
+    return plan(SpecBaseline(builtin("mobilenet_v1")), 1.0, SearchSettings(step=0.2), num_classes=10).candidates
 
 
 def _record(number: int, candidate: Candidate, seed: int, accuracy: float | None) -> Record:

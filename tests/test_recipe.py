@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.baselines import resolve
+from scalesearch.baselines import builtin
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.recipe import Recipe, dump_recipe, load_recipe, parse_assignments, recipe_names
 from scalesearch.schema import parse
@@ -17,7 +17,7 @@ def test_every_shipped_recipe_is_valid_and_names_its_file(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.about
-    resolve(recipe.baseline)
+    builtin(recipe.baseline)
 
 
 def test_the_shipped_recipes_are_the_ones_the_readme_promises() -> None:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torchvision.models._utils import _make_divisible
 
-from scalesearch.baselines import resolve
+from scalesearch.baselines import builtin
 from scalesearch.errors import ScalingError
 from scalesearch.scaling import (
     PAPER,
@@ -46,7 +46,7 @@ def test_resolution_goes_to_the_multiple_asked_for() -> None:
 
 
 def test_phi_zero_changes_nothing_and_negative_phi_shrinks() -> None:
-    b0 = resolve("efficientnet_b0")
+    b0 = builtin("efficientnet_b0")
     same = scaled_family_member(b0, PAPER, 0)
     assert same.fingerprint == b0.fingerprint
     small = scaled_family_member(b0, PAPER, -2)
@@ -54,7 +54,7 @@ def test_phi_zero_changes_nothing_and_negative_phi_shrinks() -> None:
 
 
 def test_published_repeats_and_widths_are_the_official_ones() -> None:
-    b0 = resolve("efficientnet_b0")
+    b0 = builtin("efficientnet_b0")
     b7 = published_member(b0, 7)
     assert [stage.repeats for stage in b7.stages] == [4, 7, 7, 10, 10, 13, 4]
     assert [stage.channels for stage in b7.stages] == [32, 48, 80, 160, 224, 384, 640]
@@ -63,27 +63,27 @@ def test_published_repeats_and_widths_are_the_official_ones() -> None:
 
 
 def test_dropout_grows_to_the_papers_half_at_phi_seven() -> None:
-    b0 = resolve("efficientnet_b0")
-    assert grown_dropout(b0, 0) == 0.2
-    assert grown_dropout(b0, 7) == 0.5
-    assert grown_dropout(resolve("resnet50"), 7) == 0.0
+    b0 = builtin("efficientnet_b0")
+    assert grown_dropout(b0.head.dropout, 0) == 0.2
+    assert grown_dropout(b0.head.dropout, 7) == 0.5
+    assert grown_dropout(builtin("resnet50").head.dropout, 7) == 0.0
 
 
 def test_fixed_stem_and_head_scale_only_what_lies_between() -> None:
-    b0 = resolve("efficientnet_b0")
+    b0 = builtin("efficientnet_b0")
     lite = scale_spec(b0, Multipliers(1.8, 1.4, 1), Rounding(fix_stem_head=True))
     assert (lite.stem, lite.head) == (b0.stem, b0.head)
     assert (lite.stages[0].repeats, lite.stages[-1].repeats, lite.stages[1].repeats) == (1, 1, 4)
 
 
 def test_mobilenet_v2_keeps_its_last_layer_when_it_gets_narrower() -> None:
-    v2 = resolve("mobilenet_v2")
+    v2 = builtin("mobilenet_v2")
     assert scale_spec(v2, Multipliers(1, 0.5, 1)).head.channels == 1280
     assert scale_spec(v2, Multipliers(1, 1.4, 1)).head.channels == 1792
 
 
 def test_a_scaled_spec_says_where_it_came_from() -> None:
-    origin = scaled_family_member(resolve("mobilenet_v1"), Coefficients(1, 0.75, 0.857), 1).origin
+    origin = scaled_family_member(builtin("mobilenet_v1"), Coefficients(1, 0.75, 0.857), 1).origin
     assert origin is not None
     assert (origin.baseline, origin.alpha, origin.beta, origin.gamma, origin.phi) == (
         "mobilenet_v1",
@@ -103,9 +103,9 @@ def test_a_scaled_spec_says_where_it_came_from() -> None:
 )
 def test_scaling_a_layer_to_nothing_is_an_error_that_says_which(multipliers: Multipliers, message: str) -> None:
     with pytest.raises(ScalingError, match=message):
-        scale_spec(resolve("efficientnet_b0"), multipliers)
+        scale_spec(builtin("efficientnet_b0"), multipliers)
 
 
 def test_there_is_no_b8() -> None:
     with pytest.raises(ScalingError, match="B0 to B7"):
-        published_member(resolve("efficientnet_b0"), 8)
+        published_member(builtin("efficientnet_b0"), 8)

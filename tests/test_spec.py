@@ -9,16 +9,17 @@ import torch
 import yaml
 
 import scalesearch
-from scalesearch.baselines import builtin_names, resolve
+from scalesearch.baselines import builtin, builtin_names, open_baseline
 from scalesearch.errors import BaselineError, ScaleSearchError, SpecError
 from scalesearch.scaling import PAPER, scaled_family_member
-from scalesearch.spec import ModelSpec, dump_spec, load_spec
+from scalesearch.spec import ModelSpec
+from scalesearch.specs import dump_spec, load_spec
 from tests.conftest import TINY
 
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_spec_survives_the_file(name: str, tmp_path: Path) -> None:
-    spec = scaled_family_member(resolve(name), PAPER, 1.5)
+    spec = scaled_family_member(builtin(name), PAPER, 1.5)
     path = tmp_path / "spec.yaml"
     path.write_text(dump_spec(spec))
     assert load_spec(path) == spec
@@ -26,14 +27,14 @@ def test_a_spec_survives_the_file(name: str, tmp_path: Path) -> None:
 
 def test_a_file_is_enough_to_build_the_network(tmp_path: Path) -> None:
     path = tmp_path / "b0.yaml"
-    path.write_text(dump_spec(scaled_family_member(resolve("efficientnet_b0"), PAPER, -3)))
+    path.write_text(dump_spec(scaled_family_member(builtin("efficientnet_b0"), PAPER, -3)))
     spec = scalesearch.load_spec(path)
     logits = scalesearch.build_model(spec, num_classes=7)(torch.zeros(2, 3, spec.resolution, spec.resolution))
     assert logits.shape == (2, 7)
 
 
 def test_the_file_reads_like_the_papers_table() -> None:
-    lines = dump_spec(resolve("efficientnet_b0")).splitlines()
+    lines = dump_spec(builtin("efficientnet_b0")).splitlines()
     assert "  - {op: mbconv, channels: 40, repeats: 2, kernel: 5, stride: 2, expand: 6.0, se: 0.25}" in lines
 
 
@@ -77,14 +78,14 @@ def test_fingerprints_are_equal_for_equal_networks_whatever_their_name(tiny: Mod
 
 def test_an_unknown_baseline_names_the_nearest() -> None:
     with pytest.raises(BaselineError, match="Did you mean efficientnet_b0"):
-        resolve("efficentnet_b0")
+        builtin("efficentnet_b0")
     with pytest.raises(BaselineError, match=r"no spec file at nowhere\.yaml"):
-        resolve("nowhere.yaml")
+        open_baseline("nowhere.yaml")
 
 
 def test_another_activation_than_the_blocks_own_is_used_throughout() -> None:
     """EfficientNet-Lite: ReLU6 in place of SiLU, no squeeze-excitation."""
-    b0 = resolve("efficientnet_b0")
+    b0 = builtin("efficientnet_b0")
     stages = tuple(stage.model_copy(update={"se": 0.0}) for stage in b0.stages)
     lite = scalesearch.build_model(b0.model_copy(update={"activation": "relu6", "stages": stages}), 10)
     kinds = {type(m).__name__ for m in lite.modules()}
@@ -96,7 +97,7 @@ def test_stochastic_depth_grows_with_the_block_and_spares_the_first() -> None:
     from torchvision.ops import StochasticDepth
 
     for name in ("efficientnet_b0", "mobilenet_v2", "resnet18", "resnet50"):
-        spec = resolve(name).model_copy(update={"stochastic_depth": 0.2})
+        spec = builtin(name).model_copy(update={"stochastic_depth": 0.2})
         rates = [m.p for m in scalesearch.build_model(spec, 10).modules() if isinstance(m, StochasticDepth)]
         assert rates == sorted(rates)
         assert rates[-1] == pytest.approx(0.2 * (spec.blocks - 1) / spec.blocks) or name == "mobilenet_v2"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import SpecModel, resolve
+from scalesearch.baselines import SpecModel, builtin
 from scalesearch.cost import Cost, closed_form
 from scalesearch.data import Images, load_images, open_source
 from scalesearch.device import pick_device, pick_precision
@@ -78,7 +78,7 @@ def test_a_loss_that_is_no_number_ends_the_trial(tiny: ModelSpec, images: Images
 )
 def test_the_memory_estimate_is_what_a_step_keeps(name: str, changes: dict[str, object], images: Images) -> None:
     recipe = load_recipe("quick", {"train.steps": 1, "train.evaluations": 1, **changes})
-    spec = resolve(name).model_copy(update={"resolution": 48, "stochastic_depth": 0.0})
+    spec = builtin(name).model_copy(update={"resolution": 48, "stochastic_depth": 0.0})
     outcome, _ = train(SpecModel(spec), images, recipe, seed=0, device=CPU)
     estimate = estimated_memory(closed_form(spec, images.num_classes), recipe.train, "fp32")
     assert estimate == pytest.approx(outcome.memory, rel=0.05)
@@ -142,7 +142,7 @@ def test_accumulated_gradients_are_the_whole_batchs() -> None:
     from scalesearch.trainer import Trainer
 
     recipe = load_recipe("quick", {"train.optimizer": "sgd", "train.clip_norm": 1.0})
-    spec = resolve("mobilenet_v1").model_copy(update={"resolution": 16})
+    spec = builtin("mobilenet_v1").model_copy(update={"resolution": 16})
     weights = []
     for micro_batch in (8, 2):
         torch.manual_seed(0)

@@ -66,6 +66,12 @@ class Account:
         for row in self.layers:
             old = self.before.get(row.name)
             now = f"{row.inputs} → {row.outputs}"
-            was = "new" if old is None else "as it was" if old == (row.inputs, row.outputs) else f"was {old[0]} → {old[1]}"
+            was = (
+                "new"
+                if old is None
+                else "as it was"
+                if old == (row.inputs, row.outputs)
+                else f"was {old[0]} → {old[1]}"
+            )
             lines.append(f"{row.name.removesuffix('.weight')}: {now} ({was})")
         return "\n".join(lines + [f"{name}: its outputs stay: {reason}" for name, reason in self.fixed])

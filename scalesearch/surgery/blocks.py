@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -149,9 +149,7 @@ def _stage(parent: str, run: list[Call], how: str) -> Stage:
     return Stage(parent, names, type(run[0].module).__name__, how)
 
 
-def _runs(
-    calls: list[Call], allowed: set[Kind], widths: dict[str, dict[str, int]]
-) -> Iterator[tuple[list[Call], str]]:
+def _runs(calls: list[Call], allowed: set[Kind], widths: dict[str, dict[str, int]]) -> Iterator[tuple[list[Call], str]]:
     """Blocks in the order they ran, each with the shape-keeping blocks of its kind that follow it directly."""
     run: list[Call] = []
     how = "copy"
@@ -217,6 +215,15 @@ class Chain(nn.Sequential):
     """A block and its copies, where their parent names its children one by one."""
 
 
+def pool_behind(model: nn.Module, path: str, positions: tuple[int, int]) -> nn.Module:
+    """A copy of ``model`` that pools to ``positions`` behind the module at ``path``."""
+    pooled = copy_skeleton(model)
+    parent = pooled.get_submodule(path.rpartition(".")[0])
+    name = path.rpartition(".")[2]
+    parent._modules[name] = Chain(parent.get_submodule(name), nn.AdaptiveAvgPool2d(positions))
+    return pooled
+
+
 def set_repeats(model: nn.Module, stages: Sequence[Stage], repeats: Sequence[int], adapt: Adapter) -> None:
     """Give each stage its number of blocks, in place.
 
@@ -250,7 +257,7 @@ def _insert(parent: nn.Module, stage: Stage, new: list[nn.Module]) -> None:
         parent._modules.clear()
         parent._modules.update(items)
     else:
-        parent._modules[last] = Chain(parent._modules[last], *new)
+        parent._modules[last] = Chain(parent.get_submodule(last), *new)
 
 
 def _iterates(parent: nn.Module, stage: Stage) -> bool:
@@ -266,7 +273,8 @@ def _free_names(parent: nn.Module, last: str, count: int) -> list[str]:
     """Names that go on counting from ``last``'s, if it ends in a number."""
     stem = last.rstrip("0123456789")
     number = int(last[len(stem) :]) if last != stem else 0
-    names, taken = [], set(parent._modules)
+    names: list[str] = []
+    taken = set(parent._modules)
     while len(names) < count:
         number += 1
         name = f"{stem}{number}" if last != stem else f"{stem}_{number}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,8 +21,7 @@ def _fans(shape: Shape) -> tuple[int, int]:
     return shape[1] * area, shape[0] * area
 
 
-# Standard deviation of each named scheme, from the shape and the groups of a layer's weight.
-SCHEMES = {
+SCHEMES: dict[str, Callable[[Shape, int], float]] = {
     "kaiming normal, fan out": lambda shape, groups: math.sqrt(2 / _fans(shape)[1]),
     "kaiming normal, fan out per group": lambda shape, groups: math.sqrt(2 * groups / _fans(shape)[1]),
     "kaiming normal, fan in": lambda shape, groups: math.sqrt(2 / _fans(shape)[0]),
@@ -38,7 +37,15 @@ SCHEMES = {
     "normal 0.1": lambda shape, groups: 0.1,
     "normal 0.001": lambda shape, groups: 0.001,
 }
-UNIFORM = {"torch's default", "kaiming uniform, fan in", "kaiming uniform, fan out", "linear uniform, fan out", "xavier uniform"}
+"""Standard deviation of each named scheme, from the shape and the groups of a layer's weight."""
+
+UNIFORM = {
+    "torch's default",
+    "kaiming uniform, fan in",
+    "kaiming uniform, fan out",
+    "linear uniform, fan out",
+    "xavier uniform",
+}
 FALLBACK = "kaiming normal, fan out"
 
 
@@ -109,14 +116,13 @@ def observe(model: nn.Module) -> dict[int, Law]:
                 weights.append((type(module).__name__, tensor, _fitting(tensor, int(getattr(module, "groups", 1)))))
             else:
                 laws[id(tensor)] = _vector(module, name, tensor)
-        for name, buffer in module.named_buffers(recurse=False):
+        for buffer in module.buffers(recurse=False):
             constant = _constant(buffer)
             laws[id(buffer)] = Law(kept=buffer.detach().clone()) if constant is None else Law(constant=constant)
     votes = Counter((kind, scheme) for kind, _, fitting in weights for scheme in fitting)
-    for kind, tensor, fitting in weights:
+    for kind, weight, fitting in weights:
         if fitting:
-            best = max(fitting, key=lambda scheme: votes[kind, scheme])
-            laws[id(tensor)] = Law(scheme=best)
+            laws[id(weight)] = Law(scheme=max(fitting, key=lambda scheme: votes[kind, scheme]))
     named = [*model.named_parameters(), *model.named_buffers()]
     return {id(tensor): replace(laws[id(tensor)], name=name) for name, tensor in named}
 

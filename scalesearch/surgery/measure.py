@@ -56,7 +56,9 @@ def _run(module: nn.Module, resolution: int) -> Any:
     except SurgeryError:
         raise
     except Exception as failure:
-        raise SurgeryError("forward", f"it cannot run at {resolution} px: {str(failure).partition(chr(10))[0]}") from failure
+        raise SurgeryError(
+            "forward", f"it cannot run at {resolution} px: {str(failure).partition(chr(10))[0]}"
+        ) from failure
 
 
 def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
@@ -90,7 +92,7 @@ def measure(module: nn.Module, resolution: int) -> Measured:
             outputs = _run(module.train(), resolution)
         total = sum(output.sum() for output in flatten(outputs) if output.requires_grad)
         if isinstance(total, Tensor):
-            total.backward()
+            torch.autograd.backward(total)
     finally:
         module.train(training)
         for parameter in module.parameters():

@@ -14,7 +14,17 @@ from scalesearch.cost import Cost
 from scalesearch.errors import SurgeryError
 from scalesearch.scaling import Rounding
 from scalesearch.surgery.account import Account, Row
-from scalesearch.surgery.blocks import Stage, find_stages, kind_of, loosen_strides, path_of, refit, set_repeats, switches
+from scalesearch.surgery.blocks import (
+    Stage,
+    find_stages,
+    kind_of,
+    loosen_strides,
+    path_of,
+    pool_behind,
+    refit,
+    set_repeats,
+    switches,
+)
 from scalesearch.surgery.measure import Measured, measure, positions
 from scalesearch.surgery.sizes import Form
 from scalesearch.surgery.skeleton import (
@@ -82,25 +92,34 @@ class Network:
         resolution: of the square image it is meant for, pixels.
         keep_groups: grouped convolutions keep the number of their groups; otherwise the groups' width stays and there
             are more of them. Depthwise convolutions stay depthwise either way.
+        adaptive_pool: where the network runs at one size only, because its classifier takes a fixed number of
+            positions, pool to that number first. At the native size the pooling does nothing.
 
     Raises:
         SurgeryError: it cannot be run or followed, or has attention.
     """
 
-    def __init__(self, model: nn.Module, resolution: int, *, keep_groups: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
+    ) -> None:
         self.resolution, self.keep_groups = resolution, keep_groups
-        self.skeleton = skeleton(model)
-        found = trace(self.skeleton, resolution, keep_groups=keep_groups)
+        self._look_through(skeleton(model))
+        if self.multiple is None and adaptive_pool and self.found.flattened is not None:
+            self._look_through(pool_behind(self.skeleton, *self.found.flattened))
+        self.scaled()  # counts itself once, so that a network whose layers do not add up is refused here
+
+    def _look_through(self, module: nn.Module) -> None:
+        self.skeleton = module
+        found = trace(module, self.resolution, keep_groups=self.keep_groups)
         if found.attention is not None:
             raise SurgeryError(
                 found.attention, "attention: its heads and tokens do not scale as a ConvNet's channels and pixels do"
             )
-        stages = find_stages(self.skeleton, found)
-        self._base = _Variant(self.skeleton, found, anchors(found, stages), stages)
+        stages = find_stages(module, found)
+        self._base = _Variant(module, found, anchors(found, stages), stages)
         self.stages, self.unrepeatable = self._repeatable(stages)
         self._variants: dict[tuple[int, ...], _Variant] = {self.repeats(1, Rounding()): self._base}
         self.multiple = self._multiple()
-        self.scaled()  # counts itself once, so that a network whose layers do not add up is refused here
 
     @property
     def found(self) -> Trace:
@@ -137,31 +156,28 @@ class Network:
                 return multiple
         return None
 
-    def runs_at(self, resolution: int) -> bool:
+    def refusal_at(self, resolution: int) -> str | None:
+        """Why the network cannot run at ``resolution``; None where it can."""
         try:
             self._base.positions(resolution)
-        except SurgeryError:
-            return False
-        return True
+        except SurgeryError as failure:
+            return str(failure)
+        return None
 
-    def pixels(self, scale: float, rounding: Rounding) -> int:
-        """The input side at ``scale`` times the native one, as near to it as the network runs.
+    def runs_at(self, resolution: int) -> bool:
+        return self.refusal_at(resolution) is None
+
+    def nearest(self, wanted: int) -> int:
+        """The input side nearest to ``wanted`` pixels at which the network runs.
 
         Raises:
-            SurgeryError: it runs nowhere near.
+            SurgeryError: it runs nowhere near; the message says what stands in the way.
         """
-        if scale == 1:
-            return self.resolution
-        if self.multiple is None:
-            self._base.positions(self.resolution + 64)  # says what stands in the way
-        step = math.lcm(self.multiple or 1, rounding.resolution_multiple)
-        if step > 1 and self.resolution % step:  # e.g. 299 with steps of 2: counted from the native side
-            wanted = self.resolution + round(self.resolution * (scale - 1) / step) * step
-        else:
-            wanted = rounding.model_copy(update={"resolution_multiple": step}).pixels(self.resolution, scale)
+        step = self.multiple or self.resolution
+        aligned = self.resolution + round((wanted - self.resolution) / step) * step
         for away in range(0, NEARBY + 1, step):
-            for size in (wanted - away, wanted + away):
-                if size > 0 and self.runs_at(size):
+            for size in (aligned - away, aligned + away):
+                if size > 0 and abs(size - wanted) <= NEARBY and self.runs_at(size):
                     return size
         self._base.positions(wanted)
         raise SurgeryError("resolution", f"it does not run at {wanted} px, nor within {NEARBY} px of it")

@@ -24,7 +24,7 @@ class _Norm(torch.autograd.Function):
 
 
 def _batch_norm(
-    input: Tensor,  # noqa: A002 torch calls it so
+    input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,

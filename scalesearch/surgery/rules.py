@@ -117,7 +117,7 @@ def _unruled(tagger: Tagger, name: str, given: Args, outputs: list[Tensor]) -> l
     for output in outputs:
         shape = tuple(int(s) for s in output.shape)
         try:
-            fits = bool(inputs) and torch.broadcast_shapes(*(tuple(int(s) for s in t.shape) for t in inputs)) == shape
+            fits = bool(inputs) and _broadcast(inputs) == shape
         except RuntimeError:
             fits = False
         if fits:
@@ -131,6 +131,11 @@ def _unruled(tagger: Tagger, name: str, given: Args, outputs: list[Tensor]) -> l
                     tagger.ties.pin(form, f"{name or 'an operation'} in {tagger.where or 'forward'} has no rule")
             result.append(tuple(Form(size) for size in shape))
     return result if len(result) > 1 else result[0]
+
+
+def _broadcast(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    shapes = [tuple(int(s) for s in t.shape) for t in tensors]
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 # Layers
@@ -250,7 +255,11 @@ def _prelu(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 @rule("scaled_dot_product_attention", "multi_head_attention_forward")
 def _attention(tagger: Tagger, given: Args, result: Any) -> Any:
     tagger.found.attention = tagger.found.attention or tagger.where
-    return [tagger.dims(given[0])] * len(list(flatten(result))) if not isinstance(result, Tensor) else tagger.dims(given[0])
+    return (
+        [tagger.dims(given[0])] * len(list(flatten(result)))
+        if not isinstance(result, Tensor)
+        else tagger.dims(given[0])
+    )
 
 
 @rule("softmax")
@@ -335,7 +344,7 @@ def _axes(value: Any, ndim: int) -> list[int]:
 )  # fmt: skip
 def _reduce(tagger: Tagger, given: Args, result: Any) -> Any:
     dims = tagger.dims(given[0])
-    first = list(flatten(result))[0]
+    first = next(iter(flatten(result)))
     other = given.get(1, "other")
     if isinstance(other, Tensor):
         return tagger.elementwise([given[0], other], [int(s) for s in first.shape])
@@ -351,7 +360,7 @@ def _reduce(tagger: Tagger, given: Args, result: Any) -> Any:
 def _first_axis(args: tuple[Any, ...]) -> Any:
     """The axis among positional arguments; ``norm`` has its order before it."""
     for value in args:
-        if isinstance(value, bool) or isinstance(value, (float, str)):
+        if isinstance(value, (bool, float, str)):
             continue
         return value
     return None
@@ -543,6 +552,8 @@ def _unflatten(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 
 def _reshaped(tagger: Tagger, tensor: Tensor, sizes: Sequence[int], result: Tensor) -> Dims:
     """Match the old dimensions to the new ones in the smallest groups of an equal product."""
+    if result.ndim == 2 and tensor.ndim == 4 and int(tensor.shape[2]) * int(tensor.shape[3]) > 1:
+        tagger.note_flattening(tensor)
     old = [(int(s), f) for s, f in zip(tensor.shape, tagger.dims(tensor), strict=True)]
     new = [(int(s), raw) for s, raw in zip(result.shape, sizes, strict=True)]
     dims: list[Form] = []
@@ -716,5 +727,3 @@ def _numbers(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     if result.ndim == 1 and isinstance(stop, Size):
         return (tagger.as_form(stop),)
     return tuple(Form(int(s)) for s in result.shape)
-
-

@@ -21,7 +21,17 @@ from scalesearch.errors import SurgeryError
 from scalesearch.surgery.sizes import ATTRIBUTE, Form, Size, Ties
 
 BATCH = 2
-GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size", "scale_factor", "dim", "axis")
+GEOMETRY = (
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "output_padding",
+    "output_size",
+    "scale_factor",
+    "dim",
+    "axis",
+)
 """Attributes that are no sizes; tagging them would only slow the run."""
 
 CLASSES, LAYER, INPUT, OTHER = 3, 2, 1, 0
@@ -74,6 +84,7 @@ class Trace:
     calls: list[Call] = field(default_factory=list)
     classes: Form | None = None
     attention: str | None = None
+    flattened: tuple[str, tuple[int, int]] | None = None
     keep_groups: bool = False
 
 
@@ -284,6 +295,12 @@ class Tagger(TorchFunctionMode):
                 else:
                     self.ties.equate(known, dims[-back], f"added or multiplied with a fixed size in {self.where}")
         return tuple(form or Form(int(size)) for form, size in zip(result, shape, strict=True))
+
+    def note_flattening(self, tensor: Tensor) -> None:
+        """Remember which module's output (B, C, h, w) was made a row of features, and its positions."""
+        made = next((c for c in reversed(self.found.calls) if any(t is tensor for t, _ in c.outputs)), None)
+        if made is not None and made.name and tensor.ndim == 4:
+            self.found.flattened = (made.name, (int(tensor.shape[2]), int(tensor.shape[3])))
 
     def as_form(self, value: int) -> Form:
         return self.ties.form(value)

@@ -87,11 +87,7 @@ def _trunk(found: Trace, stages: list[Stage]) -> set[int]:
     """The unknowns in what blocks take in and hand on."""
     paths = {path for stage in stages for path in stage.paths}
     forms = [
-        form
-        for call in found.calls
-        if call.name in paths
-        for _, dims in (*call.inputs, *call.outputs)
-        for form in dims
+        form for call in found.calls if call.name in paths for _, dims in (*call.inputs, *call.outputs) for form in dims
     ]
     return {variable for form in forms for variable in found.ties.reduce(form).terms}
 
@@ -201,7 +197,9 @@ def _value(
     if variable in kept:
         value = base[variable]
     elif anchor is not None:
-        value = max(1, _value(anchor.to, values, base, follow, width, rounding, units, kept) * anchor.times // anchor.over)
+        value = max(
+            1, _value(anchor.to, values, base, follow, width, rounding, units, kept) * anchor.times // anchor.over
+        )
     else:
         value = rounded(base[variable], width, rounding)
     if value % unit:

@@ -1,0 +1,85 @@
+"""Baselines that are tables of stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.cost import Cost, closed_form
+from scalesearch.scaling import Coefficients, Multipliers, Rounding, grown_dropout, scale_spec, scaled_family_member
+from scalesearch.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class SpecModel:
+    """A `ScaledModel` made of a spec."""
+
+    spec: ModelSpec
+
+    @property
+    def fingerprint(self) -> str:
+        return self.spec.fingerprint
+
+    @property
+    def resolution(self) -> int:
+        return self.spec.resolution
+
+    @property
+    def shape(self) -> str:
+        return f"{self.spec.blocks} · {self.spec.stem.channels}–{self.spec.widest} · {self.spec.resolution}"
+
+    def cost(self, num_classes: int) -> Cost:
+        return closed_form(self.spec, num_classes)
+
+    def build(self, num_classes: int) -> nn.Module:
+        from scalesearch.models import build_model
+
+        return build_model(self.spec, num_classes)
+
+
+@dataclass(frozen=True)
+class SpecBaseline:
+    """A `Baseline` made of a spec and the rounding rules it is scaled by."""
+
+    native: ModelSpec
+    rounding: Rounding = field(default_factory=Rounding)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.native.model_copy(update=self.changes)
+
+    @property
+    def name(self) -> str:
+        return self.native.name
+
+    @property
+    def resolution(self) -> int:
+        return self.spec.resolution
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return self.spec.model_dump(mode="json", exclude={"name", "source", "origin"})
+
+    def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> SpecBaseline:
+        given = {"resolution": resolution, "stochastic_depth": stochastic_depth}
+        return replace(self, changes=self.changes | {key: value for key, value in given.items() if value is not None})
+
+    def meant_for(self, resolution: int) -> SpecBaseline:
+        return replace(self, native=self.native.model_copy(update={"resolution": resolution}))
+
+    def dropout_at(self, phi: float) -> float:
+        return grown_dropout(self.native.head.dropout, phi)
+
+    def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> SpecModel:
+        return SpecModel(scale_spec(self.spec, multipliers, self.rounding, dropout=dropout))
+
+    def member(self, coefficients: Coefficients, phi: float) -> SpecModel:
+        return SpecModel(scaled_family_member(self.native, coefficients, phi, self.rounding))

@@ -1,0 +1,28 @@
+"""Spec files: a network as a table of stages, or a scaled module with its account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scalesearch.errors import SpecError
+from scalesearch.modulespec import ModuleSpec, dump_module_spec
+from scalesearch.schema import parse, read_yaml
+from scalesearch.spec import ModelSpec, dump_model_spec
+
+Spec = ModelSpec | ModuleSpec
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Read a network spec from YAML.
+
+    Raises:
+        SpecError: a field breaks its rule; the message names its path, e.g. ``stages[3].kernel``.
+    """
+    data = read_yaml(Path(path), SpecError)
+    kind: type[Spec] = ModuleSpec if isinstance(data, dict) and "module" in data else ModelSpec
+    return parse(kind, data, SpecError)
+
+
+def dump_spec(spec: Spec) -> str:
+    """The spec as YAML in the form a person would write, defaults left out."""
+    return dump_module_spec(spec) if isinstance(spec, ModuleSpec) else dump_model_spec(spec)

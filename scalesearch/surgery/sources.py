@@ -1,0 +1,128 @@
+"""Modules by name: timm's, torchvision's, a file's or an installed package's."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalesearch.errors import BaselineError
+
+DEFAULT_RESOLUTION = 224
+"""Of a network that does not say what it is meant for, pixels."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module as its author builds it, the side of its square input in pixels, and whose versions made it."""
+
+    module: nn.Module
+    resolution: int
+    versions: dict[str, str]
+
+
+def load_module(source: str) -> Loaded:
+    """Build the module that ``source`` names, with fresh weights.
+
+    Raises:
+        BaselineError: there is none, or it cannot be built; the message names the nearest one.
+    """
+    kind, _, name = source.partition(":")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "timm":
+            return _from_timm(name)
+        if kind == "torchvision":
+            return _from_torchvision(name)
+        return _from_code(source)
+
+
+def _from_timm(name: str) -> Loaded:
+    try:
+        import timm
+    except ImportError as failure:
+        raise BaselineError("timm is not installed: pip install 'scalesearch[timm]'") from failure
+    if not timm.is_model(name):
+        raise BaselineError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}")
+    try:
+        module = timm.create_model(name, pretrained=False)
+    except Exception as failure:
+        raise BaselineError(f"timm cannot build {name}: {failure}") from failure
+    about: dict[str, Any] = getattr(module, "default_cfg", {})
+    size = int(about.get("input_size", (3, DEFAULT_RESOLUTION))[-1])
+    return Loaded(module, size, {"timm": timm.__version__, "torch": torch.__version__})
+
+
+def _from_torchvision(name: str) -> Loaded:
+    import torchvision
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise BaselineError(f"torchvision has no classification model {name!r}{_nearest(name, known)}")
+    options: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    module = models.get_model(name, weights=None, **options)
+    trained = next(iter(models.get_model_weights(name)), None)
+    size = DEFAULT_RESOLUTION if trained is None else int(trained.transforms().crop_size[0])
+    return Loaded(module, size, {"torchvision": torchvision.__version__, "torch": torch.__version__})
+
+
+def _from_code(source: str) -> Loaded:
+    where, _, name = source.rpartition(":")
+    if not where or not name:
+        raise BaselineError(f"{source!r}: expected FILE.py:FACTORY or package.module:NAME")
+    holder = _file(Path(where).expanduser()) if where.endswith(".py") else _package(where)
+    if not hasattr(holder, name):
+        raise BaselineError(
+            f"{where} has no {name!r}{_nearest(name, [n for n in vars(holder) if not n.startswith('_')])}"
+        )
+    module = _built(source, getattr(holder, name))
+    size = getattr(module, "resolution", DEFAULT_RESOLUTION)
+    resolution = size if isinstance(size, int) and size > 0 else DEFAULT_RESOLUTION
+    return Loaded(module, resolution, {"torch": torch.__version__})
+
+
+def _built(source: str, factory: Callable[[], Any] | nn.Module) -> nn.Module:
+    try:
+        module = factory if isinstance(factory, nn.Module) else factory()
+    except Exception as failure:
+        raise BaselineError(f"{source} cannot be called without arguments: {failure}") from failure
+    if not isinstance(module, nn.Module):
+        raise BaselineError(f"{source} gives a {type(module).__name__}, not an nn.Module")
+    return module
+
+
+def _file(path: Path) -> Any:
+    if not path.is_file():
+        raise BaselineError(f"no file at {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise BaselineError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # so that what it defines can be copied and pickled
+    try:
+        spec.loader.exec_module(module)
+    except Exception as failure:
+        raise BaselineError(f"{path} cannot be imported: {type(failure).__name__}: {failure}") from failure
+    return module
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as failure:
+        raise BaselineError(f"{name} cannot be imported: {failure}") from failure
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f". Did you mean {near[0]}?" if near else ""
