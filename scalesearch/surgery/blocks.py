@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.surgery.skeleton import META, copy_skeleton, empty_like, forget_names, law_of, refresh_counts, slots
+from scalesearch.surgery.skeleton import META, copy_skeleton, empty_like, forget_names, law_of, refresh_counts
 from scalesearch.surgery.trace import BATCH, Call, Trace
 
 Kind = tuple[Any, ...]
@@ -73,7 +73,7 @@ def find_stages(model: nn.Module, found: Trace) -> list[Stage]:
         allowed = {kind for kind, size in sizes.items() if size >= least}
         if least == 1:
             groups = {path: calls for path, calls in groups.items() if _only_containers(model, path)}
-        stages = _search(groups, once, allowed, _widths_within(found))
+        stages = _search(groups, once, allowed, _widths_within(found)) or _only_ones(groups, once, allowed)
         if stages:
             break
     order = {call.name: i for i, call in enumerate(found.calls)}
@@ -142,6 +142,19 @@ def _search(
             if not within and len(call.outputs) == 1:
                 stages.append(_stage(parent, [call], "copy" if _keeps_shape(call) else "adapt"))
     return stages
+
+
+def _only_ones(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]) -> list[Stage]:
+    """Stages of a network whose every stage is one block, alone of its kind in its container (a ResNet-10)."""
+    lone: dict[Kind, list[tuple[str, Call]]] = defaultdict(list)
+    for parent, calls in groups.items():
+        blocks = [call for call in calls if kind_of(call.module) in allowed and call.name in once and call.plain]
+        if parent and len(blocks) == len(calls) == 1 and len(blocks[0].inputs) == len(blocks[0].outputs) == 1:
+            lone[kind_of(blocks[0].module)].append((parent, blocks[0]))
+    several = max(lone.values(), key=len, default=[])
+    if len(several) < 2 or not any(_keeps_shape(call) for _, call in several):
+        return []
+    return [_stage(parent, [call], "copy" if _keeps_shape(call) else "adapt") for parent, call in several]
 
 
 def _stage(parent: str, run: list[Call], how: str) -> Stage:
@@ -262,7 +275,8 @@ def _insert(parent: nn.Module, stage: Stage, new: list[nn.Module]) -> None:
 
 def _iterates(parent: nn.Module, stage: Stage) -> bool:
     """Whether ``parent`` runs whatever children it has."""
-    return type(parent).forward is nn.Sequential.forward or (isinstance(parent, nn.ModuleDict) and stage.how == "dense")
+    containers = (nn.Sequential, nn.ModuleDict, nn.ModuleList)
+    return type(parent).forward is nn.Sequential.forward or (isinstance(parent, containers) and stage.how == "dense")
 
 
 def _is_numbered(parent: nn.Module) -> bool:
@@ -348,18 +362,29 @@ def refit(model: nn.Module, resolution: int) -> None:
 def _fit(module: nn.Module, args: tuple[Any, ...]) -> None:
     if not args or not isinstance(args[0], torch.Tensor) or args[0].ndim < 2:
         return
-    channels = int(args[0].shape[-1 if isinstance(module, (nn.Linear, nn.LayerNorm)) else 1])
-    if isinstance(module, (nn.Conv1d, nn.Conv2d)) and module.groups == 1 and module.weight.shape[1] != channels:
-        _resize(module, "weight", 1, channels)
+    last = isinstance(module, nn.Linear) or type(module) is nn.LayerNorm
+    channels = int(args[0].shape[-1 if last else 1])
+    if isinstance(module, (nn.Conv1d, nn.Conv2d)) and module.in_channels != channels:
+        if module.groups == 1:
+            _resize(module, "weight", 1, channels)
+        elif module.groups == module.in_channels:  # depthwise
+            outputs = channels * (module.out_channels // module.groups)
+            for name in ("weight", "bias"):
+                _resize(module, name, 0, outputs)
+            module.groups, module.out_channels = channels, outputs
         module.in_channels = channels
     elif isinstance(module, nn.Linear) and module.in_features != channels:
         _resize(module, "weight", 1, channels)
         module.in_features = channels
     elif isinstance(module, nn.modules.batchnorm._NormBase) and module.num_features != channels:
-        for holder, _, name, tensor in list(slots(module)):
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             if tensor.ndim == 1:
-                _resize(holder, name, 0, channels)
+                _resize(module, name, 0, channels)
         module.num_features = channels
+    elif isinstance(module, nn.LayerNorm) and module.normalized_shape != (channels,):
+        for name in ("weight", "bias"):
+            _resize(module, name, 0, channels)
+        module.normalized_shape = (channels,)
 
 
 def _resize(module: nn.Module, name: str, axis: int, size: int) -> None:

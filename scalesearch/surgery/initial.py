@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+RUNNING = {"running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0.0}
+"""Where a norm's statistics start, whatever a trained one has."""
+
 SAMPLE = 200_000
 """Elements looked at per tensor."""
 
@@ -116,8 +119,10 @@ def observe(model: nn.Module) -> dict[int, Law]:
                 weights.append((type(module).__name__, tensor, _fitting(tensor, int(getattr(module, "groups", 1)))))
             else:
                 laws[id(tensor)] = _vector(module, name, tensor)
-        for buffer in module.buffers(recurse=False):
-            constant = _constant(buffer)
+        for name, buffer in module._buffers.items():
+            if buffer is None:
+                continue
+            constant = RUNNING[name] if name in RUNNING else _constant(buffer)
             laws[id(buffer)] = Law(kept=buffer.detach().clone()) if constant is None else Law(constant=constant)
     votes = Counter((kind, scheme) for kind, _, fitting in weights for scheme in fitting)
     for kind, weight, fitting in weights:

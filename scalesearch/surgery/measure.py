@@ -97,7 +97,7 @@ def measure(module: nn.Module, resolution: int) -> Measured:
         module.train(training)
         for parameter in module.parameters():
             parameter.grad = None
-    by_operator = counter.get_flop_counts()["Global"]
+    by_operator = counter.get_flop_counts().get("Global", {})
     layers = sum(int(flops) for operator, flops in by_operator.items() if "bmm" not in str(operator))
     return Measured(layers // 2 // BATCH, kept.elements // BATCH)
 

@@ -25,6 +25,7 @@ from scalesearch.surgery.blocks import (
     set_repeats,
     switches,
 )
+from scalesearch.surgery.fans import follow_fans
 from scalesearch.surgery.measure import Measured, measure, positions
 from scalesearch.surgery.sizes import Form
 from scalesearch.surgery.skeleton import (
@@ -40,8 +41,8 @@ from scalesearch.surgery.skeleton import (
 from scalesearch.surgery.trace import Trace, named_tensors, trace
 from scalesearch.surgery.widths import Anchor, anchors, free_unknowns, new_widths
 
-NEARBY = 32
-"""Pixels within which another resolution is looked for, where a network cannot run at the one asked for."""
+NEARBY = 1 / 8
+"""Share of a resolution within which another one is looked for, where a network cannot run at the one asked for."""
 
 
 @dataclass
@@ -77,6 +78,7 @@ class Scaled:
         module = copy_skeleton(self._variant.module)
         found, values = self._variant.found, self._values
         resize(module, "", found, lambda form: int(found.ties.value(form, values)))
+        follow_fans(self._variant.module, module)
         return module
 
     def build(self) -> nn.Module:
@@ -115,6 +117,8 @@ class Network:
             raise SurgeryError(
                 found.attention, "attention: its heads and tokens do not scale as a ConvNet's channels and pixels do"
             )
+        if not found.layers:
+            raise SurgeryError(type(module).__name__, "it has no convolution or linear layer")
         stages = find_stages(module, found)
         self._base = _Variant(module, found, anchors(found, stages), stages)
         self.stages, self.unrepeatable = self._repeatable(stages)
@@ -173,14 +177,18 @@ class Network:
         Raises:
             SurgeryError: it runs nowhere near; the message says what stands in the way.
         """
-        step = self.multiple or self.resolution
+        if self.multiple is None:
+            if wanted == self.resolution:
+                return wanted
+            raise SurgeryError("resolution", self.refusal_at(wanted) or f"it runs at {self.resolution} px only")
+        step, near = self.multiple, max(self.multiple // 2, round(NEARBY * wanted))
         aligned = self.resolution + round((wanted - self.resolution) / step) * step
-        for away in range(0, NEARBY + 1, step):
+        for away in range(0, near + step, step):
             for size in (aligned - away, aligned + away):
-                if size > 0 and abs(size - wanted) <= NEARBY and self.runs_at(size):
+                if size > 0 and abs(size - wanted) <= near and self.runs_at(size):
                     return size
-        self._base.positions(wanted)
-        raise SurgeryError("resolution", f"it does not run at {wanted} px, nor within {NEARBY} px of it")
+        reason = self.refusal_at(wanted) or f"it does not run at {wanted} px"
+        raise SurgeryError("resolution", f"{reason}; nor at any size within {near} px of it")
 
     def repeats(self, depth: float, rounding: Rounding) -> tuple[int, ...]:
         """Blocks per stage at ``depth`` times the original."""

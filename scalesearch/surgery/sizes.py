@@ -262,8 +262,8 @@ class Ties:
             factors = [self.reduce(form) for form in (*product.left, *product.right)]
             loose = [f for f in factors if f.terms and all(self._rank[v] == 0 for v in f.terms)]
             named = [f for f in loose if f.only is not None and self.names[f.only].startswith(ATTRIBUTE)]
-            chosen = (named or loose or [f for f in factors if f.terms])[0]
-            self.pin(chosen, "a factor of a reshape")
+            candidates = named or loose or [f for f in factors if f.terms]
+            self.pin(min(candidates, key=lambda f: f.at(self.base)), "a factor of a reshape")
             return True
         return False
 

@@ -49,27 +49,20 @@ def anchors(found: Trace, stages: list[Stage]) -> dict[int, Anchor]:
     free = set(free_unknowns(found))
     trunk = _trunk(found, stages)
     result: dict[int, Anchor] = {}
-    inner_layers: list[tuple[Layer, int]] = []
+    decided: set[int] = set(trunk)
     for stage in stages:
         by_size: dict[int, Anchor | None] = {}
         for path in reversed(stage.paths):
             ends = _ends(found, path, free)
             for layer in _within(found, path):
-                inner = _single(found, layer.outputs, free)
-                if inner is None:
+                inner, gate = _single(found, layer.outputs, free), layer.positions == 1
+                if inner is None or inner in decided:
                     continue
-                inner_layers.append((layer, inner))
-                if inner in trunk or inner in result:
-                    continue
-                size = found.ties.base[inner]
-                key = size if layer.positions > 1 else -size
-                if key not in by_size:
-                    by_size[key] = _inner_anchor(found, inner, ends, gate=layer.positions == 1)
-                anchor = by_size[key]
-                if anchor is not None and anchor.to != inner:
-                    here = _inner_anchor(found, inner, ends, gate=layer.positions == 1)
-                    if here is not None:
-                        result[inner] = here
+                decided.add(inner)
+                anchor = _inner_anchor(found, inner, ends, gate=gate)
+                key = -found.ties.base[inner] if gate else found.ties.base[inner]
+                if by_size.setdefault(key, anchor) is not None and anchor is not None:
+                    result[inner] = anchor  # a stage's later blocks say whether widths of this size follow at all
     _anchor_outputs(found, stages, trunk, free, result)
     return result
 
