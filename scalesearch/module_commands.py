@@ -43,9 +43,7 @@ def check_command(
     if network.stages:
         console.print(stages_table(network), "", sep="\n")
     console.print(check_table(done.trials))
-    console.print(
-        "each row: forward and backward run, channels are as accounted, MACs as torch counts them", style="dim"
-    )
+    console.print("✓ runs forward and backward, with the channels and the MACs accounted for", style="dim")
     if account:
         console.print("", str(network.scaled(1.2, 1.1).account), sep="\n", soft_wrap=True)
     return done.holds

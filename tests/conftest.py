@@ -29,6 +29,35 @@ stages:
 TINY_RUN = ("--recipe", "quick", "--resolution", "16", "--steps", "6", "--limit", "96", "--device", "cpu")
 """Options that make a `grid` of seven candidates a matter of seconds; the baseline is the file tiny.yaml."""
 
+MINE = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width={width}):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, 2)
+        self.body = nn.Sequential(*[Block(width) for _ in range(2)])
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        return self.head(self.drop(self.body(self.stem(x)).mean((2, 3))))
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.two(self.one(x).relu())
+
+def build_net():
+    return Net()
+
+broken = 3
+"""
+"""A user's own file: `build_net` makes a small residual network, ``width`` channels wide."""
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -58,7 +58,7 @@ def look(name: str) -> Row:
     depth = depth_words(network).partition(" of ")[2].removesuffix(" blocks") or "fixed"
     return Row(
         name,
-        "scaled" if done.holds else "FAILED",
+        "scaled" if done.holds else "partly",
         depth,
         str(network.free),
         resolution_words(network).partition(" (")[0],

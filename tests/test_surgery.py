@@ -26,6 +26,7 @@ from scalesearch.specs import dump_spec, load_spec
 from scalesearch.surgery import Network, prove, prove_identity
 from scalesearch.surgery.law import growth_law
 from tests import coverage
+from tests.conftest import MINE
 
 FAMILIES = ("efficientnet_b0", "mobilenet_v1", "mobilenet_v2", "resnet50")
 TWINS = {"efficientnet_b0": "efficientnet_b0", "mobilenet_v2": "mobilenet_v2", "resnet50": "resnet50"}
@@ -106,6 +107,11 @@ def test_every_network_scales_with_every_proof(source: str) -> None:
 def test_networks_with_attention_are_refused_by_the_layers_name(name: str) -> None:
     with pytest.raises(SurgeryError, match=r"\w+: attention"):
         check(f"timm:{name}", Rounding())
+
+
+def test_weights_made_for_each_image_are_refused_in_words() -> None:
+    with pytest.raises(SurgeryError, match=r"conv_pw: it makes a convolution's weights for each image"):
+        check("timm:tf_efficientnet_cc_b0_4e", Rounding())
 
 
 def test_the_measured_macs_are_fvcores() -> None:
@@ -217,35 +223,6 @@ def test_a_hundred_candidates_are_planned_within_thirty_seconds(tmp_path: Path) 
     command = [sys.executable, "-m", "scalesearch", "candidates", "--baseline", "torchvision:resnet50", "--json"]
     subprocess.run(command, capture_output=True, check=True, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert time.perf_counter() - start < 40, "measured at about 18 s on a quiet machine"
-
-
-MINE = """
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, width={width}):
-        super().__init__()
-        self.stem = nn.Conv2d(3, width, 3, 2)
-        self.body = nn.Sequential(*[Block(width) for _ in range(2)])
-        self.drop = nn.Dropout(0.2)
-        self.head = nn.Linear(width, 5)
-
-    def forward(self, x):
-        return self.head(self.drop(self.body(self.stem(x)).mean((2, 3))))
-
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.one, self.two = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x):
-        return x + self.two(self.one(x).relu())
-
-def build_net():
-    return Net()
-
-broken = 3
-"""
 
 
 def test_a_scaled_module_comes_back_from_its_file(tmp_path: Path) -> None:

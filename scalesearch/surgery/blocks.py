@@ -152,7 +152,7 @@ def _only_ones(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]
         if parent and len(blocks) == len(calls) == 1 and len(blocks[0].inputs) == len(blocks[0].outputs) == 1:
             lone[kind_of(blocks[0].module)].append((parent, blocks[0]))
     several = max(lone.values(), key=len, default=[])
-    if len(several) < 2 or not any(_keeps_shape(call) for _, call in several):
+    if len(several) < 2:
         return []
     return [_stage(parent, [call], "copy" if _keeps_shape(call) else "adapt") for parent, call in several]
 
@@ -311,14 +311,25 @@ def _remove(parent: nn.Module, names: tuple[str, ...]) -> None:
 
 
 def loosen_strides(block: nn.Module) -> None:
-    """A stride of 1 wherever the block has another, in its layers and in what it keeps to decide by."""
-    for module in block.modules():
+    """A stride of 1 wherever the block has another, in its layers and in what it keeps to decide by.
+
+    A pool with an even window cannot keep the shape, and goes.
+    """
+    for module in list(block.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, (nn.AvgPool2d, nn.MaxPool2d)) and _first(child.stride) > 1:
+                if _first(child.kernel_size) % 2 == 0:
+                    setattr(module, name, nn.Identity())
         for name in ("stride", "strides"):
             value = vars(module).get(name)
             if isinstance(value, int) and not isinstance(value, bool) and value > 1:
                 setattr(module, name, 1)
             elif isinstance(value, tuple) and any(isinstance(v, int) and v > 1 for v in value):
                 setattr(module, name, tuple(1 for _ in value))
+
+
+def _first(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def switches(found: Trace, kinds: set[Kind]) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def _run(module: nn.Module, resolution: int) -> Any:
         raise
     except Exception as failure:
         raise SurgeryError(
-            "forward", f"it cannot run at {resolution} px: {str(failure).partition(chr(10))[0]}"
+            "forward",
+            f"it cannot run at {resolution} px: {str(failure).partition(chr(10))[0] or type(failure).__name__}",
         ) from failure
 
 

@@ -45,6 +45,9 @@ NEARBY = 1 / 8
 """Share of a resolution within which another one is looked for, where a network cannot run at the one asked for."""
 
 
+FEW_GROUPS = 8
+
+
 @dataclass
 class _Variant:
     """The network with certain numbers of blocks, at its original widths."""
@@ -93,7 +96,7 @@ class Network:
         model: as its author builds it; its weights are only looked at to learn how it initialises itself.
         resolution: of the square image it is meant for, pixels.
         keep_groups: grouped convolutions keep the number of their groups; otherwise the groups' width stays and there
-            are more of them. Depthwise convolutions stay depthwise either way.
+            are more of them, unless all have the same number of at most 8. Depthwise ones stay depthwise either way.
         adaptive_pool: where the network runs at one size only, because its classifier takes a fixed number of
             positions, pool to that number first. At the native size the pooling does nothing.
 
@@ -104,7 +107,7 @@ class Network:
     def __init__(
         self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
     ) -> None:
-        self.resolution, self.keep_groups = resolution, keep_groups
+        self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
         self._look_through(skeleton(model))
         if self.multiple is None and adaptive_pool and self.found.flattened is not None:
             self._look_through(pool_behind(self.skeleton, *self.found.flattened))
@@ -243,7 +246,9 @@ class Network:
             counted = sum(row.macs for row in rows)
             if variant.measured.macs != counted:
                 raise SurgeryError(
-                    "forward", f"{variant.measured.macs:,} MACs run, and its layers account for {counted:,}"
+                    "forward",
+                    f"torch counts {variant.measured.macs:,} MACs, its layers account for {counted:,}: some layer is "
+                    "not used in the usual way",
                 )
         native = sum(row.outputs * row.positions for row in rows)
         return Cost(account.macs, params, account.activations, variant.measured.saved * account.activations // native)
@@ -350,10 +355,21 @@ class Network:
             only = ties.reduce(a).only
             if only is not None:
                 values[only] = int(ties.value(b, {}))
+        starts, ends = dict(values), {ties.reduce(form).only for form in end}
         for inner, anchor in self._base.follow.items():
-            if anchor.to in values and inner not in values:
+            if anchor.to in starts and inner not in starts and inner not in ends:
                 values[inner] = max(1, values[anchor.to] * anchor.times // anchor.over)
         return values
+
+
+def has_few_groups(model: nn.Module) -> bool:
+    """Whether all grouped convolutions have the same small number of groups: paths, then, rather than group widths."""
+    grouped = {
+        module.groups
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
+    }
+    return len(grouped) == 1 and max(grouped) <= FEW_GROUPS
 
 
 def resize(module: nn.Module, path: str, found: Trace, size: Callable[[Form], int]) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scalesearch.errors import SurgeryError
 from scalesearch.surgery.quick import call
 from scalesearch.surgery.sizes import Form, Size
-from scalesearch.surgery.trace import LAYER, Dims, Tagger, flatten
+from scalesearch.surgery.trace import BATCH, LAYER, Dims, Tagger, flatten
 
 Rule = Callable[[Tagger, "Args", Any], Any]
 RULES: dict[str, Rule] = {}
@@ -146,6 +147,8 @@ def _conv(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     image, weight, bias = given[0], given.get(1, "weight"), given.get(2, "bias")
     dims, weights, ties = tagger.dims(image), tagger.dims(weight), tagger.ties
     groups = given.get(6, "groups", 1)
+    if int(image.shape[0]) < BATCH:
+        raise SurgeryError(tagger.where, "it makes a convolution's weights for each image (conditional convolution)")
     ties.promote(weights[0], LAYER)
     _grouped(tagger, dims[1], weights[1], weights[0], int(weight.shape[1]), int(weight.shape[0]), groups)
     if bias is not None:

@@ -176,7 +176,7 @@ def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -
             raise
         except Exception as failure:
             where = tagger.stack[-1] if tagger.stack else "forward"
-            text = str(failure).strip().partition("\n")[0]
+            text = str(failure).strip().partition("\n")[0] or type(failure).__name__
             raise SurgeryError(where or "forward", f"it cannot run at {resolution} px: {text}") from failure
     _tie_outputs(tagger, outputs)
 
