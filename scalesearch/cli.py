@@ -72,7 +72,7 @@ def grid(
         typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings per candidate, each with its own seed.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
     step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
     min_alpha: Annotated[float | None, typer.Option(help="Smallest α (depth).")] = None,
     max_alpha: Annotated[float | None, typer.Option(help="Largest α (depth).")] = None,
@@ -122,7 +122,7 @@ def grid(
 def candidates(
     baseline: BaselineOption = None,
     phi: Annotated[float | None, typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
     step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest |α·β²·γ² − target|.")] = None,
     match: Annotated[str | None, typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.")] = None,
@@ -150,7 +150,7 @@ def scale(
         Path | None, typer.Option("--from", help="A run's folder: take its winner's coefficients.")
     ] = None,
     preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
-    resolution: Annotated[int | None, typer.Option(help="The baseline's input side, pixels.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
     fix_stem_head: Annotated[
         bool | None,
         typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats (EfficientNet-Lite)."),
@@ -159,7 +159,7 @@ def scale(
     resolution_multiple: Annotated[int | None, typer.Option(help="Round the resolution to a multiple of it.")] = None,
     keep_groups: KeepGroupsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
-    num_classes: Annotated[int, typer.Option(help="Classes, for the counts.")] = 1000,
+    num_classes: Annotated[int, typer.Option(min=1, help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several [default: here].")] = None,
     json_: JsonOption = False,
 ) -> None:
@@ -201,7 +201,9 @@ def baselines(
 @app.command()
 def check(
     baseline: Annotated[str, typer.Argument(help="Any baseline: timm:NAME, FILE.py:FACTORY, …")],
-    resolution: Annotated[int | None, typer.Option(help="Its input side, pixels [default: the native one].")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Its input side, pixels [default: the native one].")
+    ] = None,
     fix_stem_head: Annotated[
         bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
     ] = None,
@@ -223,7 +225,7 @@ def export(
     spec: Annotated[Path, typer.Argument(help="A spec file, as `scale` and `grid` write them.")],
     format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export) or onnx.")] = "pt2",
     weights: Annotated[Path | None, typer.Option(help="A state dict to load first [default: fresh weights].")] = None,
-    num_classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 1000,
+    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="The file to write [default: NAME.FORMAT here].")] = None,
 ) -> None:
     """Write a spec's network as torch.export or ONNX, for any batch size, checked against the module's logits."""

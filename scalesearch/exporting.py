@@ -37,6 +37,8 @@ def export_model(
     images = torch.randn(2, 3, spec.resolution, spec.resolution, generator=generator)
     with torch.no_grad():
         wanted: Tensor = model(images)
+    if not isinstance(wanted, Tensor):
+        raise ScaleSearchError(f"{spec.name} returns a {type(wanted).__name__}, not logits: it cannot be exported")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         got = (_pt2 if format_name == "pt2" else _onnx)(model, images, target)
@@ -92,5 +94,5 @@ def _written(target: Path, write: Callable[[], object]) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write()
-    except OSError as failure:
-        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+    except (OSError, RuntimeError) as failure:
+        raise RunError(f"cannot write {target}: {str(failure).partition(chr(10))[0]}") from failure

@@ -38,12 +38,14 @@ def check_command(
         console.print(f"              {single} stays: {reason}", soft_wrap=True)
     console.print(f"  width       {width_words(network)}", soft_wrap=True)
     console.print(f"  resolution  {resolution_words(network)}", soft_wrap=True)
+    console.print(f"  start       {network.starts}", soft_wrap=True)
     console.print(f"  growth law  {done.law}   (ideal 1, 2, 2)")
     console.print("  identity    ✓ scaled by 1 it computes the same, bit for bit\n")
     if network.stages:
         console.print(stages_table(network), "", sep="\n")
     console.print(check_table(done.trials))
-    console.print("✓ runs forward and backward, with the channels and the MACs accounted for", style="dim")
+    if done.holds:
+        console.print("✓ runs forward and backward, with the channels and the MACs accounted for", style="dim")
     if account:
         console.print("", str(network.scaled(1.2, 1.1).account), sep="\n", soft_wrap=True)
     return done.holds

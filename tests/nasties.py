@@ -316,3 +316,115 @@ class Listed(Net):
         for index in range(self.count):
             x = self.blocks[index](x)
         return x
+
+
+class OwnList(Net):
+    """The blocks that run are those of a plain list, made once."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width, 4 * width)
+        self.blocks = nn.Sequential(Block(width, width, 2), Block(4 * width, width))
+        self.todo = list(self.blocks)
+
+    def middle(self, x: Tensor) -> Tensor:
+        for block in self.todo:
+            x = block(x)
+        return x
+
+
+class ByIndex(Net):
+    """A Sequential that forward goes through by index, with a tap on the way."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width, 8 * width)
+        self.blocks = nn.Sequential(Block(width, width, 2), Block(4 * width, width), nn.MaxPool2d(2))
+        self.last = Block(4 * width, width)
+
+    def middle(self, x: Tensor) -> Tensor:
+        taps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in (1, 2):
+                taps.append(x.mean((2, 3), keepdim=True))
+        return torch.cat(taps, 1) + 0 * self.last(x).mean()
+
+
+class HiddenWidth(Net):
+    """A width kept where nobody looks, and used as a slice."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width, 16)
+        self.settings = {"half": 8}
+
+    def middle(self, x: Tensor) -> Tensor:
+        half = self.settings["half"]
+        return torch.cat([x[:, half:], x[:, :half]], 1)
+
+
+class Caches(Net):
+    """Forward keeps a tensor on the module."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width, width)
+        self.grid: Tensor | None = None
+
+    def middle(self, x: Tensor) -> Tensor:
+        if self.grid is None:
+            self.grid = torch.linspace(0, 1, x.shape[-1], device=x.device)
+        return x * self.grid
+
+
+class SharedKernel(Net):
+    """Blocks share one convolution, and a frozen filter."""
+
+    def __init__(self, width: int = 16, depth: int = 2) -> None:
+        super().__init__(width, width)
+        shared = nn.Conv2d(width, width, 3, padding=1)
+        self.blocks = nn.Sequential(*[SharingBlock(width, shared) for _ in range(depth)])
+        self.mean = nn.Parameter(torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - self.mean)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+class SharingBlock(nn.Module):
+    def __init__(self, width: int, shared: nn.Conv2d) -> None:
+        super().__init__()
+        self.shared, self.own = shared, nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.own(self.shared(x).relu())
+
+
+class WithFeatures(Net):
+    """Features and logits in a dictionary; the features are not the classes."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width, width)
+
+    def forward(self, x: Tensor) -> Any:
+        features = self.stem(x).mean((2, 3))
+        return {"features": features, "logits": self.head(features)}
+
+
+class ScaleOfWidth(Net):
+    """A float worked out from the width when the module is made."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width, width)
+        self.damp = Damp(width)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.damp(x)
+
+
+class Damp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = width**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale

@@ -128,3 +128,63 @@ def test_rounding_rules_are_the_specs() -> None:
     assert fixed.layers[0].outputs == 16
     coarse = network.scaled(1, 1.3, rounding=Rounding(width_divisor=16)).account
     assert coarse.layers[0].outputs == 32  # 20.8 rounds to 16, which is less than 90 % of it
+
+
+def test_new_blocks_that_would_never_run_are_refused() -> None:
+    with pytest.raises(SurgeryError, match=r"does not list|a new block does not run"):
+        Network(nasties.OwnList(), 32).scaled(depth=2)
+
+
+def test_a_sequential_gone_through_by_index_keeps_its_indices() -> None:
+    scaled = scale_module(nasties.ByIndex(), depth=2, resolution=32)
+    assert isinstance(scaled.blocks[2], nn.MaxPool2d)
+    assert len(scaled.blocks[1]) == 3
+    scaled(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert all(p.grad is not None for p in scaled.blocks.parameters())
+
+
+def test_a_width_that_nobody_sees_fixes_what_it_slices() -> None:
+    network = Network(nasties.HiddenWidth(), 32)
+    assert "slices it at a fixed number" in dict(network.fixed_widths)["stem.0"]
+
+
+def test_what_forward_keeps_does_not_leak_from_the_meta_device() -> None:
+    assert scale_module(nasties.Caches(), width=1.5, resolution=32)(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_shared_weights_are_shared_by_new_blocks_and_frozen_ones_kept() -> None:
+    scaled = scale_module(nasties.SharedKernel(), depth=2, width=1.5, resolution=32)
+    native = nasties.SharedKernel(24, 4)
+    assert sum(p.numel() for p in scaled.parameters()) == sum(p.numel() for p in native.parameters())
+    assert torch.equal(scaled.mean, native.mean)
+
+
+def test_features_that_are_returned_too_are_not_the_classes() -> None:
+    scaled = scale_module(nasties.WithFeatures(), width=1.5, resolution=32, num_classes=5)
+    assert scaled.head.weight.shape == (5, 16), "what leaves the network keeps its shape"
+
+
+def test_a_scale_of_the_width_follows_it() -> None:
+    assert scale_module(nasties.ScaleOfWidth(), width=1.5, resolution=32).damp.scale == pytest.approx(24**-0.5)
+
+
+def test_a_network_without_weights_in_memory_starts_by_kaimings_scheme() -> None:
+    with torch.device("meta"):
+        model = nasties.SharedTwice()
+    scaled = scale_module(model, width=1.5, resolution=32)
+    assert float(scaled.block[0].weight.detach().std()) > 0
+    assert torch.equal(scaled.block[1].weight, torch.ones(24))
+    with pytest.raises(SurgeryError, match="nothing to compare"):
+        prove_identity(Network(model, 32), model)
+
+
+def test_what_cannot_run_is_refused_in_words() -> None:
+    class Unwritten(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 8, 3)
+
+    with pytest.raises(SurgeryError, match="cannot run at 32 px"):
+        Network(Unwritten(), 32)
+    with pytest.raises(SurgeryError, match="no size"):
+        Network(nasties.SharedTwice(), -5)

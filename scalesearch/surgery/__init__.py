@@ -44,6 +44,7 @@ def scale_module(
     network = Network(model, resolution, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)
     scaled = network.scaled(depth, width, rounding=rounding, num_classes=num_classes)
     prove(scaled)
-    result = scaled.build().train(model.training)
+    result = scaled.build()
+    result.train(model.training)
     result.account = scaled.account  # type: ignore[assignment]
     return result

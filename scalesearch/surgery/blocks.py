@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.surgery.skeleton import META, copy_skeleton, empty_like, forget_names, law_of, refresh_counts
+from scalesearch.surgery.skeleton import META, copy_skeleton, empty_like, forget_names, law_of, refresh_counts, slots
 from scalesearch.surgery.trace import BATCH, Call, Trace
 
 Kind = tuple[Any, ...]
@@ -237,28 +237,32 @@ def pool_behind(model: nn.Module, path: str, positions: tuple[int, int]) -> nn.M
     return pooled
 
 
-def set_repeats(model: nn.Module, stages: Sequence[Stage], repeats: Sequence[int], adapt: Adapter) -> None:
+def set_repeats(
+    model: nn.Module, found: Trace, stages: Sequence[Stage], repeats: Sequence[int], adapt: Adapter
+) -> None:
     """Give each stage its number of blocks, in place.
 
     Raises:
         SurgeryError: a block cannot be made or taken away.
     """
+    called = {call.name for call in found.calls}
     for stage, wanted in reversed(list(zip(stages, repeats, strict=True))):  # so that earlier names stay valid
         parent = model.get_submodule(stage.parent)
         have = len(stage.blocks)
         if wanted > have:
             last = model.get_submodule(stage.paths[-1])
-            new = [adapt(stage) if stage.how == "adapt" else copy_skeleton(last) for _ in range(wanted - have)]
+            shared = _tensors_outside(model, last)
+            new = [adapt(stage) if stage.how == "adapt" else copy_skeleton(last, shared) for _ in range(wanted - have)]
             for block in new:
-                forget_names(block)
-            _insert(parent, stage, new)
+                forget_names(block, shared)
+            _insert(parent, stage, new, runs_children=stage.parent in called)
         elif wanted < have:
             _remove(parent, stage.blocks[wanted:])
 
 
-def _insert(parent: nn.Module, stage: Stage, new: list[nn.Module]) -> None:
+def _insert(parent: nn.Module, stage: Stage, new: list[nn.Module], *, runs_children: bool) -> None:
     last = stage.blocks[-1]
-    if _iterates(parent, stage):
+    if runs_children and _iterates(parent, stage):
         items = list(parent._modules.items())
         at = [name for name, _ in items].index(last) + 1
         if _is_numbered(parent):
@@ -271,6 +275,21 @@ def _insert(parent: nn.Module, stage: Stage, new: list[nn.Module]) -> None:
         parent._modules.update(items)
     else:
         parent._modules[last] = Chain(parent.get_submodule(last), *new)
+
+
+def _tensors_outside(model: nn.Module, block: nn.Module) -> set[int]:
+    """The tensors that are also held outside of ``block``: its copies share them."""
+    seen: set[int] = set()
+
+    def walk(module: nn.Module) -> None:
+        if module is block or id(module) in seen:
+            return
+        seen.add(id(module))
+        for child in module.children():
+            walk(child)
+
+    walk(model)
+    return {id(tensor) for module, _, _, tensor in slots(model) if id(module) in seen}
 
 
 def _iterates(parent: nn.Module, stage: Stage) -> bool:
@@ -317,8 +336,9 @@ def loosen_strides(block: nn.Module) -> None:
     """
     for module in list(block.modules()):
         for name, child in module.named_children():
-            if isinstance(child, (nn.AvgPool2d, nn.MaxPool2d)) and _first(child.stride) > 1:
-                if _first(child.kernel_size) % 2 == 0:
+            if isinstance(child, (nn.AvgPool2d, nn.MaxPool2d)):
+                stride, side = _first(child.stride), _first(child.kernel_size)
+                if stride > 1 and side % 2 == 0:
                     setattr(module, name, nn.Identity())
         for name in ("stride", "strides"):
             value = vars(module).get(name)
@@ -360,7 +380,8 @@ def refit(model: nn.Module, resolution: int) -> None:
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(BATCH, 3, resolution, resolution, device=META))
+            model.eval()
+            model(torch.zeros(BATCH, 3, resolution, resolution, device=META))
     except Exception as failure:
         raise SurgeryError("depth", f"a block cannot be repeated: {str(failure).partition(chr(10))[0]}") from failure
     finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import product
 
 from torch import nn
+
+from scalesearch.surgery.trace import Trace
 
 QUANTITIES: tuple[Callable[[tuple[int, ...]], int], ...] = (
     lambda shape: math.prod(shape[1:]),
@@ -16,13 +19,16 @@ QUANTITIES: tuple[Callable[[tuple[int, ...]], int], ...] = (
 
 POWERS = (-0.5, -1.0, 0.5)
 
+SIZES = 3
+"""A law with a constant of its own must hold for as many sizes; 1/√fan-in itself is known at first sight."""
+
 Law = tuple[int, float, float]
 
 
 def follow_fans(original: nn.Module, scaled: nn.Module) -> None:
     """Set in ``scaled`` the floats that follow a power of the layer's fan-in or outputs throughout ``original``.
 
-    A law is taken as seen where all layers of a class agree on it, and they are of at least two sizes.
+    A law is taken as seen where all layers of a class agree on it.
     """
     laws = _laws(original)
     for module in scaled.modules():
@@ -52,11 +58,26 @@ def _laws(model: nn.Module) -> dict[tuple[type, str], Law]:
 
 
 def _law(pairs: list[tuple[tuple[int, ...], float]]) -> Law | None:
-    if len({value for _, value in pairs}) < 2:
-        return None  # the same everywhere: a setting
+    sizes = len({value for _, value in pairs})
     for index, quantity in enumerate(QUANTITIES):
         for power in POWERS:
             constants = [value / quantity(shape) ** power for shape, value in pairs]
-            if max(constants) - min(constants) <= 1e-6 * abs(constants[0]):
+            agree = max(constants) - min(constants) <= 1e-6 * abs(constants[0])
+            if agree and (sizes >= SIZES or abs(constants[0] - 1) < 1e-6):
                 return index, power, constants[0]
     return None
+
+
+def follow_widths(module: nn.Module, found: Trace, values: dict[int, int]) -> None:
+    """Set the floats called a scale that are a power of a width that their module takes in or hands on."""
+    for call in found.calls:
+        kept = vars(call.module)
+        names = [name for name, value in kept.items() if "scale" in name and type(value) is float and value]
+        if not names or "weight" in call.module._parameters:
+            continue
+        forms = [form for _, dims in (*call.inputs, *call.outputs) for form in dims if form.terms]
+        for name in names:
+            for form, power in product(forms, POWERS):
+                if math.isclose(kept[name], int(found.ties.value(form, {})) ** power, rel_tol=1e-6):
+                    setattr(module.get_submodule(call.name), name, int(found.ties.value(form, values)) ** power)
+                    break

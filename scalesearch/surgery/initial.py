@@ -57,7 +57,7 @@ class Law:
     """How one tensor starts: a constant, a named scheme, given moments, or values that are kept.
 
     ``follows`` is a bias that is drawn as widely as its layer's fan-in says. ``name`` is what the tensor is called in
-    the original network; a new block's tensors have none.
+    the original network; a new block's tensors have none, and ``of`` is the one they are copies of.
     """
 
     constant: float | None = None
@@ -66,6 +66,7 @@ class Law:
     kept: Tensor | None = None
     follows: bool = False
     name: str | None = None
+    of: str | None = None
 
     def fill(self, tensor: Tensor, groups: int, fan_in: int) -> None:
         """Draw ``tensor`` from torch's global generator."""
@@ -73,7 +74,7 @@ class Law:
             if self.constant is not None:
                 tensor.fill_(self.constant)
             elif self.kept is not None:
-                tensor.copy_(_fitted(self.kept, tuple(tensor.shape)))
+                tensor.copy_(fitted(self.kept, tuple(tensor.shape)))
             elif self.follows:
                 bound = 1 / math.sqrt(fan_in)
                 tensor.uniform_(-bound, bound)
@@ -88,7 +89,7 @@ class Law:
                     tensor.normal_(0, spread)
 
 
-def _fitted(kept: Tensor, shape: Shape) -> Tensor:
+def fitted(kept: Tensor, shape: Shape) -> Tensor:
     """``kept`` at another size, where all its rows along a changed dimension are the same.
 
     Raises:
@@ -103,26 +104,34 @@ def _fitted(kept: Tensor, shape: Shape) -> Tensor:
     return kept
 
 
+def groups_of(module: nn.Module) -> int:
+    groups = getattr(module, "groups", 1)
+    return groups if isinstance(groups, int) and groups > 0 else 1
+
+
 def observe(model: nn.Module) -> dict[int, Law]:
     """The law of every parameter and buffer, by the tensor's id. Trained weights fall back on kaiming's."""
     laws: dict[int, Law] = {}
     weights: list[tuple[str, Tensor, list[str]]] = []
+    trains = any(parameter.requires_grad for parameter in model.parameters())
     for module in model.modules():
         for name, tensor in module.named_parameters(recurse=False):
             if id(tensor) in laws:
                 continue
             constant = _constant(tensor)
-            if constant is not None:
+            if trains and not tensor.requires_grad and not tensor.is_meta:
+                laws[id(tensor)] = Law(kept=tensor.detach().clone())  # frozen among trained ones: not a random start
+            elif constant is not None:
                 laws[id(tensor)] = Law(constant=constant)
             elif tensor.ndim >= 2 and tensor.shape[0] * tensor.shape[1] > 1:
                 laws[id(tensor)] = Law(scheme=FALLBACK)
-                weights.append((type(module).__name__, tensor, _fitting(tensor, int(getattr(module, "groups", 1)))))
+                weights.append((type(module).__name__, tensor, _fitting(tensor, groups_of(module))))
             else:
                 laws[id(tensor)] = _vector(module, name, tensor)
         for name, buffer in module._buffers.items():
             if buffer is None:
                 continue
-            constant = RUNNING[name] if name in RUNNING else _constant(buffer)
+            constant = RUNNING[name] if name in RUNNING else 0.0 if buffer.is_meta else _constant(buffer)
             laws[id(buffer)] = Law(kept=buffer.detach().clone()) if constant is None else Law(constant=constant)
     votes = Counter((kind, scheme) for kind, _, fitting in weights for scheme in fitting)
     for kind, weight, fitting in weights:
@@ -133,14 +142,18 @@ def observe(model: nn.Module) -> dict[int, Law]:
 
 
 def _constant(tensor: Tensor) -> float | None:
-    if tensor.numel() == 0 or tensor.is_meta:
+    if tensor.numel() == 0:
         return 0.0
+    if tensor.is_meta:
+        return None
     first = tensor.detach().flatten()[0]
     return float(first) if bool((tensor == first).all()) else None
 
 
 def _fitting(weight: Tensor, groups: int) -> list[str]:
     """The schemes whose standard deviation this weight has, within four standard errors, and whose tails."""
+    if weight.is_meta:
+        return []
     flat = weight.detach().flatten()
     sample = flat[:: max(1, flat.numel() // SAMPLE)].float()
     spread, count = float(sample.std()), sample.numel()
@@ -159,14 +172,15 @@ def _fitting(weight: Tensor, groups: int) -> list[str]:
 def _vector(module: nn.Module, name: str, tensor: Tensor) -> Law:
     """A vector that is not constant: a bias drawn like torch's default, or whatever its moments say."""
     weight = getattr(module, "weight", None)
+    norm = isinstance(weight, Tensor) and weight.ndim == 1 and hasattr(module, "eps")
+    if norm or tensor.is_meta:
+        return Law(constant=1.0 if name == "weight" else 0.0)  # a trained norm, or nothing to see
     values = tensor.detach().float()
     if name == "bias" and isinstance(weight, Tensor) and weight.ndim >= 2:
         bound = 1 / math.sqrt(_fans(tuple(weight.shape))[0])
         if float(values.abs().max()) <= bound * 1.0001:
             return Law(follows=True)
         return Law(constant=0.0)
-    if isinstance(weight, Tensor) and weight.ndim == 1 and hasattr(module, "eps"):
-        return Law(constant=1.0 if name == "weight" else 0.0)  # a trained norm
     return Law(moments=(float(values.mean()), float(values.std())))
 
 

@@ -56,10 +56,8 @@ def _run(module: nn.Module, resolution: int) -> Any:
     except SurgeryError:
         raise
     except Exception as failure:
-        raise SurgeryError(
-            "forward",
-            f"it cannot run at {resolution} px: {str(failure).partition(chr(10))[0] or type(failure).__name__}",
-        ) from failure
+        reason = str(failure).strip().partition("\n")[0] or type(failure).__name__
+        raise SurgeryError("forward", f"it cannot run at {resolution} px: {reason}") from failure
 
 
 def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
@@ -72,9 +70,11 @@ def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
     training = module.training
     try:
         with torch.no_grad(), watch:
-            _run(module.eval(), resolution)
+            module.eval()
+            _run(module, resolution)
         with torch.no_grad(), QuickNorms():
-            _run(module.train(), resolution)
+            module.train()
+            _run(module, resolution)
     finally:
         module.train(training)
     return watch.seen
@@ -87,10 +87,12 @@ def measure(module: nn.Module, resolution: int) -> Measured:
     training = module.training
     try:
         with torch.no_grad(), QuickNorms(), FlopCounterMode(display=False) as counter:
-            _run(module.eval(), resolution)
+            module.eval()
+            _run(module, resolution)
         kept = _Kept(module)
         with kept, QuickNorms():
-            outputs = _run(module.train(), resolution)
+            module.train()
+            outputs = _run(module, resolution)
         total = sum(output.sum() for output in flatten(outputs) if output.requires_grad)
         if isinstance(total, Tensor):
             torch.autograd.backward(total)

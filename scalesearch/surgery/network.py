@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.cost import Cost
-from scalesearch.errors import SurgeryError
+from scalesearch.errors import ScaleSearchError, SurgeryError
 from scalesearch.scaling import Rounding
 from scalesearch.surgery.account import Account, Row
 from scalesearch.surgery.blocks import (
@@ -25,7 +25,8 @@ from scalesearch.surgery.blocks import (
     set_repeats,
     switches,
 )
-from scalesearch.surgery.fans import follow_fans
+from scalesearch.surgery.fans import follow_fans, follow_widths
+from scalesearch.surgery.initial import summary
 from scalesearch.surgery.measure import Measured, measure, positions
 from scalesearch.surgery.sizes import Form
 from scalesearch.surgery.skeleton import (
@@ -62,7 +63,7 @@ class _Variant:
     def positions(self, resolution: int) -> list[tuple[int, int]]:
         """Where each layer call is used at ``resolution``; widths do not change it."""
         if resolution not in self.used:
-            seen = positions(self.module, resolution)
+            seen = positions(copy_skeleton(self.module), resolution)  # forward may keep things on a module
             if len(seen) != len(self.found.order):
                 raise SurgeryError("forward", f"other layers run at {resolution} px than at its own size")
             self.used[resolution] = seen
@@ -82,7 +83,21 @@ class Scaled:
         found, values = self._variant.found, self._values
         resize(module, "", found, lambda form: int(found.ties.value(form, values)))
         follow_fans(self._variant.module, module)
+        follow_widths(module, found, values)
+        self._rename_heads(module)
         return module
+
+    def _rename_heads(self, module: nn.Module) -> None:
+        """What networks of timm say about their classifier, on themselves."""
+        ties, before = self._variant.found.ties, self._variant.found.layers
+        ran = self._variant.found.order
+        last = before[ran[-1]] if ran else None
+        if last is None:
+            return
+        old = {"inputs": int(ties.value(last.inputs, {})), "outputs": int(ties.value(last.outputs, {}))}
+        for name, end in (("num_features", "inputs"), ("head_hidden_size", "inputs"), ("num_classes", "outputs")):
+            if vars(module).get(name) == old[end]:
+                setattr(module, name, int(ties.value(getattr(last, end), self._values)))
 
     def build(self) -> nn.Module:
         """The network, freshly initialised by its own scheme from torch's global generator."""
@@ -108,14 +123,24 @@ class Network:
         self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
     ) -> None:
         self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
-        self._look_through(skeleton(model))
+        if resolution < 1:
+            raise SurgeryError("resolution", f"{resolution} px is no size")
+        try:
+            self._look_through(skeleton(model))
+        except ScaleSearchError:
+            raise
+        except Exception as failure:
+            text = str(failure).strip().partition("\n")[0]
+            raise SurgeryError(
+                type(model).__name__, f"it cannot be followed: {type(failure).__name__}: {text}"
+            ) from failure
         if self.multiple is None and adaptive_pool and self.found.flattened is not None:
             self._look_through(pool_behind(self.skeleton, *self.found.flattened))
         self.scaled()  # counts itself once, so that a network whose layers do not add up is refused here
 
     def _look_through(self, module: nn.Module) -> None:
         self.skeleton = module
-        found = trace(module, self.resolution, keep_groups=self.keep_groups)
+        found = trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
         if found.attention is not None:
             raise SurgeryError(
                 found.attention, "attention: its heads and tokens do not scale as a ConvNet's channels and pixels do"
@@ -142,6 +167,11 @@ class Network:
     def free(self) -> int:
         """How many widths can be chosen."""
         return len(free_unknowns(self.found))
+
+    @property
+    def starts(self) -> str:
+        """By which schemes the original's weights were drawn, as far as they show it, and how many each."""
+        return summary(law_of(parameter) for parameter in self.skeleton.parameters())
 
     def _repeatable(self, stages: list[Stage]) -> tuple[list[Stage], dict[str, str]]:
         """The stages that can grow, and the reasons of those that cannot: each only block is tried."""
@@ -242,7 +272,7 @@ class Network:
         params = sum(math.prod(int(ties.value(form, values)) for form in found.tensors[name]) for name in trained)
         rows = _rows(variant, {}, self.resolution)
         if variant.measured is None:
-            variant.measured = measure(variant.module, self.resolution)
+            variant.measured = measure(copy_skeleton(variant.module), self.resolution)
             counted = sum(row.macs for row in rows)
             if variant.measured.macs != counted:
                 raise SurgeryError(
@@ -297,16 +327,28 @@ class Network:
     def _variant(self, repeats: tuple[int, ...]) -> _Variant:
         if repeats not in self._variants:
             module = copy_skeleton(self.skeleton)
-            set_repeats(module, self.stages, repeats, self._adapted)
+            set_repeats(module, self.found, self.stages, repeats, self._adapted)
             if any(stage.how == "dense" for stage in self.stages):
                 refit(module, self.resolution)
             try:
-                found = trace(module, self.resolution, keep_groups=self.keep_groups)
+                found = trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
             except SurgeryError as failure:
                 raise SurgeryError(failure.layer, f"with {sum(repeats)} blocks {failure.reason}") from failure
+            self._see_new_blocks_run(module, found)
             stages = find_stages(module, found)
             self._variants[repeats] = _Variant(module, found, anchors(found, stages), stages)
         return self._variants[repeats]
+
+    def _see_new_blocks_run(self, module: nn.Module, found: Trace) -> None:
+        """Make sure that every layer of a new block is used.
+
+        Raises:
+            SurgeryError: the network runs its blocks by a list of its own.
+        """
+        for name, tensor in module.named_parameters():
+            law = law_of(tensor)
+            if law.name is None and law.of in self.found.layers and name not in found.layers:
+                raise SurgeryError(name, "a new block does not run: forward goes by a list or a number of its own")
 
     def _adapted(self, stage: Stage) -> nn.Module:
         """A block like a stage's only one, at that block's output: its stride 1, its widths those of its output.
@@ -341,12 +383,14 @@ class Network:
         resize(block, path, found, size)
         try:
             with torch.no_grad():
-                result = block.eval()(torch.zeros(came.shape, device=META))
+                block.eval()
+                result = block(torch.zeros(came.shape, device=META))
         except Exception as failure:
             raise SurgeryError(path, "its only block does not run on its own output") from failure
         if not isinstance(result, Tensor) or result.shape != came.shape:
             raise SurgeryError(path, "its only block does not keep the shape of its own output")
-        return block.train(self.skeleton.training)
+        block.train(self.skeleton.training)
+        return block
 
     def _following(self, start: Sequence[Form], end: Sequence[Form]) -> dict[int, int]:
         """What the block's input, and the inner widths that follow it, become at the block's output."""

@@ -1,4 +1,4 @@
-"""What is checked after surgery, by running: a network that fails is refused, never scaled wrongly in silence."""
+"""What is checked after surgery, by running: a network that fails is refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
+from scalesearch.surgery.initial import fitted
 from scalesearch.surgery.measure import measure
 from scalesearch.surgery.network import Network, Scaled
 from scalesearch.surgery.skeleton import law_of, replace_tensors
@@ -24,10 +25,19 @@ def prove_identity(network: Network, model: nn.Module) -> None:
     image = torch.linspace(-2, 2, 3 * network.resolution**2).reshape(1, 3, network.resolution, network.resolution)
     device = next((t.device for t in theirs.values()), torch.device("cpu"))
     training = model.training
-    with torch.no_grad():
-        wanted, got = (list(flatten(m.eval()(image.to(device)))) for m in (model, twin))
-    model.train(training)
-    if len(wanted) != len(got) or not all(torch.equal(a, b) for a, b in zip(wanted, got, strict=True)):
+    if device.type == "meta":
+        raise SurgeryError("identity", "its weights are on the meta device: there is nothing to compare")
+    model.eval()
+    twin.eval()
+    try:
+        with torch.no_grad():
+            wanted, got = (list(flatten(m(image.to(device)))) for m in (model, twin))
+    except Exception as failure:
+        text = str(failure).strip().partition("\n")[0]
+        raise SurgeryError("identity", f"it does not run: {type(failure).__name__}: {text}") from failure
+    finally:
+        model.train(training)
+    if not wanted or len(wanted) != len(got) or not all(torch.equal(a, b) for a, b in zip(wanted, got, strict=True)):
         raise SurgeryError("identity", "scaled by 1, it computes something else")
 
 
@@ -44,13 +54,21 @@ def prove(scaled: Scaled) -> None:
         if weight is None:
             continue  # a weight that is computed has no shape of its own
         wanted = (row.outputs, row.inputs // row.groups, *row.kernel)
-        if tuple(weight.shape) != wanted and not _transposed(module, row.name):
+        transposed = (row.inputs, row.outputs // row.groups, *row.kernel)
+        if tuple(weight.shape) not in (wanted, transposed):
             raise SurgeryError(row.name, f"its weight is {tuple(weight.shape)}, the account says {wanted}")
+    for name, tensor in tensors.items():
+        kept = law_of(tensor).kept
+        if kept is not None:
+            continued(name, kept, tuple(tensor.shape))
     measured = measure(module, account.resolution)
     if measured.macs != account.macs:
         raise SurgeryError("forward", f"{measured.macs:,} MACs run, the account says {account.macs:,}")
 
 
-def _transposed(module: nn.Module, name: str) -> bool:
-    owner = module.get_submodule(name.rpartition(".")[0])
-    return isinstance(owner, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
+def continued(name: str, kept: Tensor, shape: tuple[int, ...]) -> None:
+    """Make sure that values which are kept can be had at another size."""
+    try:
+        fitted(kept, shape)
+    except ValueError as failure:
+        raise SurgeryError(name, str(failure)) from failure

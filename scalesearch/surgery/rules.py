@@ -2,7 +2,7 @@
 
 A rule gets the tagger, the call's arguments by position and name, and the result; it returns the dimensions of the
 result's tensors. What has no rule is taken as elementwise where its shape fits, and otherwise keeps the widths that
-flow into it as they are. A wrong rule cannot scale a network wrongly: the scaled network is run and counted.
+flow into it as they are. Sizes that a rule gets wrong do not run, or count differently: `proof` refuses them.
 """
 
 from __future__ import annotations
@@ -440,14 +440,17 @@ def _unbind(tagger: Tagger, given: Args, result: Sequence[Tensor]) -> list[Dims]
 
 @rule("narrow")
 def _narrow(tagger: Tagger, given: Args, result: Tensor) -> Dims:
-    axis = int(given.get(1, "dim")) % result.ndim
-    return _with(tagger.dims(given[0]), axis, tagger.as_form(given.get(3, "length")))
+    axis, start, length = int(given.get(1, "dim")) % result.ndim, given.get(2, "start"), given.get(3, "length")
+    item = slice(start, start + length)
+    form = _sliced(tagger, tagger.dims(given[0])[axis], int(given[0].shape[axis]), item)
+    return _with(tagger.dims(given[0]), axis, form)
 
 
 @rule("select")
 def _select(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     dims = tagger.dims(given[0])
     axis = int(given.get(1, "dim")) % len(dims)
+    tagger.ties.pin(dims[axis], f"{tagger.where or 'forward'} takes one of it")
     return (*dims[:axis], *dims[axis + 1 :])
 
 
@@ -486,6 +489,8 @@ def _indexed(tagger: Tagger, tensor: Tensor, index: Any, result: Tensor) -> Dims
         form, size = dims.pop(0), sizes.pop(0)
         if isinstance(item, slice):
             kept.append(_sliced(tagger, form, size, item))
+        else:
+            tagger.ties.pin(form, f"{tagger.where or 'forward'} takes one of it")
     return (*kept, *dims)
 
 
@@ -493,11 +498,14 @@ def _sliced(tagger: Tagger, form: Form, size: int, item: slice) -> Form:
     """How long ``tensor[start:stop:step]`` is."""
     if item == slice(None):
         return form
+    taken = len(range(*slice(item.start, item.stop, item.step).indices(size)))
+    ends = [end for end in (item.start, item.stop) if end is not None and 0 < int(end) <= size]
+    if taken > 1 and form.terms and any(not isinstance(end, Size) for end in ends):
+        tagger.ties.pin(form, f"{tagger.where or 'forward'} slices it at a fixed number")
     start, stop = _bound(tagger, form, size, item.start, 0), _bound(tagger, form, size, item.stop, size)
     length = stop - start
     step = 1 if item.step is None else int(item.step)
     if step != 1:
-        taken = len(range(*slice(item.start, item.stop, step).indices(size)))
         if taken * step != int(length.at(tagger.ties.base)):
             tagger.ties.pin(form, f"{tagger.where} takes every {step}th of it")
             return Form(taken)

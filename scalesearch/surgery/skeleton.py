@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.surgery.initial import FALLBACK, Law, observe
+from scalesearch.surgery.initial import FALLBACK, Law, groups_of, observe
 
 META = torch.device("meta")
 
@@ -24,9 +24,9 @@ def skeleton(model: nn.Module) -> nn.Module:
     return _copied(model, lambda tensor: laws.get(id(tensor), Law(scheme=FALLBACK)))
 
 
-def copy_skeleton(model: nn.Module) -> nn.Module:
-    """Another skeleton of the same shape and laws."""
-    return _copied(model, law_of)
+def copy_skeleton(model: nn.Module, shared: Container[int] = ()) -> nn.Module:
+    """Another skeleton of the same shape and laws; tensors whose ids are in ``shared`` are the very same."""
+    return _copied(model, law_of, shared)
 
 
 def law_of(tensor: Tensor) -> Law:
@@ -34,10 +34,13 @@ def law_of(tensor: Tensor) -> Law:
     return law
 
 
-def forget_names(model: nn.Module) -> None:
-    """A new block's tensors are called nothing in the original network."""
+def forget_names(model: nn.Module, shared: Container[int] = ()) -> None:
+    """A new block's own tensors are called nothing in the original network."""
     for _, _, _, tensor in slots(model):
-        tensor.law = replace(law_of(tensor), name=None)  # type: ignore[attr-defined]
+        if id(tensor) in shared:
+            continue
+        law = law_of(tensor)
+        tensor.law = replace(law, name=None, of=law.name or law.of)  # type: ignore[attr-defined]
 
 
 def empty_like(tensor: Tensor, shape: tuple[int, ...], law: Law) -> Tensor:
@@ -49,13 +52,16 @@ def empty_like(tensor: Tensor, shape: tuple[int, ...], law: Law) -> Tensor:
     return made
 
 
-def _copied(model: nn.Module, law: Callable[[Tensor], Law]) -> nn.Module:
+def _copied(model: nn.Module, law: Callable[[Tensor], Law], shared: Container[int] = ()) -> nn.Module:
     memo: dict[int, Any] = {}
     for tensor in [*model.parameters(), *model.buffers()]:
+        if id(tensor) in shared:
+            memo[id(tensor)] = tensor
+            continue
         memo[id(tensor)] = empty_like(tensor, tuple(tensor.shape), law(tensor))
     try:
         return copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError) as failure:
+    except Exception as failure:
         raise SurgeryError(type(model).__name__, f"it cannot be copied: {failure}") from failure
 
 
@@ -85,7 +91,7 @@ def materialise(model: nn.Module) -> nn.Module:
         weight = module._parameters.get("weight")
         fan_in = max(1, weight[0].numel()) if weight is not None and weight.ndim > 1 else 1
         try:
-            law_of(tensor).fill(made, int(getattr(module, "groups", 1) or 1), fan_in)
+            law_of(tensor).fill(made, groups_of(module), fan_in)
         except ValueError as failure:
             raise SurgeryError(f"{type(module).__name__}.{name}", str(failure)) from failure
         return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
@@ -102,6 +108,8 @@ def refresh_counts(model: nn.Module) -> None:
             continue
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             module.out_channels, module.in_channels = int(weight.shape[0]), int(weight.shape[1]) * module.groups
+        elif isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            module.in_channels, module.out_channels = int(weight.shape[0]), int(weight.shape[1]) * module.groups
         elif isinstance(module, nn.Linear):
             module.out_features, module.in_features = int(weight.shape[0]), int(weight.shape[1])
         elif isinstance(module, nn.modules.batchnorm._NormBase):

@@ -92,12 +92,14 @@ def _from_code(source: str) -> Loaded:
 
 
 def _built(source: str, factory: Callable[[], Any] | nn.Module) -> nn.Module:
+    if not isinstance(factory, nn.Module) and not callable(factory):
+        raise BaselineError(f"{source} is no function or class that makes a network: {factory!r}")
     try:
         module = factory if isinstance(factory, nn.Module) else factory()
-    except Exception as failure:
-        raise BaselineError(f"{source} cannot be called without arguments: {failure}") from failure
+    except (Exception, SystemExit) as failure:
+        raise BaselineError(f"{source}() fails: {type(failure).__name__}: {failure}") from failure
     if not isinstance(module, nn.Module):
-        raise BaselineError(f"{source} gives a {type(module).__name__}, not an nn.Module")
+        raise BaselineError(f"{source} gives {type(module).__name__}, not an nn.Module")
     return module
 
 
@@ -111,7 +113,7 @@ def _file(path: Path) -> Any:
     sys.modules.setdefault(path.stem, module)  # so that what it defines can be copied and pickled
     try:
         spec.loader.exec_module(module)
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         raise BaselineError(f"{path} cannot be imported: {type(failure).__name__}: {failure}") from failure
     return module
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -172,7 +173,7 @@ def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -
         try:
             with torch.no_grad(), tagger:
                 outputs = model(image)
-        except (SurgeryError, NotImplementedError):
+        except SurgeryError:
             raise
         except Exception as failure:
             where = tagger.stack[-1] if tagger.stack else "forward"
@@ -182,21 +183,25 @@ def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -
 
 
 def _tie_outputs(tagger: Tagger, outputs: Any) -> None:
-    """What leaves the network has one row per image and one column per class, and keeps its shape otherwise."""
-    found = tagger.found
-    for tensor in flatten(outputs):
-        dims = tagger.dims(tensor)
-        if len(dims) == 2 and found.classes is None:
-            found.classes = found.ties.unknown(int(tensor.shape[1]), "classes", CLASSES)
-        if len(dims) == 2 and found.classes and found.classes.at(found.ties.base) == int(tensor.shape[1]):
-            found.ties.equate(dims[1], found.classes)
-        else:
-            for form in dims[1:]:
+    """What leaves the network keeps its shape, but for the classes: a row of them that no layer reads again."""
+    found, tensors = tagger.found, list(flatten(outputs))
+    if not tensors:
+        raise SurgeryError("forward", f"it returns a {type(outputs).__name__} in which no tensor is found")
+    read = {v for layer in found.layers.values() for v in found.ties.reduce(layer.inputs).terms}
+    for tensor in tensors:
+        for axis, form in enumerate(tagger.dims(tensor)):
+            only = found.ties.reduce(form).only
+            row = axis == 1 and tensor.ndim == 2 and only is not None and only not in read
+            if row and found.classes is None:
+                found.classes = found.ties.unknown(int(tensor.shape[1]), "classes", CLASSES)
+            if row and found.classes and found.classes.at(found.ties.base) == int(tensor.shape[1]):
+                found.ties.equate(form, found.classes)
+            elif axis:
                 found.ties.pin(form, "the network's output")
 
 
 def flatten(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries, in order."""
+    """The tensors in nested tuples, lists, dictionaries and data classes, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -205,6 +210,8 @@ def flatten(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from flatten(inner)
+    elif is_dataclass(value) or isinstance(value, SimpleNamespace):
+        yield from flatten(vars(value))
 
 
 class Tagger(TorchFunctionMode):
@@ -272,6 +279,8 @@ class Tagger(TorchFunctionMode):
 
     def layer(self, weight: Tensor, inputs: Form, outputs: Form, groups: Form, where: Dims) -> None:
         """Write down a convolution or linear layer; ``weight`` may be computed from the parameter."""
+        if isinstance(weight, nn.Parameter) and id(weight) not in self.names:
+            raise SurgeryError(self.where, "it uses a weight that the network does not list among its parameters")
         name = self.names.get(id(weight), f"{self.where}.weight")
         if self.counting:
             self.found.order.append(name)

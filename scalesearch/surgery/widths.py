@@ -15,7 +15,7 @@ from scalesearch.errors import SurgeryError
 from scalesearch.scaling import Rounding
 from scalesearch.surgery.blocks import Stage
 from scalesearch.surgery.sizes import COUNTED, Form, common_multiple
-from scalesearch.surgery.trace import LAYER, Layer, Trace
+from scalesearch.surgery.trace import Layer, Trace
 
 SMALL = 32
 """Below this many channels a multiple of 8 is coarse: the divisor is then the largest of 1, 2, 4, 8 that divides."""
@@ -209,6 +209,3 @@ def rounded(channels: int, width: float, rounding: Rounding) -> int:
     if channels < SMALL:
         divisor = math.gcd(channels, divisor)
     return rounding.model_copy(update={"width_divisor": divisor}).channels(channels, width)
-
-
-__all__ = ["LAYER", "Anchor", "anchors", "free_unknowns", "new_widths", "rounded"]
