@@ -72,12 +72,13 @@ def follow_widths(module: nn.Module, found: Trace, values: dict[int, int]) -> No
     """Set the floats called a scale that are a power of a width that their module takes in or hands on."""
     for call in found.calls:
         kept = vars(call.module)
-        names = [name for name, value in kept.items() if "scale" in name and type(value) is float and value]
+        scales = {name: value for name, value in kept.items() if name == "scale" or name.endswith("_scale")}
+        names = [name for name, value in scales.items() if type(value) is float and value]
         if not names or "weight" in call.module._parameters:
             continue
         forms = [form for _, dims in (*call.inputs, *call.outputs) for form in dims if form.terms]
         for name in names:
-            for form, power in product(forms, POWERS):
+            for form, power in product(forms, POWERS[:2]):
                 if math.isclose(kept[name], int(found.ties.value(form, {})) ** power, rel_tol=1e-6):
                     setattr(module.get_submodule(call.name), name, int(found.ties.value(form, values)) ** power)
                     break
