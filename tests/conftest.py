@@ -17,6 +17,13 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.schema import parse
 from scalesearch.spec import ModelSpec
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that run side by side would starve each other with a thread pool each."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 TINY = """\
 name: tiny
 resolution: 16

@@ -12,11 +12,13 @@ def test_exported_members() -> None:
     assert scalesearch.__all__ == [
         "Coefficients",
         "ModelSpec",
+        "ModuleSpec",
         "Multipliers",
         "Rounding",
         "build_model",
         "dump_spec",
         "load_spec",
+        "scale_module",
         "scale_spec",
     ]
     assert all(getattr(scalesearch, name) for name in scalesearch.__all__)
