@@ -42,19 +42,30 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        help="postgresql://… or mysql://…: keep the trials on a server, for many nodes; env: take the URL from "
+        "SCALESEARCH_STORAGE [default: a file in the run's folder]."
+    ),
+]
+
 SEARCH_KEYS = (
     "step", "min_alpha", "max_alpha", "min_beta", "max_beta", "min_gamma", "max_gamma", "target", "tolerance", "match",
     "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory",
 )  # fmt: skip
+RUN_KEYS = ("workers", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
+NOT_IN_A_RECIPE = ("recipe", "assign", "out", "dry_run", "json_", "storage", "study")
 
 
 def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
     """Options by the recipe's dotted keys, ``--set`` last."""
     from scalesearch.recipe import parse_assignments
 
-    sections = {key: f"search.{key}" for key in SEARCH_KEYS} | {key: f"train.{key}" for key in TRAIN_KEYS}
+    keys = {"search": SEARCH_KEYS, "train": TRAIN_KEYS, "run": RUN_KEYS}
+    sections = {key: f"{section}.{key}" for section, names in keys.items() for key in names}
     sections |= {"data": "data.source", "limit": "data.limit"}
     if given.get("also"):
         given = given | {"also": [point.split(",") for point in given["also"]]}
@@ -103,19 +114,49 @@ def grid(
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
     top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that train side by side [default: one per device]; 0: only this one.")
+    ] = None,
+    retries: Annotated[int | None, typer.Option(help="How often a trial whose worker died is repeated.")] = None,
+    trial_minutes: Annotated[float | None, typer.Option(help="Longest that one trial may take, minutes.")] = None,
+    storage: StorageOption = None,
+    study: Annotated[
+        str | None, typer.Option(help="With --storage, the study's name [default: that of the run's folder].")
+    ] = None,
     assign: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: results/NAME-FROM-SETTINGS].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
-    given = {
-        key: value for key, value in locals().items() if key not in ("recipe", "assign", "out", "dry_run", "json_")
-    }
+    given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE}
     from scalesearch.commands import grid as command
 
-    command(recipe, _overrides(given, assign), out=out, dry_run=dry_run, as_json=json_)
+    command(recipe, _overrides(given, assign), out=out, dry_run=dry_run, as_json=json_, storage=storage, study=study)
+
+
+@app.command()
+def worker(
+    run: Annotated[Path | None, typer.Argument(help="A run's folder on this machine, if it has no --storage.")] = None,
+    storage: StorageOption = None,
+    study: Annotated[str | None, typer.Option(help="The study to work for; `grid` prints its name.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the images are on this node, if elsewhere than the recipe says.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda:N.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes [default: one per device].")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="For checkpoints and weights; share it to go on elsewhere [default: the cache].")
+    ] = None,
+    patience: Annotated[float, typer.Option(help="Seconds without work after which it ends.")] = 600,
+) -> None:
+    """Train trials of a search that was started elsewhere, until it is over."""
+    from scalesearch.worker_command import worker_command
+
+    worker_command(run, storage, study, data=data, device=device, workers=workers, folder=folder, patience=patience)
 
 
 @app.command()

@@ -41,7 +41,7 @@ from scalesearch.specs import Spec, dump_spec, load_spec
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
-    from scalesearch.search import Result
+    from scalesearch.search import Place, Result
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -229,14 +229,30 @@ def default_recipe(device: str) -> str:
 
 
 def grid(
-    recipe_name: str | None, overrides: Mapping[str, object], *, out: Path | None, dry_run: bool, as_json: bool
+    recipe_name: str | None,
+    overrides: Mapping[str, object],
+    *,
+    out: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    storage: str | None = None,
+    study: str | None = None,
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
-    load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
+    first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
+    if not dry_run and first.run.workers != 0:
+        from scalesearch.pool import warm_up
+
+        warm_up()
     from scalesearch.prepare import prepare
 
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
     console = _console(stderr=as_json)
+    from scalesearch.device import every_device
+    from scalesearch.search import Place
+    from scalesearch.study.storages import masked, storage_url
+
+    where = storage_url(storage) if storage else None
     prepared = prepare(recipe)
     if dry_run:
         _dry_run(prepared, console, as_json=as_json)
@@ -246,10 +262,11 @@ def grid(
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe) + "\n")
     try:
-        result = _search(prepared, folder, console)
+        place = Place(where, study, every_device(recipe.device))
+        result = _search(prepared, folder, console, place)
     except KeyboardInterrupt:
         console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
-        console.print(f"  {shlex.join(['scalesearch', *sys.argv[1:]])}", soft_wrap=True)
+        console.print(f"  {masked(shlex.join(['scalesearch', *sys.argv[1:]]))}", soft_wrap=True)
         raise
     if as_json:
         print((folder / "ranking.json").read_text(), end="")
@@ -257,14 +274,14 @@ def grid(
         _show(prepared, result, folder, console)
 
 
-def _search(prepared: Prepared, path: Path, console: Console) -> Result:
+def _search(prepared: Prepared, path: Path, console: Console, place: Place) -> Result:
     from scalesearch.progress import LiveWatcher, PlainWatcher
     from scalesearch.search import run
 
     watcher = LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
     with RunFolder(path) as folder:
         try:
-            return run(prepared, folder, watcher, ["scalesearch", *sys.argv[1:]])
+            return run(prepared, folder, watcher, ["scalesearch", *sys.argv[1:]], place)
         finally:
             watcher.close()
 

@@ -39,6 +39,18 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def every_device(name: str) -> tuple[str, ...]:
+    """The devices that ``name`` allows: with ``auto`` or ``cuda`` every GPU there is, else the one it names.
+
+    Raises:
+        DeviceError: the name is not understood, or the device is not there.
+    """
+    device = pick_device(name)
+    if device.type == "cuda" and name in ("auto", "cuda"):
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return (str(device),)
+
+
 def pick_precision(settings: TrainSettings, device: torch.device) -> str:
     """bf16 where a GPU computes it, fp16 on older ones, fp32 elsewhere: CPUs are slower at bf16 depthwise layers."""
     if settings.precision != "auto":

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from scalesearch import __version__
+from scalesearch.study.storages import masked
 
 PACKAGES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "numpy")
 
@@ -21,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "numpy")
 def environment(command: Sequence[str], device: torch.device, data: dict[str, Any]) -> dict[str, Any]:
     """Command line, versions, device and data of a run, as plain values."""
     return {
-        "command": shlex.join(command),
+        "command": masked(shlex.join(command)),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "scalesearch": __version__,
         "commit": _commit(),

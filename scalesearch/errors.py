@@ -11,9 +11,10 @@ ScaleSearchError
 ├── DataError             images are missing, empty or unreadable
 ├── DeviceError           the device is not there
 ├── RunError              a run's folder cannot be used
-└── TrialError            one trial failed; the search goes on
-    ├── DivergedError
-    └── OutOfMemoryError
+├── TrialError            one trial failed; the search goes on
+│   ├── DivergedError
+│   └── OutOfMemoryError
+└── LeaseLostError        a trial was given to another worker; nothing to mend
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class DivergedError(TrialError):
 
 class OutOfMemoryError(TrialError):
     """The device's memory ended at a micro-batch of one image."""
+
+
+class LeaseLostError(ScaleSearchError):
+    """This worker's trial was given to another, which took it for dead; what it still holds does not count."""

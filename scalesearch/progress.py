@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from scalesearch.report import duration, percent
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from scalesearch.grid import Candidate
     from scalesearch.prepare import Prepared
     from scalesearch.study import Task
-    from scalesearch.train import Outcome
 
 
 def headline(prepared: Prepared) -> str:
@@ -55,22 +55,25 @@ class PlainWatcher:
         if done:
             self._say(f"{len(done)} of {total} trials were done before")
 
-    def trial_started(self, candidate: Candidate, seed: int) -> None:
+    def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
         pass
 
-    def trial_step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
+    def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
         pass
 
-    def trial_finished(self, candidate: Candidate, outcome: Outcome, ranking: pd.DataFrame) -> None:
+    def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
         self.done += 1
         self._say(
-            f"[{self.done}/{self.total}] {candidate.coefficients}  {100 * outcome.accuracy:.1f} %  "
-            f"{candidate.ratio:.2f}×  {outcome.images_per_second:.0f} img/s  {duration(outcome.seconds)}"
+            f"[{self.done}/{self.total}] {candidate.coefficients}  {100 * outcome['accuracy']:.1f} %  "
+            f"{candidate.ratio:.2f}×  {outcome['images_per_second']:.0f} img/s  {duration(outcome['seconds'])}"
         )
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
         self.total -= 1
         self._say(f"failed: {candidate.coefficients}: {reason}")
+
+    def trial_lost(self, candidate: Candidate, reason: str) -> None:
+        self._say(f"again: {candidate.coefficients}: {reason}")
 
     def validating(self, candidate: Candidate, seed: int) -> None:
         self._say(f"validating {candidate.coefficients}, seed {seed}")
@@ -82,8 +85,20 @@ class PlainWatcher:
         self.console.print(text, soft_wrap=True)
 
 
+@dataclass
+class _Bar:
+    """A worker's bar, and how much of its trial's MACs the search's bar has been given."""
+
+    task: TaskID
+    macs: int = 0
+    part: float = 0.0
+
+
 class LiveWatcher:
-    """Two bars and a leaderboard. The search's bar advances by MACs, so that its estimate knows dear candidates."""
+    """A bar for the search, one for each worker, and a leaderboard.
+
+    The search's bar advances by MACs, so that its estimate knows dear candidates.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -100,13 +115,12 @@ class LiveWatcher:
         )
         self.live = Live(self.bars, console=console, refresh_per_second=4)
         self.search = self.bars.add_task("search", total=None, told="")
-        self.trial = self.bars.add_task("trial ", total=None, told="")
+        self.trials: dict[int, _Bar] = {}
         self.done = 0
-        self.macs, self.part = 0, 0.0
 
     def decoding(self, done: int, total: int) -> None:
         self.live.start()
-        self.bars.update(self.trial, completed=done, total=total, told="decoding images")
+        self.bars.update(self._bar(0).task, completed=done, total=total, told="decoding images")
 
     def search_started(self, prepared: Prepared, done: Sequence[Task], total: int) -> None:
         macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
@@ -119,18 +133,24 @@ class LiveWatcher:
             self.console.print(f"{len(done)} of {total} trials were done before")
         self.live.start()
 
-    def trial_started(self, candidate: Candidate, seed: int) -> None:
-        self.bars.reset(self.trial, told=f"{candidate.coefficients}")
-        self.macs, self.part = candidate.cost.macs, 0.0
+    def _bar(self, worker: int) -> _Bar:
+        if worker not in self.trials:
+            self.trials[worker] = _Bar(self.bars.add_task("trial ", total=None, told=""))
+        return self.trials[worker]
 
-    def trial_step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
-        told = f"step {step}/{steps} · loss {loss:.2f} · {images_per_second:.0f} img/s"
-        self.bars.update(self.trial, completed=step, total=steps, told=told)
-        part = self.macs * step / steps
-        self.bars.advance(self.search, part - self.part)
-        self.part = part
+    def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
+        bar = self._bar(worker)
+        self.bars.reset(bar.task, told=f"{candidate.coefficients}")
+        bar.macs, bar.part = candidate.cost.macs, 0.0
 
-    def trial_finished(self, candidate: Candidate, outcome: Outcome, ranking: pd.DataFrame) -> None:
+    def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
+        told, bar = f"step {step}/{steps} · loss {loss:.2f} · {images_per_second:.0f} img/s", self._bar(worker)
+        self.bars.update(bar.task, completed=step, total=steps, told=told)
+        part = bar.macs * step / steps
+        self.bars.advance(self.search, part - bar.part)
+        bar.part = part
+
+    def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
         self.done += 1
         self.bars.update(self.search, told=f"{self.done}/{self.bars.tasks[0].fields['total_trials']}")
         self.live.update(Group(self.bars, leaderboard(ranking)))
@@ -138,9 +158,13 @@ class LiveWatcher:
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
         self.console.print(f"failed: {candidate.coefficients}: {reason}", style="yellow")
 
+    def trial_lost(self, candidate: Candidate, reason: str) -> None:
+        self.console.print(f"again: {candidate.coefficients}: {reason}", style="dim")
+
     def validating(self, candidate: Candidate, seed: int) -> None:
-        self.macs = 0  # what is trained again here was counted before
-        self.bars.update(self.trial, told=f"validating {candidate.coefficients}")
+        bar = self._bar(0)
+        bar.macs = 0  # what is trained again here was counted before
+        self.bars.update(bar.task, told=f"validating {candidate.coefficients}")
 
     def close(self) -> None:
         self.live.stop()

@@ -146,6 +146,23 @@ class TrainSettings(Strict):
         return self
 
 
+class RunSettings(Strict):
+    """How the trials are carried out. Nothing here changes a result.
+
+    ``workers`` are processes that train side by side (default: one per device; 0: none, train in the search's own). A
+    trial whose worker died is repeated ``retries`` times; one that takes longer than ``trial_minutes`` is ended. Its
+    state is kept every ``checkpoint_minutes``, or every ``checkpoint_steps`` if given. A worker that has not shown
+    itself for ``lease_seconds`` loses its trial to another.
+    """
+
+    workers: NonNegativeInt | None = None
+    retries: NonNegativeInt = 2
+    trial_minutes: PositiveFloat | None = None
+    checkpoint_minutes: PositiveFloat = 2.0
+    checkpoint_steps: PositiveInt | None = None
+    lease_seconds: Annotated[float, Field(ge=1)] = 60.0
+
+
 class Recipe(Strict):
     """A whole run: baseline, φ, candidates, images, schedule, seeds."""
 
@@ -162,6 +179,7 @@ class Recipe(Strict):
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()
     train: TrainSettings = TrainSettings(epochs=5)
+    run: RunSettings = RunSettings()
 
 
 def recipe_folder() -> Path:

@@ -1,35 +1,37 @@
-"""One run from recipe to ranking: plan, claim and train every trial, validate the best, write what was found."""
+"""One run from recipe to ranking: plan, have every trial trained, validate the best, write what was found."""
 
 from __future__ import annotations
 
 import json
 import math
-import pickle
-import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
-import torch
 
 from scalesearch.data import Images, load_images
 from scalesearch.data.images import Split
 from scalesearch.environment import environment
-from scalesearch.errors import RunError, TrialError
+from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
+from scalesearch.pool import Died, Here, Pool
 from scalesearch.prepare import Prepared
 from scalesearch.ranking import rank, trials_frame
 from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
-from scalesearch.study import Claim, Ledger, Task
-from scalesearch.train import Outcome, train
+from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
+from scalesearch.study.leases import is_gone
+from scalesearch.train import train
 from scalesearch.trainer import Trainer
+from scalesearch.weights import Weights
+from scalesearch.worker import Event, Terms, Work, threads_each
 
-KEEP_WEIGHTS = 8
-"""How many of the best candidates keep their weights while the search goes on; others are trained again if needed."""
+LOOK_EVERY = 1.0
+"""Seconds between looks at the leases and at what is left."""
 
 
 class Watcher(Protocol):
@@ -37,10 +39,11 @@ class Watcher(Protocol):
 
     def decoding(self, done: int, total: int) -> None: ...
     def search_started(self, prepared: Prepared, done: Sequence[Task], total: int) -> None: ...
-    def trial_started(self, candidate: Candidate, seed: int) -> None: ...
-    def trial_step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def trial_finished(self, candidate: Candidate, outcome: Outcome, ranking: pd.DataFrame) -> None: ...
+    def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None: ...
+    def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
+    def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None: ...
     def trial_failed(self, candidate: Candidate, reason: str) -> None: ...
+    def trial_lost(self, candidate: Candidate, reason: str) -> None: ...
     def validating(self, candidate: Candidate, seed: int) -> None: ...
 
 
@@ -52,34 +55,49 @@ class Result:
     trials: pd.DataFrame
 
 
-def run(prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str]) -> Result:
+@dataclass(frozen=True)
+class Place:
+    """Where a run's trials are kept and trained: ``storage`` is None for a file in the run's folder."""
+
+    storage: str | None = None
+    study: str | None = None
+    devices: tuple[str, ...] = ()
+
+
+def run(
+    prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str], place: Place | None = None
+) -> Result:
     """Do what is left of the search in ``folder`` (already held by this process).
 
     Raises:
         RunError: the folder has other settings or cannot be written, or no trial could be completed.
     """
-    recipe, source = prepared.recipe, prepared.source
+    recipe, source, place = prepared.recipe, prepared.source, place or Place()
     folder.adopt(recipe, prepared.settings)
-    folder.write("baseline.yaml", dump_spec(prepared.baseline.native))
+    native = dump_spec(prepared.baseline.native)
+    folder.write("baseline.yaml", native)
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
-    ledger = Ledger(folder.path / "study.journal", folder.path.name)
+    where: Path | str = place.storage or folder.path / JOURNAL
+    ledger = Ledger(where, place.study or folder.path.name)
+    Work.from_recipe(recipe, prepared.baseline).note(ledger, native, source.fingerprint)
     images = load_images(
         source,
         recipe.data,
         recipe.data.cache_resolution or prepared.baseline.resolution,
         lambda done: watcher.decoding(done, prepared.train_images),
     )
-    session = _Session(prepared, folder, ledger, images, watcher)
+    session = _Session(prepared, folder, ledger, where, images, watcher)
     if session.left():
         _sign(prepared, folder, command)
-    session.train_all()
+    session.train_all(place.devices)
+    ledger.note("open", False)
     ranking, trials = session.ranking(), session.trials()
     if ranking.empty:
         raise RunError(f"no trial finished; the last one failed with: {trials['reason'].dropna().iloc[-1]}")
     publish(prepared, folder, trials, ranking)  # before the validation, which may find images that cannot be read
     ranking = session.validate_best()
     publish(prepared, folder, trials, ranking)
-    shutil.rmtree(session.weights, ignore_errors=True)  # they served the validation
+    session.weights.clear()  # they served the validation
     return Result(ranking, trials)
 
 
@@ -99,12 +117,23 @@ def _sign(prepared: Prepared, folder: RunFolder, command: Sequence[str]) -> None
 
 
 class _Session:
-    """The trials of one run that this process does."""
+    """The trials of one run, seen from the process that asked for them."""
 
-    def __init__(self, prepared: Prepared, folder: RunFolder, ledger: Ledger, images: Images, watcher: Watcher) -> None:
-        self.prepared, self.ledger, self.images, self.watcher = prepared, ledger, images, watcher
+    def __init__(
+        self,
+        prepared: Prepared,
+        folder: RunFolder,
+        ledger: Ledger,
+        where: Path | str,
+        images: Images,
+        watcher: Watcher,
+    ) -> None:
+        self.prepared, self.ledger, self.where, self.images, self.watcher = prepared, ledger, where, images, watcher
+        self.folder = folder.path
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
-        self.weights = folder.path / "weights"
+        self.weights = Weights(folder.path / "weights")
+        self.watch = Watch(prepared.recipe.run.lease_seconds)
+        self.looked = -math.inf
 
     def ranking(self, val: dict[str, float] | None = None) -> pd.DataFrame:
         memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
@@ -113,75 +142,100 @@ class _Session:
     def trials(self) -> pd.DataFrame:
         """The trials that this recipe asks for; a run's ledger may hold more seeds."""
         wanted = {task.key for task in self.prepared.tasks}
-        return trials_frame(r for r in self.ledger.records() if r.task.key in wanted)
-
-    def train_all(self) -> None:
-        """Claim and train until nothing waits. A failed trial is recorded and the next one starts."""
-        tasks = self.prepared.tasks
-        self.ledger.release_abandoned()
-        self.ledger.enqueue(tasks)
-        wanted, done = {task.key for task in tasks}, self._complete()
-        self.watcher.search_started(self.prepared, [t for t in tasks if t.key in done], len(tasks))
-        try:
-            while claim := self.ledger.claim(wanted):
-                self._do(claim)
-        except BaseException:
-            self.ledger.release_abandoned()
-            raise
+        return trials_frame(r for r in self.ledger.records() if r.task.key in wanted and r.state != "withdrawn")
 
     def left(self) -> int:
         """How many trials are not complete yet."""
         return len({task.key for task in self.prepared.tasks} - self._complete())
 
-    def _complete(self) -> set[tuple[str, int]]:
-        return {record.task.key for record in self.ledger.records() if record.state == "complete"}
-
-    def _do(self, claim: Claim) -> None:
-        candidate, seed = self.by_network[claim.task.fingerprint], claim.task.seed
-        self.watcher.trial_started(candidate, seed)
-        try:
-            outcome, trainer = self._train(candidate, seed)
-        except Exception as failure:  # whatever it was, it is this trial's reason and not the end of the night
-            reason = str(failure) if isinstance(failure, TrialError) else f"{type(failure).__name__}: {failure}"
-            self.ledger.fail(claim, reason)
-            self.watcher.trial_failed(candidate, reason)
-            if "CUDA error" in reason:  # the driver answers nothing but errors from here on
-                raise RunError(f"the device failed: {reason}; the same command goes on in a new process") from failure
+    def train_all(self, devices: Sequence[str]) -> None:
+        """Have everything trained that is wanted. A failed trial is recorded and the next one starts."""
+        tasks = self.prepared.tasks
+        self.ledger.note("open", True)
+        self.ledger.release(r for r in self.ledger.records() if self._abandoned(r))
+        self.ledger.want(tasks)
+        done = self._complete()
+        self.watcher.search_started(self.prepared, [t for t in tasks if t.key in done], len(tasks))
+        if not self._unsettled():
             return
-        self.ledger.complete(claim, outcome.accuracy, outcome.to_json())
-        ranking = self.ranking()
-        self._keep(trainer, claim.task, ranking)
-        self.watcher.trial_finished(candidate, outcome, ranking)
+        pool = self._pool(devices)
+        try:
+            with pool:
+                while self._unsettled():
+                    pool.attend(self._hear, LOOK_EVERY)
+                    self._tend(pool)
+        finally:
+            mine = pool.owners  # its processes are gone by now: what they held may wait again
+            self.ledger.release(r for r in self.ledger.records() if r.state == "running" and r.owner in mine)
 
-    def _train(self, candidate: Candidate, seed: int) -> tuple[Outcome, Trainer]:
-        return train(
-            candidate.model,
-            self.images,
-            self.prepared.recipe,
-            seed=seed,
-            device=self.prepared.device,
-            on_step=self.watcher.trial_step,
+    def _abandoned(self, record: Record) -> bool:
+        """Whether a running trial's worker is known to be gone. Nobody else begins one in a folder that is held."""
+        return record.state == "running" and (
+            is_gone(record.owner) or (record.owner is None and isinstance(self.where, Path))
         )
 
-    def _weights_file(self, network: str, seed: int) -> Path:
-        return self.weights / f"{network}-seed{seed}.pt"
+    def _unsettled(self) -> bool:
+        wanted = {task.key for task in self.prepared.tasks}
+        return any(r.state in ("waiting", "running") and r.task.key in wanted for r in self.ledger.records())
 
-    def _keep(self, trainer: Trainer, task: Task, ranking: pd.DataFrame) -> None:
-        """Keep a leader's weights for the validation, and drop those of candidates that fell behind."""
-        leaders = set(ranking["network"].head(max(KEEP_WEIGHTS, 2 * self.prepared.recipe.top)))
-        if self.images.source.val is None or not self.prepared.recipe.top:
+    def _pool(self, devices: Sequence[str]) -> Pool | Here:
+        pace, here = self.prepared.recipe.run, str(self.prepared.device)
+        if pace.workers == 0:
+            return Here(self._terms(here, None))
+        places = list(devices) or [here]
+        count = pace.workers or len(places)
+        count = min(count, max(1, self.left()))
+        threads = threads_each(count, places[0])
+        terms = [self._terms(places[i % len(places)], threads) for i in range(count)]
+        return Pool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
+
+    def _terms(self, device: str, threads: int | None) -> Terms:
+        return Terms(self.where, self.ledger.name, self.folder, device, threads)
+
+    def _hear(self, worker: int, event: Event | Died) -> None:
+        """Pass on what a worker says; settle the trial of one that died."""
+        if isinstance(event, Died):
+            held = [r for r in self.ledger.records() if r.state == "running" and event.owner and r.owner == event.owner]
+            for record in held:
+                self._give_up(record, event.reason, repeat=not event.overdue)
             return
-        try:
-            self.weights.mkdir(exist_ok=True)
-            for file in self.weights.iterdir():
-                if file.name.split("-")[0] not in leaders:
-                    file.unlink()
-            if task.fingerprint in leaders:
-                unfinished = self.weights / "unfinished"
-                torch.save(trainer.result.state_dict(), unfinished)
-                unfinished.replace(self._weights_file(*task.key))
-        except (OSError, RuntimeError):
-            self._weights_file(*task.key).unlink(missing_ok=True)  # no room: it can be trained again
+        candidate = self.by_network.get(event.key[0])
+        if candidate is None:
+            return
+        if event.kind == "started":
+            self.watcher.trial_started(worker, candidate, event.key[1])
+        elif event.kind == "step":
+            self.watcher.trial_step(worker, *event.values)
+        elif event.kind == "failed":
+            self.watcher.trial_failed(candidate, *event.values)
+        elif event.kind == "lost":
+            self.watcher.trial_lost(candidate, *event.values)
+        elif event.kind == "finished":
+            record = self.ledger.records()[event.values[0]]
+            self.watcher.trial_finished(candidate, record.outcome or {}, self.ranking())
+
+    def _tend(self, pool: Pool | Here) -> None:
+        """Now and then: end the trials whose workers are gone, and have them repeated."""
+        if time.monotonic() - self.looked < LOOK_EVERY:
+            return
+        self.looked = time.monotonic()
+        pace = self.prepared.recipe.run
+        for record in self.watch.expired(self.ledger.records()):
+            pool.kill(record.owner)
+            self._give_up(record, f"its worker has not shown itself for {pace.lease_seconds:g} s")
+        self.ledger.repeat_lost(pace.retries)
+
+    def _give_up(self, record: Record, reason: str, *, repeat: bool = True) -> None:
+        candidate = self.by_network.get(record.task.fingerprint)
+        if not self.ledger.lose(record, reason, repeat=repeat) or candidate is None:
+            return
+        if repeat and record.attempt <= self.prepared.recipe.run.retries:
+            self.watcher.trial_lost(candidate, reason)
+        else:
+            self.watcher.trial_failed(candidate, reason)
+
+    def _complete(self) -> set[tuple[str, int]]:
+        return {record.task.key for record in self.ledger.records() if record.state == "complete"}
 
     def validate_best(self) -> pd.DataFrame:
         """The final ranking, with the best candidates measured on the validation split, which nothing else opens."""
@@ -201,14 +255,14 @@ class _Session:
         known = self.ledger.noted(key)
         if known is not None:
             return float(known)
-        candidate, recipe = self.by_network[network], self.prepared.recipe
+        candidate, recipe, device = self.by_network[network], self.prepared.recipe, self.prepared.device
         self.watcher.validating(candidate, seed)
-        trainer = Trainer(candidate.model, self.images.num_classes, recipe, self.prepared.device)
-        try:
-            kept = torch.load(self._weights_file(network, seed), map_location=self.prepared.device, weights_only=True)
+        kept = self.weights.load(network, seed, device)
+        if kept is None:  # the same seed gives them again
+            trainer = train(candidate.model, self.images, recipe, seed=seed, device=device)[1]
+        else:
+            trainer = Trainer(candidate.model, self.images.num_classes, recipe, device)
             trainer.result.load_state_dict(kept)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            trainer = self._train(candidate, seed)[1]  # its weights were not kept: the same seed gives them again
-        accuracy, _ = trainer.evaluate(val)
+        accuracy = trainer.evaluate(val).accuracy
         self.ledger.note(key, accuracy)
         return accuracy

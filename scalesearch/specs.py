@@ -18,7 +18,15 @@ def load_spec(path: str | Path) -> Spec:
     Raises:
         SpecError: a field breaks its rule; the message names its path, e.g. ``stages[3].kernel``.
     """
-    data = read_yaml(Path(path), SpecError)
+    return parse_spec(read_yaml(Path(path), SpecError))
+
+
+def parse_spec(data: object) -> Spec:
+    """A network spec from what its YAML holds.
+
+    Raises:
+        SpecError: a field breaks its rule.
+    """
     kind: type[Spec] = ModuleSpec if isinstance(data, dict) and "module" in data else ModelSpec
     return parse(kind, data, SpecError)
 

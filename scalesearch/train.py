@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Callable
+import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from scalesearch.baselines import ScaledModel
+from scalesearch.checkpoints import Checkpoints
 from scalesearch.cost import Count, count
 from scalesearch.data.batches import TrainBatches, default_workers
 from scalesearch.data.images import Images
@@ -18,36 +22,61 @@ from scalesearch.device import Clock, is_out_of_memory, release_memory
 from scalesearch.errors import DivergedError, OutOfMemoryError
 from scalesearch.memory import SavedTensors, state_bytes
 from scalesearch.optim import learning_rate_factor
-from scalesearch.recipe import Recipe, TrainSettings
+from scalesearch.randomness import generator_states, restore_generators, seed_all
+from scalesearch.recipe import Recipe, RunSettings, TrainSettings
 from scalesearch.trainer import Trainer
-
-Progress = Callable[[int, int, float, float], None]
-"""Called with step, total steps, a recent training loss, and images per second so far."""
 
 REPORT_EVERY = 10
 """Steps between looks at the loss; each look waits for the device."""
+
+
+class Listener(Protocol):
+    """Told how a trial goes; it ends the trial by raising."""
+
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
+    def evaluated(self, step: int, accuracy: float) -> None: ...
+
+
+class Deaf:
+    """A listener that does not listen."""
+
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
+    def evaluated(self, step: int, accuracy: float) -> None: ...
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a trial measured. Accuracy and loss are the minival's at the end of the schedule, in [0, 1] and nats.
 
-    ``curve`` holds (step, accuracy, loss); ``memory`` is the peak of training in bytes (the device's own peak on
-    CUDA; weights, gradients, optimiser state and tensors saved for backward elsewhere); ``count`` is fvcore's.
+    ``curve`` holds (step, accuracy, loss); ``correct`` which images of the minival were right, as `packed`; ``memory``
+    is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
+    saved for backward elsewhere); ``count`` is fvcore's; ``resumed`` how often the trial went on from a checkpoint.
     """
 
     accuracy: float
     loss: float
     train_loss: float
     curve: tuple[tuple[int, float, float], ...]
+    correct: str
     seconds: float
     images_per_second: float
     memory: int
     micro_batch: int
+    resumed: int
     count: Count
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def packed(correct: Tensor) -> str:
+    """Bool (N,) as text: eight images a byte, base64."""
+    return base64.b64encode(np.packbits(correct.numpy()).tobytes()).decode()
+
+
+def unpacked(text: str, images: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The bool (N,) that `packed` wrote."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images).astype(bool)
 
 
 def total_steps(settings: TrainSettings, steps_per_epoch: int) -> int:
@@ -62,12 +91,14 @@ def train(
     *,
     seed: int,
     device: torch.device,
-    on_step: Progress | None = None,
+    listener: Listener | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Outcome, Trainer]:
-    """Train ``candidate`` from scratch; the outcome, and the trained network in its trainer.
+    """Train ``candidate`` from scratch, or on from its newest checkpoint; the outcome, and the network in its trainer.
 
-    Everything random comes from ``seed``: on the CPU, two calls give bit-equal accuracies. When memory ends, the
-    micro-batch is halved and gradients are accumulated, so that the batch the optimiser sees stays the same.
+    Everything random comes from ``seed``: on the CPU, two calls give bit-equal accuracies, interrupted or not. When
+    memory ends, the micro-batch is halved and gradients are accumulated, so that the batch the optimiser sees stays
+    the same.
 
     Raises:
         DivergedError: the loss is no longer finite.
@@ -75,13 +106,16 @@ def train(
     """
     counted = count(candidate.build(images.num_classes), candidate.resolution)
     micro_batch = min(recipe.train.batch_size, len(images.train))
+    trial: _Trial | None
     while True:
         try:
-            return _Trial(candidate, images, recipe, seed, device).run(micro_batch, counted, on_step)
+            trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch)
+            return trial.run(counted, listener or Deaf())
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
                 raise
             reason = str(failure).partition("\n")[0]
+        trial = None
         release_memory(device)
         if micro_batch == 1:
             raise OutOfMemoryError(f"memory of {device} ended at a micro-batch of one image: {reason}")
@@ -89,11 +123,21 @@ def train(
 
 
 class _Trial:
-    """One attempt at a trial, from the seed on."""
+    """One attempt at a trial: from the seed on, or from its newest checkpoint."""
 
-    def __init__(self, candidate: ScaledModel, images: Images, recipe: Recipe, seed: int, device: torch.device) -> None:
-        torch.manual_seed(seed)
-        self.images, self.settings, self.device = images, recipe.train, device
+    def __init__(
+        self,
+        candidate: ScaledModel,
+        images: Images,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        checkpoints: Checkpoints | None,
+        micro_batch: int,
+    ) -> None:
+        self.micro_batch = micro_batch
+        seed_all(seed)
+        self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
         self.trainer = Trainer(candidate, images.num_classes, recipe, device)
         workers = recipe.data.workers if recipe.data.workers is not None else default_workers(device)
         self.batches = TrainBatches(
@@ -105,53 +149,121 @@ class _Trial:
             workers=workers,
         )
         self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
+        self.checkpoints = checkpoints
+        self.step, self.resumed, self.memory = 0, 0, 0
+        self.curve: list[tuple[int, float, float]] = []
+        self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
 
-    def run(self, micro_batch: int, counted: Count, on_step: Progress | None) -> tuple[Outcome, Trainer]:
-        trainer, steps, device = self.trainer, self.steps, self.device
-        schedule = torch.optim.lr_scheduler.LambdaLR(trainer.optimizer, self._learning_rate)
-        evaluations = min(self.settings.evaluations, steps)
-        evaluate_at = {math.ceil(steps * (i + 1) / evaluations) for i in range(evaluations)}
-        curve: list[tuple[int, float, float]] = []
-        memory, train_loss, training = 0, math.nan, 0.0
+    def run(self, counted: Count, listener: Listener) -> tuple[Outcome, Trainer]:
+        device, generators = self.device, self._resume()
+        evaluations = min(self.settings.evaluations, self.steps)
+        evaluate_at = {math.ceil(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
+        for step, accuracy, _ in self.curve:
+            listener.evaluated(step, accuracy)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        whole, lap = Clock(device), Clock(device)
-        for step, (batch, labels) in enumerate(self.batches.take(steps, pin_memory=device.type == "cuda"), start=1):
-            measured = SavedTensors(trainer.model) if step == 1 and device.type != "cuda" else None
-            with measured or nullcontext():
-                loss = trainer.step(batch, labels, micro_batch)
-            if measured is not None:
-                averaged = trainer.average is not None
-                memory = measured.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
-            schedule.step()
-            if step % REPORT_EVERY == 0 or step == steps:
-                train_loss = self._finite(loss.item(), step)
-                if on_step:
-                    speed = step * self.batches.batch_size / (training + lap.seconds())
-                    on_step(step, steps, train_loss, speed)
-            if step in evaluate_at:
-                training += lap.seconds()
-                curve.append((step, *trainer.evaluate(self.images.minival, micro_batch)))
+        whole, lap, due = Clock(device), Clock(device), _Due(self.pace)
+        train_loss, correct = math.nan, None
+        for batch, labels in self.batches.take(self.steps, start=self.step, pin_memory=device.type == "cuda"):
+            if generators is not None:  # drawing the first batch may have used them
+                restore_generators(generators, device)
+                generators = None
+            loss = self._update(batch, labels)
+            if self.step % REPORT_EVERY == 0 or self.step == self.steps:
+                train_loss = self._finite(loss.item())
+                speed = self.step * self.batches.batch_size / (self.training + lap.seconds())
+                listener.step(self.step, self.steps, train_loss, speed)
+            if self.step in evaluate_at:
+                self.training += lap.seconds()
+                accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival, self.micro_batch)
+                self.curve.append((self.step, accuracy, held_out_loss))
+                listener.evaluated(self.step, accuracy)
                 lap.restart()
+            if self.checkpoints and self.step < self.steps and due(self.step):
+                self.training += lap.seconds()
+                self.checkpoints.save(self.step, self._state(whole.seconds()))
+                lap.restart()
+        if correct is None:
+            raise RuntimeError("a trial ends with an evaluation")
         outcome = Outcome(
-            accuracy=curve[-1][1],
-            loss=curve[-1][2],
+            accuracy=self.curve[-1][1],
+            loss=self.curve[-1][2],
             train_loss=train_loss,
-            curve=tuple(curve),
-            seconds=whole.seconds(),
-            images_per_second=steps * self.batches.batch_size / training,
-            memory=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else memory,
-            micro_batch=micro_batch,
+            curve=tuple(self.curve),
+            correct=packed(correct),
+            seconds=self.before + whole.seconds(),
+            images_per_second=self.steps * self.batches.batch_size / self.training,
+            memory=max(self.memory, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0),
+            micro_batch=self.micro_batch,
+            resumed=self.resumed,
             count=counted,
         )
-        return outcome, trainer
+        return outcome, self.trainer
+
+    def _update(self, batch: Tensor, labels: Tensor) -> Tensor:
+        """One step of the schedule; the batch's loss, still on the device."""
+        trainer = self.trainer
+        measured = SavedTensors(trainer.model) if self.memory == 0 and self.device.type != "cuda" else None
+        with measured or nullcontext():
+            loss = trainer.step(batch, labels, self.micro_batch)
+        if measured is not None:
+            averaged = trainer.average is not None
+            self.memory = measured.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
+        self.schedule.step()
+        self.step += 1
+        return loss
+
+    def _state(self, seconds: float) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "steps": self.steps,
+            "resumed": self.resumed,
+            "memory": self.memory,
+            "curve": [list(point) for point in self.curve],
+            "micro_batch": self.micro_batch,
+            "seconds": self.before + seconds,
+            "training": self.training,
+            "schedule": self.schedule.state_dict(),
+            "generators": generator_states(self.device),
+            **self.trainer.state(),
+        }
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Go on from the newest checkpoint, if there is one; the generators' states, to be restored before a step."""
+        state = self.checkpoints.newest(self.device) if self.checkpoints else None
+        if state is None or state["steps"] != self.steps:
+            return None
+        self.trainer.restore(state)
+        self.schedule.load_state_dict(state["schedule"])
+        self.step, self.resumed, self.memory = state["step"], state["resumed"] + 1, state["memory"]
+        self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
+        self.micro_batch = min(self.micro_batch, state["micro_batch"])
+        self.before, self.training = state["seconds"], state["training"]
+        generators: dict[str, Any] = state["generators"]
+        return generators
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate_factor(step, self.steps, self.batches.steps_per_epoch, self.settings)
 
-    def _finite(self, loss: float, step: int) -> float:
+    def _finite(self, loss: float) -> float:
         if not math.isfinite(loss):
             raise DivergedError(
-                f"the loss is {loss} at step {step} of {self.steps}: lower train.learning_rate, or warm up longer"
+                f"the loss is {loss} at step {self.step} of {self.steps}: lower train.learning_rate, or warm up longer"
             )
         return loss
+
+
+class _Due:
+    """Says when the next checkpoint is due."""
+
+    def __init__(self, pace: RunSettings) -> None:
+        self._pace, self._last = pace, time.monotonic()
+
+    def __call__(self, step: int) -> bool:
+        if self._pace.checkpoint_steps:
+            return step % self._pace.checkpoint_steps == 0
+        if time.monotonic() - self._last < 60 * self._pace.checkpoint_minutes:
+            return False
+        self._last = time.monotonic()
+        return True

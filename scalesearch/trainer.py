@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,14 @@ from scalesearch.recipe import Recipe
 
 AUXILIARY = 0.3
 """Weight of an auxiliary head's loss beside the classifier's."""
+
+
+class Evaluation(NamedTuple):
+    """Top-1 accuracy in [0, 1], mean cross-entropy in nats, and which images were right: bool (N,), on the CPU."""
+
+    accuracy: float
+    loss: float
+    correct: Tensor
 
 
 class Trainer:
@@ -61,8 +70,8 @@ class Trainer:
         return total
 
     @torch.inference_mode()
-    def evaluate(self, split: Split, batch_size: int | None = None) -> tuple[float, float]:
-        """Top-1 accuracy and mean cross-entropy (without label smoothing) of `result` on ``split``."""
+    def evaluate(self, split: Split, batch_size: int | None = None) -> Evaluation:
+        """How `result` does on ``split``; the loss is without label smoothing."""
         model = self.result.eval()
         correct: list[Tensor] = []
         losses: list[Tensor] = []
@@ -70,10 +79,27 @@ class Trainer:
         for part, labels in evaluation_batches(split, self.resolution, self.augment.eval_crop, size):
             truth = labels.to(self.device)
             logits = self._logits(model, part)[0]
-            correct.append((logits.argmax(1) == truth).sum())
+            correct.append(logits.argmax(1) == truth)
             losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
-        right, loss = torch.stack(correct).sum().item(), torch.stack(losses).cpu().double().sum().item()
-        return right / len(split), loss / len(split)
+        right, loss = torch.cat(correct).cpu(), torch.stack(losses).cpu().double().sum().item()
+        return Evaluation(int(right.sum()) / len(split), loss / len(split), right)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that training changes, for a checkpoint."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average and self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
 
     def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; an auxiliary head's counts 0.3 (Szegedy et al. 2015, §5)."""

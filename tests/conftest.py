@@ -33,7 +33,9 @@ stages:
   - {op: depthwise_separable, channels: 16, repeats: 1, stride: 2}
   - {op: basic, channels: 16, repeats: 1}
 """
-TINY_RUN = ("--recipe", "quick", "--resolution", "16", "--steps", "6", "--limit", "96", "--device", "cpu")
+TINY_RUN = (
+    "--recipe", "quick", "--resolution", "16", "--steps", "6", "--limit", "96", "--device", "cpu", "--workers", "0",
+)  # fmt: skip
 """Options that make a `grid` of seven candidates a matter of seconds; the baseline is the file tiny.yaml."""
 
 MINE = """

@@ -1,8 +1,10 @@
-"""``kill -9`` at random moments: every (candidate, seed) once, and the ranking of an undisturbed run, byte for byte."""
+"""Workers killed and frozen, searches killed, a database stopped: every (candidate, seed) once, and the same table."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -11,36 +13,122 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.study import Ledger
+from scalesearch.study import JOURNAL, Ledger
+from scalesearch.study.leases import is_gone
 from tests.conftest import TINY_RUN, Cli
+from tests.postgres import Server, binaries
 
-KILLS = 20
-GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "100", "--seeds", "4")
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+TABLES = ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv")
+ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "100", "--seeds", "4", "--workers", "1")
+SIDE_BY_SIDE = (
+    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "200", "--seeds", "6", "--workers", "4",
+    "--retries", "1000", "--set", "run.lease_seconds=4", "--set", "run.checkpoint_steps=20",
+)  # fmt: skip
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_twenty_kills_change_nothing(cli: Cli, tmp_path: Path) -> None:
-    undisturbed = cli(*GRID, "--out", "calm", timeout=600)
+def _same_tables(folder: Path) -> None:
+    for name in TABLES:
+        assert (folder / "chaos" / name).read_bytes() == (folder / "calm" / name).read_bytes(), name
+
+
+def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Path) -> None:
+    undisturbed = cli(*ONE_BY_ONE, "--out", "calm", timeout=600)
     assert undisturbed.returncode == 0, undisturbed.stderr
     moments = random.Random(20)
-    command = [sys.executable, "-m", "scalesearch", *GRID, "--out", "chaos"]
+    command = [sys.executable, "-m", "scalesearch", *ONE_BY_ONE, "--out", "chaos"]
     kills = finished = 0
-    while kills < KILLS:
+    while kills < 20:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        time.sleep(moments.uniform(0.3, 9))
+        time.sleep(moments.uniform(0.3, 11))
         process.kill()
         out, _ = process.communicate()
         assert "error" not in out, out
         kills += process.returncode == -9
         finished += "winner" in out
     assert not finished, "the run was over before it could be killed often enough: make it longer"
-    done = cli(*GRID, "--out", "chaos", timeout=600)
+    done = cli(*ONE_BY_ONE, "--out", "chaos", timeout=600)
     assert done.returncode == 0, done.stderr
-    records = Ledger(tmp_path / "chaos" / "study.journal", "chaos").records()
+    records = Ledger(tmp_path / "chaos" / JOURNAL, "chaos").records()
     complete = Counter(r.task.key for r in records if r.state == "complete")
-    print(f"{kills} kills, {len(complete)} trials, {len(records) - len(complete)} records beside them")
-    assert set(complete.values()) == {1}
-    assert len(complete) == 28 == len(records)
-    for name in ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv"):
-        assert (tmp_path / "chaos" / name).read_bytes() == (tmp_path / "calm" / name).read_bytes()
+    print(f"\n{kills} kills, {len(complete)} trials, {len(records) - len(complete)} records beside them")
+    assert len(complete) == 28 and set(complete.values()) == {1}
+    assert not [r for r in records if r.state in ("running", "waiting")]
+    _same_tables(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_path: Path, kind: str) -> None:
+    server = None
+    if kind == "postgresql":
+        if binaries() is None:
+            pytest.skip("PostgreSQL is not installed")
+        server = Server(Path("/tmp") / f"scalesearch-chaos-{os.getpid()}")
+    where: Path | str = server.url if server else tmp_path / "chaos" / JOURNAL
+    undisturbed = cli(*SIDE_BY_SIDE, "--out", "calm", timeout=900)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    at = ("--storage", "env", "--study", "chaos") if server else ()
+    environment = os.environ | ({"SCALESEARCH_STORAGE": server.url} if server else {})
+    command = [sys.executable, "-m", "scalesearch", *SIDE_BY_SIDE, *at, "--out", "chaos"]
+    with (tmp_path / "log").open("w") as log:
+        search = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    try:
+        killed, frozen = _disturb(search, where, server)
+        assert search.wait(timeout=900) == 0, (tmp_path / "log").read_text()
+    finally:
+        search.kill()
+    records = Ledger(where, "chaos").records()
+    if server:
+        server.stop()
+    complete = Counter(r.task.key for r in records if r.state == "complete")
+    lost = [r for r in records if r.state == "lost"]
+    wasted = sum(r.seconds or 0 for r in lost)
+    resumed = sum((r.outcome or {}).get("resumed", 0) for r in records)
+    print(
+        f"\n{kind}: {killed} kills, {frozen} freezes, {len(complete)} trials, {len(lost)} repeated, {resumed} resumed "
+        f"from a checkpoint, {wasted:.0f} s in trials that were lost"
+    )
+    assert killed >= 10 and frozen >= 5
+    assert len(complete) == 42 and set(complete.values()) == {1}
+    assert not [r for r in records if r.state in ("running", "waiting")]
+    assert "s3cret" not in (tmp_path / "log").read_text()
+    _same_tables(tmp_path)
+
+
+def _disturb(search: subprocess.Popen[bytes], where: Path | str, server: Server | None) -> tuple[int, int]:
+    """Kill and freeze workers until the search is over; stop the server once, for ten seconds."""
+    dice, killed, frozen, ledger = random.Random(4), 0, 0, None
+    began = time.monotonic()
+    thaw: dict[int, float] = {}
+    while search.poll() is None:
+        time.sleep(dice.uniform(0.5, 2.5))
+        for worker in [w for w, due in thaw.items() if time.monotonic() > due]:
+            _signal(worker, signal.SIGCONT)
+            del thaw[worker]
+        if ledger is None:
+            if isinstance(where, str) or where.exists():
+                ledger = Ledger(where, "chaos")
+            continue
+        if server and killed == 6:
+            server.stop()
+            time.sleep(10)
+            server.start()
+        owners = {r.owner for r in ledger.records() if r.state == "running" and r.owner and not is_gone(r.owner)}
+        workers = sorted(int(owner.split()[-2]) for owner in owners)
+        if not workers or time.monotonic() - began > 240:
+            continue
+        worker = dice.choice(workers)
+        if dice.random() < 0.65:
+            killed += _signal(worker, signal.SIGKILL)
+        elif worker not in thaw:
+            frozen += _signal(worker, signal.SIGSTOP)
+            thaw[worker] = time.monotonic() + dice.uniform(1, 9)
+    return killed, frozen
+
+
+def _signal(process: int, what: signal.Signals) -> bool:
+    try:
+        os.kill(process, what)
+    except ProcessLookupError:
+        return False
+    return True

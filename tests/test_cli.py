@@ -142,7 +142,7 @@ def test_an_interrupted_grid_says_how_to_go_on_and_does(cli: Cli, tmp_path: Path
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.argv = ['scalesearch', *sys.argv[1:]]; runpy.run_module('scalesearch', run_name='__main__')"
     )
-    command = [sys.executable, "-c", code, *GRID, "--steps", "40", "--out", "run"]
+    command = [sys.executable, "-c", code, *GRID, "--steps", "40", "--workers", "1", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -240,7 +240,7 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(cli: Cli, tmp_pat
     """The study may not grow past a few trials: the writes after that fail as on a full disk."""
     code = (
         "import resource, signal, sys, runpy\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (9600, -1))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (14000, -1))\n"
         "sys.argv = ['scalesearch', *sys.argv[1:]]; runpy.run_module('scalesearch', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, *GRID, "--out", "run", "--top", "0"]
@@ -261,7 +261,7 @@ def test_failed_trials_are_reported_and_do_not_stop_the_others(cli: Cli, tmp_pat
 
 
 def test_a_run_killed_outright_resumes_at_once(cli: Cli, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scalesearch", *GRID, "--out", "run"]
+    command = [sys.executable, "-m", "scalesearch", *GRID, "--workers", "1", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:

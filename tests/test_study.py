@@ -15,6 +15,7 @@ from scalesearch.errors import RunError
 from scalesearch.scaling import Coefficients
 from scalesearch.study import Ledger, Task
 
+ME = "this worker"
 OUTCOME: dict[str, Any] = {"accuracy": 0.5, "curve": [[1, 0.25, 2.0], [2, 0.5, 1.0]]}
 
 
@@ -22,12 +23,8 @@ def _tasks(count: int, seeds: int = 1) -> list[Task]:
     return [Task(Coefficients(1 + i / 10, 1.0, 1.0), f"net{i}", s) for s in range(seeds) for i in range(count)]
 
 
-def _keys(tasks: list[Task]) -> set[tuple[str, int]]:
-    return {task.key for task in tasks}
-
-
-def _do_one(ledger: Ledger, tasks: list[Task]) -> None:
-    claim = ledger.claim(_keys(tasks))
+def _do_one(ledger: Ledger) -> None:
+    claim = ledger.claim(ME)
     assert claim is not None
     ledger.complete(claim, 0.5, OUTCOME)
 
@@ -39,10 +36,10 @@ def path(tmp_path: Path) -> Path:
 
 def test_trials_are_claimed_in_order_each_once_and_told_once(path: Path) -> None:
     ledger, tasks = Ledger(path, "run"), _tasks(3, seeds=2)
-    ledger.enqueue(tasks)
-    ledger.enqueue(tasks)
+    ledger.want(tasks)
+    ledger.want(tasks)
     taken = []
-    while claim := ledger.claim(_keys(tasks)):
+    while claim := ledger.claim(ME):
         taken.append(claim.task)
         ledger.complete(claim, 0.5, OUTCOME)
     assert taken == tasks
@@ -50,54 +47,58 @@ def test_trials_are_claimed_in_order_each_once_and_told_once(path: Path) -> None
     assert ledger.records()[0].outcome == OUTCOME
 
 
-def test_only_the_tasks_of_this_run_are_claimed(path: Path) -> None:
+def test_what_is_no_longer_wanted_is_withdrawn_and_comes_back_when_it_is(path: Path) -> None:
     ledger, tasks = Ledger(path, "run"), _tasks(3)
-    ledger.enqueue(tasks)
-    claim = ledger.claim({tasks[1].key})
+    ledger.want(tasks)
+    ledger.want(tasks[1:2])
+    claim = ledger.claim(ME)
     assert claim is not None and claim.task == tasks[1]
-    assert ledger.claim({tasks[1].key}) is None
+    assert ledger.claim(ME) is None
+    assert [r.state for r in ledger.records()] == ["withdrawn", "running", "withdrawn"]
+    ledger.want(tasks)
+    assert [r.state for r in ledger.records()][3:] == ["waiting", "waiting"]
 
 
 def test_a_failed_trial_keeps_its_reason_and_is_tried_again_on_resume(path: Path) -> None:
     ledger, tasks = Ledger(path, "run"), _tasks(1)
-    ledger.enqueue(tasks)
-    claim = ledger.claim(_keys(tasks))
+    ledger.want(tasks)
+    claim = ledger.claim(ME)
     assert claim is not None
     ledger.fail(claim, "memory ended")
-    assert ledger.claim(_keys(tasks)) is None
+    assert ledger.claim(ME) is None
     resumed = Ledger(path, "run")
-    resumed.enqueue(tasks)
+    resumed.want(tasks)
     assert [(r.state, r.reason) for r in resumed.records()] == [("failed", "memory ended"), ("waiting", None)]
 
 
 def _claim_and_die(path: Path, tasks: list[Task]) -> None:
     ledger = Ledger(path, "run")
-    ledger.claim(_keys(tasks))
+    ledger.claim(ME)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_trial_of_a_killed_worker_waits_again_and_is_not_doubled(path: Path) -> None:
     tasks = _tasks(2)
-    Ledger(path, "run").enqueue(tasks)
+    Ledger(path, "run").want(tasks)
     worker = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(path, tasks))
     worker.start()
     worker.join()
     ledger = Ledger(path, "run")  # at once: the killed worker's lock died with it
     assert [r.state for r in ledger.records()] == ["running", "waiting"]
-    assert ledger.release_abandoned() == 1
-    ledger.enqueue(tasks)
+    assert ledger.release(ledger.records()) == 1
+    ledger.want(tasks)
     assert [r.state for r in ledger.records()] == ["waiting", "waiting"]
 
 
 def _work(path: Path, tasks: list[Task]) -> None:
     ledger = Ledger(path, "run")
-    while claim := ledger.claim(_keys(tasks)):
+    while claim := ledger.claim(ME):
         ledger.complete(claim, 0.5, {**OUTCOME, "worker": os.getpid()})
 
 
 def test_several_workers_share_the_trials_without_doing_one_twice(path: Path) -> None:
     tasks = _tasks(40)
-    Ledger(path, "run").enqueue(tasks)
+    Ledger(path, "run").want(tasks)
     spawn = multiprocessing.get_context("spawn")
     workers = [spawn.Process(target=_work, args=(path, tasks)) for _ in range(3)]
     for worker in workers:
@@ -113,23 +114,23 @@ def test_several_workers_share_the_trials_without_doing_one_twice(path: Path) ->
 
 def test_a_record_torn_by_a_crash_is_cut_off(path: Path) -> None:
     ledger, tasks = Ledger(path, "run"), _tasks(2)
-    ledger.enqueue(tasks)
+    ledger.want(tasks)
     whole = path.read_bytes()
     path.write_bytes(whole + whole[-60:-10])
     again = Ledger(path, "run")
     assert [r.state for r in again.records()] == ["waiting"] * 2
     assert path.read_bytes().startswith(whole)
     assert all(json.loads(line) for line in path.read_text().splitlines())
-    assert again.claim(_keys(tasks)) is not None
+    assert again.claim(ME) is not None
 
 
 def test_a_disk_that_was_full_for_a_moment_does_not_spoil_the_file(path: Path) -> None:
     """A half-written line, and the same process writes on."""
     ledger, tasks = Ledger(path, "run"), _tasks(2)
-    ledger.enqueue(tasks)
+    ledger.want(tasks)
     with path.open("ab") as file:
         file.write(b'{"op_code":9,"work')
-    claim = ledger.claim(_keys(tasks))
+    claim = ledger.claim(ME)
     assert claim is not None
     ledger.complete(claim, 0.5, OUTCOME)
     assert [r.state for r in Ledger(path, "run").records()] == ["complete", "waiting"]
@@ -153,8 +154,8 @@ def test_optuna_itself_reads_the_study(path: Path) -> None:
     from optuna.storages.journal import JournalFileBackend
 
     ledger, tasks = Ledger(path, "my-run"), _tasks(2)
-    ledger.enqueue(tasks)
-    _do_one(ledger, tasks)
+    ledger.want(tasks)
+    _do_one(ledger)
     study = optuna.load_study(study_name="my-run", storage=JournalStorage(JournalFileBackend(str(path))))
     assert study.best_trial.params == {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "seed": 0}
     assert study.best_trial.intermediate_values == {1: 0.25, 2: 0.5}
@@ -162,7 +163,7 @@ def test_optuna_itself_reads_the_study(path: Path) -> None:
 
 def test_a_renamed_run_still_has_its_trials(path: Path) -> None:
     tasks = _tasks(2)
-    Ledger(path, "before").enqueue(tasks)
+    Ledger(path, "before").want(tasks)
     assert len(Ledger(path, "after").records()) == 2
 
 
@@ -174,6 +175,6 @@ def test_notes_are_kept(path: Path) -> None:
 
 def test_outcomes_are_plain_json(path: Path) -> None:
     ledger, tasks = Ledger(path, "run"), _tasks(1)
-    ledger.enqueue(tasks)
-    _do_one(ledger, tasks)
+    ledger.want(tasks)
+    _do_one(ledger)
     assert all(json.loads(line) for line in path.read_text().splitlines())

@@ -63,16 +63,17 @@ class _Augmented(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _Order:
-    """The keys of ``steps`` batches, epoch after epoch in a new order; an epoch's last, smaller batch is left out."""
+    """The keys of the batches ``steps``, epoch after epoch in a new order; an epoch's last, smaller batch is left
+    out."""
 
-    def __init__(self, images: int, batch_size: int, steps: int, seed: int) -> None:
+    def __init__(self, images: int, batch_size: int, steps: range, seed: int) -> None:
         self.images, self.batch_size, self.steps, self.seed = images, batch_size, steps, seed
 
     def __len__(self) -> int:
-        return self.steps
+        return len(self.steps)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return islice(self._endless(), self.steps)
+        return islice(self._endless(), self.steps.start, self.steps.stop)
 
     def _endless(self) -> Iterator[list[Key]]:
         generator, size = torch.Generator().manual_seed(self.seed), self.batch_size
@@ -94,9 +95,9 @@ class TrainBatches:
         self.steps_per_epoch = len(split) // self.batch_size
         self.dataset = _Augmented(split, augmentation(augment, resolution))
 
-    def take(self, steps: int, *, pin_memory: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first ``steps`` batches."""
-        order = _Order(self.count, self.batch_size, steps, self.seed)
+    def take(self, steps: int, *, start: int = 0, pin_memory: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first ``steps`` batches, without the first ``start`` of them."""
+        order = _Order(self.count, self.batch_size, range(start, steps), self.seed)
         loader = DataLoader(self.dataset, batch_sampler=order, num_workers=self.workers, pin_memory=pin_memory)
         yield from loader
 

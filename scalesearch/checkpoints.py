@@ -1,0 +1,67 @@
+"""A trial's state on disk: written whole or not at all, the newest good one read back."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEEP = 2
+"""Files per trial: should the newest be torn, there is the one before it."""
+
+
+class Checkpoints:
+    """The checkpoints of one (candidate, seed), in a folder of their own.
+
+    A torn file (a power cut, a disk's error) is found by the checksums that every member of torch's archive has, and
+    skipped. A disk without room costs the checkpoint and not the trial.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, step: int, state: dict[str, Any]) -> bool:
+        """Write the state after ``step`` updates; False when there was no room for it."""
+        unfinished = self.folder / f".unfinished-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self.folder / f"step-{step:09}.pt")
+            for old in self._files()[KEEP:]:
+                old.unlink(missing_ok=True)
+        except (OSError, RuntimeError):
+            with suppress(OSError):
+                unfinished.unlink()
+            return False
+        return True
+
+    def newest(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """The newest state that is whole, on ``device``; None when there is none."""
+        for file in self._files():
+            try:
+                content = file.read_bytes()
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    if archive.testzip() is not None:
+                        continue
+                state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+            except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError):
+                continue
+            return state
+        return None
+
+    def clear(self) -> None:
+        """Remove them: the trial is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)

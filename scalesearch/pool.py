@@ -1,0 +1,231 @@
+"""The worker processes of this machine: started, heard, and replaced when they die."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from scalesearch.errors import RunError, ScaleSearchError
+
+if TYPE_CHECKING:
+    from scalesearch.worker import Event, Terms
+
+DEATHS_IN_A_ROW = 3
+"""So often may each worker die before it has begun a trial. (One that dies in a trial is that trial's matter.)"""
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker process ended while it held a trial, or without having been told to."""
+
+    owner: str | None
+    reason: str
+    overdue: bool = False
+
+
+Handler = Callable[[int, "Event | Died"], None]
+
+
+def warm_up() -> None:
+    """Start loading torch for the workers now, while the search is being planned."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scalesearch.worker"])
+    threading.Thread(target=_ensure_server, daemon=True).start()
+
+
+def _ensure_server() -> None:
+    from multiprocessing import forkserver
+
+    forkserver.ensure_running()
+
+
+@dataclass
+class _Hand:
+    """One process, what it does, and since when."""
+
+    terms: Terms
+    process: ForkServerProcess
+    connection: Connection
+    owner: str | None = None
+    since: float | None = None
+    began: bool = False
+    said: str | None = None
+    overdue: bool = False
+
+
+@dataclass
+class Pool:
+    """One process for each of ``terms``. As a context manager it ends them all when it is left."""
+
+    terms: Sequence[Terms]
+    trial_seconds: float | None = None
+    _hands: list[_Hand] = field(default_factory=list)
+    _deaths: int = 0
+
+    def __enter__(self) -> Pool:
+        self._hands = [_start(terms) for terms in self.terms]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hand in self._hands:
+            hand.process.kill()  # between trials there is nothing to lose, within one its checkpoint is on the disk
+        for hand in self._hands:
+            hand.process.join()
+            hand.connection.close()
+
+    @property
+    def owners(self) -> set[str]:
+        """Under which names its workers hold trials."""
+        return {hand.owner for hand in self._hands if hand.owner}
+
+    def attend(self, handle: Handler, timeout: float) -> None:
+        """Hand on what the workers say for ``timeout`` seconds at most, and replace those that died.
+
+        Raises:
+            RunError: workers cannot work here, or die again and again.
+        """
+        ends: list[Connection | int] = [hand.connection for hand in self._hands if not hand.connection.closed]
+        wait([*ends, *(hand.process.sentinel for hand in self._hands)], timeout)
+        for number, hand in enumerate(self._hands):
+            self._listen(number, hand, handle)
+            if self.trial_seconds and hand.since and time.monotonic() - hand.since > self.trial_seconds:
+                hand.overdue = True
+                hand.process.kill()
+                hand.process.join()
+            if not hand.process.is_alive():
+                self._listen(number, hand, handle)  # its last words
+                self._replace(number, hand, handle)
+
+    def kill(self, owner: str | None) -> None:
+        """End a worker that no longer shows itself, so that its memory is given back."""
+        for hand in self._hands:
+            if owner and hand.owner == owner:
+                hand.said = "it no longer showed itself"
+                hand.process.kill()
+
+    def _listen(self, number: int, hand: _Hand, handle: Handler) -> None:
+        try:
+            while hand.connection.poll():
+                event = hand.connection.recv()
+                if event.kind == "unfit":
+                    raise RunError(str(event.values[0]))
+                if event.kind == "broken":
+                    hand.said = str(event.values[0])
+                    continue
+                if event.kind == "ready":
+                    hand.owner = event.values[0]
+                elif event.kind == "started":
+                    hand.since, hand.began = time.monotonic(), True
+                    self._deaths = 0
+                elif event.kind != "step":
+                    hand.since = None
+                handle(number, event)
+        except (EOFError, OSError):
+            return
+
+    def _replace(self, number: int, hand: _Hand, handle: Handler) -> None:
+        hand.process.join()
+        code = hand.process.exitcode or 0
+        limit = f"it took longer than {(self.trial_seconds or 0) / 60:g} minutes"
+        reason = limit if hand.overdue else hand.said or _reason(code)
+        hand.connection.close()
+        handle(number, Died(hand.owner, reason, hand.overdue))
+        self._deaths += not hand.began
+        if self._deaths >= DEATHS_IN_A_ROW * len(self._hands):
+            raise RunError(f"workers die again and again before they begin a trial; the last one: {reason}")
+        self._hands[number] = _start(hand.terms)
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"its worker ended with code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    hint = " (the kernel does that when memory ends)" if name == "SIGKILL" else ""
+    return f"its worker was ended by {name}{hint}"
+
+
+def _start(terms: Terms) -> _Hand:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scalesearch.worker"])
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(terms, theirs), name="scalesearch worker")
+    process.start()
+    theirs.close()
+    return _Hand(terms, process, mine)
+
+
+def _main(terms: Terms, connection: Connection) -> None:
+    """A worker process: trial after trial, until it is ended or the search's process is gone."""
+    from scalesearch.worker import BrokenDeviceError, Event, Worker
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which then ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        worker = Worker(terms, connection.send)
+        while True:
+            if not worker.work_once():
+                time.sleep(0.3)
+    except BrokenDeviceError as failure:
+        connection.send(Event("broken", values=(str(failure),)))
+    except ScaleSearchError as failure:
+        connection.send(Event("unfit", values=(str(failure),)))
+    except (BrokenPipeError, ConnectionError):
+        return
+
+
+def _end_with_parent() -> None:
+    """A worker whose search was killed would go on unseen."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+class Here:
+    """No processes: trials are trained by the caller, one after the other."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.owners: set[str] = set()
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def attend(self, handle: Handler, timeout: float) -> None:
+        """Do one trial, or wait ``timeout`` seconds for one.
+
+        Raises:
+            RunError: the device answers no more.
+        """
+        from scalesearch.worker import BrokenDeviceError
+
+        if not self.owners:
+            self._open(handle)
+        try:
+            if not self._worker.work_once():
+                time.sleep(timeout)
+        except BrokenDeviceError as failure:
+            raise RunError(f"the device failed: {failure}; the same command goes on in a new process") from failure
+
+    def _open(self, handle: Handler) -> None:
+        from scalesearch.worker import Worker
+
+        self._worker = Worker(self.terms, lambda event: handle(0, event))
+        self.owners = {self._worker.me}
+
+    def kill(self, owner: str | None) -> None:
+        """Nothing: what does not show itself is not here."""

@@ -1,0 +1,92 @@
+"""`scalesearch worker`: this node's processes work for a search that was started elsewhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from scalesearch.errors import RunError, ScaleSearchError
+from scalesearch.pool import Died, Pool, warm_up
+from scalesearch.study import JOURNAL, Ledger, Watch
+from scalesearch.study.storages import storage_url
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at the leases and at what is left."""
+
+
+def worker_command(
+    run: Path | None,
+    storage: str | None,
+    study: str | None,
+    *,
+    data: str | None,
+    device: str,
+    workers: int | None,
+    folder: Path | None,
+    patience: float,
+) -> None:
+    """Work until the search is over, or nothing has been waiting for ``patience`` seconds.
+
+    Raises:
+        ScaleSearchError: the study, the images or the device is not there.
+    """
+    where = _where(run, storage)
+    if isinstance(where, str) and study is None:
+        raise ScaleSearchError("--storage needs --study: `scalesearch grid` prints its name")
+    warm_up()
+    from scalesearch.data.cache import cache_folder
+    from scalesearch.device import every_device
+    from scalesearch.worker import Terms, Work, threads_each
+
+    console = Console(highlight=False, markup=False)
+    ledger = Ledger(where, study or (run.name if run else ""), create=False)
+    pace = Work.of(ledger, data).recipe.run
+    devices = every_device(device)
+    count = workers or len(devices)
+    threads = threads_each(count, devices[0])
+    place = folder or run or cache_folder() / "studies" / ledger.name
+    terms = [Terms(where, ledger.name, place, devices[i % len(devices)], threads, data) for i in range(count)]
+    console.print(f"{count} worker{'s' * (count != 1)} on {', '.join(devices)} for {ledger.name}", soft_wrap=True)
+    watch, idle_since = Watch(pace.lease_seconds), time.monotonic()
+    pool = Pool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
+
+    def hear(number: int, event: object) -> None:
+        if isinstance(event, Died):
+            for record in ledger.records():
+                if record.state == "running" and event.owner and record.owner == event.owner:
+                    ledger.lose(record, event.reason, repeat=not event.overdue)
+            console.print(f"worker {number} starts anew: {event.reason}", soft_wrap=True)
+        elif (kind := getattr(event, "kind", "")) not in ("step", "ready"):
+            console.print(f"{kind}: {' seed '.join(map(str, getattr(event, 'key', ())))}", soft_wrap=True)
+
+    try:
+        with pool:
+            while True:
+                pool.attend(hear, LOOK_EVERY)
+                records = ledger.records()
+                for record in watch.expired(records):
+                    pool.kill(record.owner)
+                    ledger.lose(record, f"its worker has not shown itself for {pace.lease_seconds:g} s")
+                ledger.repeat_lost(pace.retries)
+                if any(record.state in ("waiting", "running") for record in records):
+                    idle_since = time.monotonic()
+                elif not ledger.noted("open"):
+                    break
+                elif time.monotonic() - idle_since > patience:
+                    console.print(f"nothing to do for {patience:g} s", soft_wrap=True)
+                    break
+    finally:
+        mine = pool.owners
+        ledger.release(r for r in ledger.records() if r.state == "running" and r.owner in mine)
+
+
+def _where(run: Path | None, storage: str | None) -> Path | str:
+    if (run is None) == (storage is None):
+        raise ScaleSearchError("expected a run's folder, or --storage URL with --study NAME")
+    if storage is not None:
+        return storage_url(storage)
+    if run is None or not (run / JOURNAL).is_file():
+        raise RunError(f"{run} holds no {JOURNAL}: it is no run's folder, or its trials are on a server (--storage)")
+    return run / JOURNAL

@@ -1,0 +1,123 @@
+"""Worker processes: what dies takes one trial with it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scalesearch.study import JOURNAL, Ledger
+from scalesearch.study.leases import is_gone
+from tests.conftest import MINE, TINY_RUN, Cli
+
+POOLED = (*TINY_RUN, "--workers", "1", "--top", "0")
+DYING = """
+import os, pathlib, signal, time
+from mine import Net as Base
+
+class Net(Base):
+    def forward(self, x):
+        if self.training and x.shape[0] > 8 and x.device.type == "cpu":
+            deaths = pathlib.Path("deaths")
+            count = len(deaths.read_text()) if deaths.exists() else 0
+            if count < LIMIT and x.shape[-1] == 22:
+                deaths.write_text("x" * (count + 1))
+                ACT
+        return super().forward(x)
+"""
+
+
+def _dying(tmp_path: Path, limit: int, act: str) -> str:
+    (tmp_path / "mine.py").write_text(MINE.format(width=8))
+    (tmp_path / "dying.py").write_text(DYING.replace("LIMIT", str(limit)).replace("ACT", act))
+    return "dying.py:Net"
+
+
+def _records(tmp_path: Path) -> list[tuple[str, str | None]]:
+    return [(r.state, r.reason) for r in Ledger(tmp_path / "run" / JOURNAL, "run").records()]
+
+
+def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp_path: Path) -> None:
+    own = _dying(tmp_path, 1, "os.kill(os.getpid(), signal.SIGKILL)")
+    done = cli("grid", "--baseline", own, *POOLED, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "its worker was ended by SIGKILL (the kernel does that when memory ends)" in done.stdout
+    states = [state for state, _ in _records(tmp_path)]
+    assert states.count("lost") == 1 and set(states) == {"lost", "complete"}
+    assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp_path: Path) -> None:
+    own = _dying(tmp_path, 99, "os.kill(os.getpid(), signal.SIGSEGV)")
+    done = cli("grid", "--baseline", own, *POOLED, "--retries", "1", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "failed: α 1 β 1 γ 1.4: its worker was ended by SIGSEGV" in done.stdout
+    assert "1 trials failed, the last with: its worker was ended by SIGSEGV" in done.stdout.replace("\n", " ")
+    states = [state for state, _ in _records(tmp_path)]
+    assert states.count("lost") == 2 and len(json.loads((tmp_path / "run" / "ranking.json").read_text())["ranking"]) > 3
+
+
+def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_path: Path) -> None:
+    own = _dying(tmp_path, 99, "time.sleep(600)")
+    done = cli("grid", "--baseline", own, *POOLED, "--trial-minutes", "0.2", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "it took longer than 0.2 minutes" in done.stdout
+    assert [state for state, _ in _records(tmp_path)].count("failed") == 1
+
+
+def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Path) -> None:
+    own = _dying(tmp_path, 1, "time.sleep(600)")
+    command = [sys.executable, "-m", "scalesearch", "grid", "--baseline", own, *POOLED, "--out", "run"]
+    search = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "deaths").exists():
+        assert search.poll() is None
+        time.sleep(0.1)
+    (running,) = [r for r in Ledger(tmp_path / "run" / JOURNAL, "run").records() if r.state == "running"]
+    assert not is_gone(running.owner)
+    search.send_signal(signal.SIGKILL)
+    search.wait()
+    deadline = time.monotonic() + 10
+    while not is_gone(running.owner) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert is_gone(running.owner)
+
+
+def test_a_worker_from_elsewhere_helps_and_both_see_the_same_result(cli: Cli, tmp_path: Path) -> None:
+    """A second command on the same machine joins a run's folder."""
+    grid = [sys.executable, "-m", "scalesearch", "grid", "--baseline", "tiny.yaml", *POOLED, "--seeds", "6", "--out"]
+    search = subprocess.Popen([*grid, "run"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert search.stdout is not None
+    for line in search.stdout:
+        if line.startswith("[1/42]"):
+            break
+    joined = cli("worker", "run", "--device", "cpu")
+    search.communicate()
+    assert search.returncode == 0
+    assert joined.returncode == 0, joined.stderr
+    assert "1 worker on cpu for run" in joined.stdout
+    records = Ledger(tmp_path / "run" / JOURNAL, "run").records()
+    assert [r.state for r in records] == ["complete"] * 42
+    assert len({r.owner for r in records}) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("worker",), "expected a run's folder, or --storage URL with --study NAME"),
+        (("worker", "nowhere"), "nowhere holds no study.journal"),
+        (("worker", "--storage", "sqlite:///x.db", "--study", "x"), "SQLite takes one writer at a time"),
+        (("worker", "--storage", "env", "--study", "x"), "SCALESEARCH_STORAGE is not set"),
+        (("worker", "--storage", "postgresql://ann:s3cret@127.0.0.1:1/x", "--study", "x"), "ann:***@127.0.0.1:1"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_password(arguments: tuple[str, ...], message: str, cli: Cli) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "s3cret" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1
