@@ -83,6 +83,13 @@ def grid(
         typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings per candidate, each with its own seed.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Add seeds until one candidate is the best with this probability, e.g. 0.95.")
+    ] = None,
+    max_seeds: Annotated[int | None, typer.Option(help="With --confidence, most seeds of a candidate.")] = None,
+    exhaustive: Annotated[
+        bool | None, typer.Option("--exhaustive", help="Train every candidate to the end, also those far behind.")
+    ] = None,
     resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
     step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
     min_alpha: Annotated[float | None, typer.Option(help="Smallest α (depth).")] = None,

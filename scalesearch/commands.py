@@ -324,9 +324,8 @@ def _show(prepared: Prepared, result: Result, folder: Path, console: Console) ->
     from scalesearch.results import FAMILY, caveats
 
     ranking, trials = result.ranking, result.trials
-    seconds = {str(k): float(v) for k, v in trials.groupby("network")["seconds"].sum().items()}
-    console.print(ranking_table(ranking, seconds), "", sep="\n")
-    for line in caveats(prepared, trials, ranking):
+    console.print(ranking_table(ranking), "", sep="\n")
+    for line in caveats(prepared, result):
         console.print(line, style="dim")
     kept = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
     share = kept["memory"] / kept["estimated_memory"]

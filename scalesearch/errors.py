@@ -14,6 +14,7 @@ ScaleSearchError
 ├── TrialError            one trial failed; the search goes on
 │   ├── DivergedError
 │   └── OutOfMemoryError
+├── DroppedError          a trial was ended early: its candidate has fallen behind; nothing to mend
 └── LeaseLostError        a trial was given to another worker; nothing to mend
 """
 
@@ -92,3 +93,7 @@ class OutOfMemoryError(TrialError):
 
 class LeaseLostError(ScaleSearchError):
     """This worker's trial was given to another, which took it for dead; what it still holds does not count."""
+
+
+class DroppedError(ScaleSearchError):
+    """A trial was ended in mid-schedule because its candidate has fallen behind."""

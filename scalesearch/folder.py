@@ -19,7 +19,7 @@ import yaml
 from scalesearch.errors import RunError
 from scalesearch.recipe import Recipe, dump_recipe
 
-UNRANKED = ("name", "about", "baseline", "seeds", "top", "device", "run")
+UNRANKED = ("name", "about", "baseline", "seeds", "confidence", "max_seeds", "exhaustive", "top", "device", "run")
 """Keys of a recipe that change no trial's result: a run goes on when they change. (The baseline's network does.)"""
 
 LATER = (("rounding", "keep_groups"), ("rounding", "adaptive_pool"))

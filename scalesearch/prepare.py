@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +37,20 @@ class Prepared:
 
     @property
     def tasks(self) -> list[Task]:
-        """Seed by seed, so that an interrupted run has seen every candidate as often as it could."""
+        """The trials to begin with: as many seeds of each candidate as the recipe asks for."""
+        return self.tasks_with({c.model.fingerprint: self.recipe.seeds for c in self.plan.candidates})
+
+    def tasks_with(self, seeds: Mapping[str, int]) -> list[Task]:
+        """Seed by seed, so that an interrupted run has seen every candidate as often as it could.
+
+        Args:
+            seeds: how many of each candidate, by its network's fingerprint.
+        """
         return [
             Task(c.coefficients, c.model.fingerprint, seed)
-            for seed in range(self.recipe.seeds)
+            for seed in range(max(seeds.values(), default=0))
             for c in self.plan.candidates
+            if seed < seeds[c.model.fingerprint]
         ]
 
     @property

@@ -49,11 +49,14 @@ class PlainWatcher:
         if done % 4096 == 0:
             self._say(f"decoded {done:,} of {total:,} images")
 
-    def search_started(self, prepared: Prepared, done: Sequence[Task], total: int) -> None:
-        self.done, self.total = len(done), total
-        self._say(headline(prepared))
-        if done:
-            self._say(f"{len(done)} of {total} trials were done before")
+    def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
+        if self.total:  # a further round of seeds
+            self._say(f"not decided: {len(tasks) - len(done)} more trials")
+        else:
+            self._say(headline(prepared))
+            if done:
+                self._say(f"{len(done)} of {len(tasks)} trials were done before")
+        self.done, self.total = len(done), len(tasks)
 
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
         pass
@@ -67,6 +70,14 @@ class PlainWatcher:
             f"[{self.done}/{self.total}] {candidate.coefficients}  {100 * outcome['accuracy']:.1f} %  "
             f"{candidate.ratio:.2f}×  {outcome['images_per_second']:.0f} img/s  {duration(outcome['seconds'])}"
         )
+
+    def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
+        self.done += 1
+        told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
+        self._say(f"[{self.done}/{self.total}] {candidate.coefficients}  {told}")
+
+    def fewer(self, total: int) -> None:
+        self.total = total
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
         self.total -= 1
@@ -116,21 +127,23 @@ class LiveWatcher:
         self.live = Live(self.bars, console=console, refresh_per_second=4)
         self.search = self.bars.add_task("search", total=None, told="")
         self.trials: dict[int, _Bar] = {}
-        self.done = 0
+        self.done = self.total = 0
 
     def decoding(self, done: int, total: int) -> None:
         self.live.start()
         self.bars.update(self._bar(0).task, completed=done, total=total, told="decoding images")
 
-    def search_started(self, prepared: Prepared, done: Sequence[Task], total: int) -> None:
+    def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
-        self.done = len(done)
-        self.console.print(headline(prepared))
-        work = sum(macs[task.fingerprint] for task in prepared.tasks)
-        before = sum(macs[task.fingerprint] for task in done)
-        self.bars.reset(self.search, total=work - before, told=f"{self.done}/{total}", total_trials=total)
-        if done:
-            self.console.print(f"{len(done)} of {total} trials were done before")
+        if self.total:  # a further round of seeds
+            self.console.print(f"not decided: {len(tasks) - len(done)} more trials")
+        else:
+            self.console.print(headline(prepared))
+            if done:
+                self.console.print(f"{len(done)} of {len(tasks)} trials were done before")
+        self.done, self.total = len(done), len(tasks)
+        left = sum(macs[t.fingerprint] for t in tasks) - sum(macs[t.fingerprint] for t in done)
+        self.bars.reset(self.search, total=left, told=f"{self.done}/{self.total}")
         self.live.start()
 
     def _bar(self, worker: int) -> _Bar:
@@ -152,8 +165,18 @@ class LiveWatcher:
 
     def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
         self.done += 1
-        self.bars.update(self.search, told=f"{self.done}/{self.bars.tasks[0].fields['total_trials']}")
+        self.bars.update(self.search, told=f"{self.done}/{self.total}")
         self.live.update(Group(self.bars, leaderboard(ranking)))
+
+    def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
+        self.done += 1
+        self.bars.update(self.search, told=f"{self.done}/{self.total}")
+        told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
+        self.console.print(f"{candidate.coefficients} {told}", style="dim")
+
+    def fewer(self, total: int) -> None:
+        self.total = total
+        self.bars.update(self.search, told=f"{self.done}/{self.total}")
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
         self.console.print(f"failed: {candidate.coefficients}: {reason}", style="yellow")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 RANKING_COLUMNS = (
     "rank", "alpha", "beta", "gamma", "growth", "shape", "resolution", "macs", "ratio", "params",
-    "accuracy", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total", "uncounted",
-    "estimated_memory", "also", "network",
+    "activations", "accuracy", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total", "uncounted",
+    "memory", "estimated_memory", "also", "network",
 )  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def rank(
                 "macs": candidate.cost.macs,
                 "ratio": candidate.ratio,
                 "params": candidate.cost.params,
+                "activations": candidate.cost.activations,
                 "accuracy": math.fsum(accuracies) / len(accuracies),
                 "sd": float(pd.Series(accuracies).std(ddof=1)) if len(accuracies) > 1 else math.nan,
                 "seeds": len(accuracies),
@@ -95,6 +96,7 @@ def rank(
                 "fvcore_macs": int(group["fvcore_macs"].iloc[0]),
                 "fvcore_total": int(group["fvcore_total"].iloc[0]),
                 "uncounted": group["uncounted"].iloc[0],
+                "memory": int(group["memory"].max()),
                 "estimated_memory": (memory or {}).get(name),
                 "also": "; ".join(str(other) for other in candidate.also),
                 "network": name,

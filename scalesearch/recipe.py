@@ -164,7 +164,12 @@ class RunSettings(Strict):
 
 
 class Recipe(Strict):
-    """A whole run: baseline, φ, candidates, images, schedule, seeds."""
+    """A whole run: baseline, φ, candidates, images, schedule, seeds.
+
+    Every candidate is trained with ``seeds`` seeds. With ``confidence``, those that may still be the best get more, up
+    to ``max_seeds`` each, until one is the best with that probability. A candidate whose interval no longer reaches the
+    leader's after the same number of steps is dropped in mid-schedule, unless ``exhaustive``.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
     about: str | None = None
@@ -172,6 +177,9 @@ class Recipe(Strict):
     phi: Annotated[float, Field(ge=-100, le=100)] = 1.0
     resolution: PositiveInt | None = None
     seeds: PositiveInt = 1
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    max_seeds: PositiveInt = 10
+    exhaustive: bool = False
     top: NonNegativeInt = 3
     device: str = "auto"
     search: SearchSettings = SearchSettings()

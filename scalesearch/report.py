@@ -111,23 +111,23 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     return "\n".join(lines)
 
 
-def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float]) -> RenderableType:
+def ranking_table(ranking: pd.DataFrame) -> RenderableType:
     """The result, best first. Accuracy is the minival's, in per cent, ± its standard deviation over seeds."""
     validated = bool(ranking["val_accuracy"].notna().any())
-    table = _table("#", "α", "β", "γ", "depth·width·px", "MACs", "ratio", "params", "acc %", "s")
+    table = _table("#", "α", "β", "γ", "depth·width·px", "MACs", "ratio", "acc %", "interval", "P")
     if validated:
         table.add_column("val %", justify="right")
     rows = ranking.to_dict("records")
     for row in rows:
         cells = [
-            str(row["rank"]),
+            f"{row['rank']}{'*' if row['front'] else ' '}",
             *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
             str(row["shape"]),
             amount(row["macs"]),
             f"{row['ratio']:.2f}×",
-            params(row["params"]),
             percent(row["accuracy"], row["sd"]),
-            f"{seconds.get(row['network'], math.nan):.0f}",
+            f"{100 * row['low']:.1f}–{100 * row['high']:.1f}",
+            f"{row['p_best']:.2f}",
         ]
         if validated:
             cells.append("" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.1f}")
@@ -139,7 +139,8 @@ def ranking_table(ranking: pd.DataFrame, seconds: dict[str, float]) -> Renderabl
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
     head = (
-        "# | α | β | γ | growth | depth·width·px | MACs | ratio | params | minival acc. % | val acc. % | same network"
+        "# | α | β | γ | growth | depth·width·px | MACs | ratio | params | minival acc. % | interval | P(best) | "
+        "val acc. % | same network"
     )
     lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", f"| {head} |", "|" + "--|" * (head.count("|") + 1)]
     for row in ranking.to_dict("records"):
@@ -152,6 +153,8 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
             f"{row['ratio']:.3f}",
             f"{row['params']:,}",
             percent(row["accuracy"], row["sd"]),
+            f"{100 * row['low']:.1f}–{100 * row['high']:.1f}",
+            f"{row['p_best']:.3f}",
             val,
             str(row["also"]),
         ]

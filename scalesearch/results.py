@@ -17,19 +17,21 @@ from scalesearch.specs import dump_spec
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
+    from scalesearch.search import Result
 
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
 
 
-def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking: pd.DataFrame) -> None:
+def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     """Write ranking, trials, figure and the winner's family.
 
     Raises:
         RunError: the folder cannot be written.
     """
     title = f"{prepared.baseline.name}, φ = {prepared.recipe.phi:g}, {prepared.source.title} ({prepared.recipe.name})"
-    notes = caveats(prepared, trials, ranking)
+    trials, ranking = result.trials, result.ranking
+    notes = caveats(prepared, result)
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
     folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
     data = {"title": title, "notes": notes, "ranking": records_json(ranking)}
@@ -49,25 +51,29 @@ def publish(prepared: Prepared, folder: RunFolder, trials: pd.DataFrame, ranking
         raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
 
 
-def caveats(prepared: Prepared, trials: pd.DataFrame, ranking: pd.DataFrame) -> list[str]:
+def caveats(prepared: Prepared, result: Result) -> list[str]:
     """What a reader must know before believing the ranking, one sentence a line."""
-    recipe, best = prepared.recipe, float(ranking["accuracy"].iloc[0])
+    recipe, trials, ranking = prepared.recipe, result.trials, result.ranking
+    best, most = float(ranking["accuracy"].iloc[0]), int(ranking["seeds"].max())
     error = 100 * holdout_error(best, prepared.minival_images)
     notes = [
+        result.judgement.words,
         f"accuracy on a minival of {prepared.minival_images:,} images: sampling alone is worth ±{error:.1f} points "
         "(one standard error)",
         "one seed: the spread between trainings is not measured; --seeds 3 measures it"
-        if recipe.seeds == 1
-        else f"± is the standard deviation over {recipe.seeds} seeds",
+        if most == 1
+        else f"± is the standard deviation over seeds ({int(ranking['seeds'].min())} to {most} of each candidate), "
+        f"the interval ({100 * result.judgement.confidence:g} %) and P (of being the best) know seeds and images",
         "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
     ]
     if recipe.search.match == "nominal" and len(ranking) > 1:
         low, high = ranking["ratio"].min(), ranking["ratio"].max()
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
-    lost = len(prepared.tasks) - int(ranking["seeds"].sum())
+    lost = len(trials[["network", "seed"]].drop_duplicates()) - int(ranking["seeds"].sum())
     if lost:
         reason = trials["reason"].dropna().iloc[-1]
         notes.append(f"{lost} trials failed, the last with: {reason}; the same command tries them again")
+    notes += _dropped(prepared, trials)
     if prepared.source.val is None:
         notes.append("these images have no validation split: the minival, which chose the winner, is all there is")
     elif prepared.recipe.top and ranking["val_accuracy"].isna().all():
@@ -75,6 +81,21 @@ def caveats(prepared: Prepared, trials: pd.DataFrame, ranking: pd.DataFrame) -> 
     if prepared.source.note:
         notes.append(prepared.source.note)
     return notes
+
+
+def _dropped(prepared: Prepared, trials: pd.DataFrame) -> list[str]:
+    """Who was not trained to the end, and what that saved."""
+    out = trials[trials["state"] == "dropped"]
+    if out.empty:
+        return []
+    last = [str(curve).rsplit(" ", 1)[-1].split(":") for curve in out["curve"]]
+    told = [
+        f"{Coefficients(float(row['alpha']), float(row['beta']), float(row['gamma']))} ({100 * float(accuracy):.1f} % "
+        f"after {step} steps)"
+        for row, (step, accuracy) in zip(out.to_dict("records"), last, strict=True)
+    ]
+    shown = ", ".join(told[:4]) + (f", and {len(told) - 4} more" if len(told) > 4 else "")
+    return [f"fell behind the leader and were not trained to the end (--exhaustive does): {shown}"]
 
 
 def candidates_frame(plan: Plan) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
+from scalesearch.judgement import DEFAULT_CONFIDENCE, Judgement, judge, more_seeds
 from scalesearch.pool import Died, Here, Pool
 from scalesearch.prepare import Prepared
 from scalesearch.ranking import rank, trials_frame
@@ -38,10 +39,12 @@ class Watcher(Protocol):
     """Told what happens; the terminal's bars and a log's plain lines are two of them."""
 
     def decoding(self, done: int, total: int) -> None: ...
-    def search_started(self, prepared: Prepared, done: Sequence[Task], total: int) -> None: ...
+    def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None: ...
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None: ...
     def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
     def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None: ...
+    def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None: ...
+    def fewer(self, total: int) -> None: ...
     def trial_failed(self, candidate: Candidate, reason: str) -> None: ...
     def trial_lost(self, candidate: Candidate, reason: str) -> None: ...
     def validating(self, candidate: Candidate, seed: int) -> None: ...
@@ -49,10 +52,11 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A finished search: `ranking.rank`'s frame, and `ranking.trials_frame`'s."""
+    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; and how sure it is."""
 
     ranking: pd.DataFrame
     trials: pd.DataFrame
+    judgement: Judgement
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,12 @@ def run(
         _sign(prepared, folder, command)
     session.train_all(place.devices)
     ledger.note("open", False)
-    ranking, trials = session.ranking(), session.trials()
-    if ranking.empty:
-        raise RunError(f"no trial finished; the last one failed with: {trials['reason'].dropna().iloc[-1]}")
-    publish(prepared, folder, trials, ranking)  # before the validation, which may find images that cannot be read
-    ranking = session.validate_best()
-    publish(prepared, folder, trials, ranking)
+    result = session.result()
+    publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
+    result = session.result(session.validate_best(result.ranking))
+    publish(prepared, folder, result)
     session.weights.clear()  # they served the validation
-    return Result(ranking, trials)
+    return result
 
 
 def _sign(prepared: Prepared, folder: RunFolder, command: Sequence[str]) -> None:
@@ -132,6 +134,7 @@ class _Session:
         self.folder = folder.path
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
         self.weights = Weights(folder.path / "weights")
+        self.tasks, self.why = prepared.tasks, None  # type: list[Task], str | None
         self.watch = Watch(prepared.recipe.run.lease_seconds)
         self.looked = -math.inf
 
@@ -140,28 +143,48 @@ class _Session:
         return rank(self.prepared.plan.candidates, self.trials(), memory=memory, val=val)
 
     def trials(self) -> pd.DataFrame:
+        return trials_frame(self.records())
+
+    def records(self) -> list[Record]:
         """The trials that this recipe asks for; a run's ledger may hold more seeds."""
-        wanted = {task.key for task in self.prepared.tasks}
-        return trials_frame(r for r in self.ledger.records() if r.task.key in wanted and r.state != "withdrawn")
+        wanted = {task.key for task in self.tasks}
+        return [r for r in self.ledger.records() if r.task.key in wanted and r.state != "withdrawn"]
+
+    def result(self, val: dict[str, float] | None = None) -> Result:
+        """What the trials come to.
+
+        Raises:
+            RunError: none of them is complete.
+        """
+        records, trials, ranking = self.records(), self.trials(), self.ranking(val)
+        if ranking.empty:
+            raise RunError(f"no trial finished; the last one failed with: {trials['reason'].dropna().iloc[-1]}")
+        judgement = judge(
+            records,
+            images=len(self.images.minival),
+            labels={name: str(c.coefficients) for name, c in self.by_network.items()},
+            confidence=self.prepared.recipe.confidence or DEFAULT_CONFIDENCE,
+            why=self.why,
+        )
+        return Result(judgement.add_to(ranking), trials, judgement)
 
     def left(self) -> int:
         """How many trials are not complete yet."""
-        return len({task.key for task in self.prepared.tasks} - self._complete())
+        return len({task.key for task in self.tasks} - self._complete())
 
     def train_all(self, devices: Sequence[str]) -> None:
         """Have everything trained that is wanted. A failed trial is recorded and the next one starts."""
-        tasks = self.prepared.tasks
         self.ledger.note("open", True)
         self.ledger.release(r for r in self.ledger.records() if self._abandoned(r))
-        self.ledger.want(tasks)
-        done = self._complete()
-        self.watcher.search_started(self.prepared, [t for t in tasks if t.key in done], len(tasks))
-        if not self._unsettled():
+        self.ledger.want(self.tasks)
+        self._forget_dropped()
+        self._announce()
+        if not self._go_on():
             return
         pool = self._pool(devices)
         try:
             with pool:
-                while self._unsettled():
+                while self._go_on():
                     pool.attend(self._hear, LOOK_EVERY)
                     self._tend(pool)
         finally:
@@ -174,9 +197,36 @@ class _Session:
             is_gone(record.owner) or (record.owner is None and isinstance(self.where, Path))
         )
 
-    def _unsettled(self) -> bool:
-        wanted = {task.key for task in self.prepared.tasks}
-        return any(r.state in ("waiting", "running") and r.task.key in wanted for r in self.ledger.records())
+    def _announce(self) -> None:
+        done = self._complete()
+        self.watcher.search_started(self.prepared, self.tasks, [t for t in self.tasks if t.key in done])
+
+    def _go_on(self) -> bool:
+        """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something."""
+        while not any(record.state in ("waiting", "running") for record in self.records()):
+            if not self._more_seeds():
+                return False
+        return True
+
+    def _more_seeds(self) -> bool:
+        """In rounds, each a function of complete trials alone, so that an interrupted run takes the same ones."""
+        recipe, records = self.prepared.recipe, self.records()
+        complete = [record for record in records if record.state == "complete"]
+        if recipe.confidence is None or not complete:
+            return False
+        plan = more_seeds(
+            complete, images=len(self.images.minival), confidence=recipe.confidence, max_seeds=recipe.max_seeds
+        )
+        self.why = plan.why
+        now = {name: sum(task.fingerprint == name for task in self.tasks) for name in self.by_network}
+        dropped = {record.task.fingerprint for record in records if record.state == "dropped"}
+        wanted = {name: max(n, 0 if name in dropped else plan.seeds.get(name, 0)) for name, n in now.items()}
+        if wanted == now:
+            return False
+        self.tasks = self.prepared.tasks_with(wanted)
+        self.ledger.want(self.tasks)
+        self._announce()
+        return True
 
     def _pool(self, devices: Sequence[str]) -> Pool | Here:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)
@@ -210,9 +260,27 @@ class _Session:
             self.watcher.trial_failed(candidate, *event.values)
         elif event.kind == "lost":
             self.watcher.trial_lost(candidate, *event.values)
+        elif event.kind == "dropped":
+            step, accuracy = max((self.ledger.records()[event.values[0]].curve or {}).items())
+            self.watcher.trial_dropped(candidate, step, accuracy)
+            self._forget_dropped()
         elif event.kind == "finished":
             record = self.ledger.records()[event.values[0]]
             self.watcher.trial_finished(candidate, record.outcome or {}, self.ranking())
+
+    def _forget_dropped(self) -> None:
+        """Further seeds of a candidate that was dropped are no longer wanted."""
+        records = self.records()
+        out = {r.task.fingerprint for r in records if r.state == "dropped"}
+        kept = [t for t in self.tasks if t.fingerprint not in out or t.key in self._begun(records)]
+        if len(kept) < len(self.tasks):
+            self.tasks = kept
+            self.ledger.want(kept)
+            self.watcher.fewer(len(kept))
+
+    @staticmethod
+    def _begun(records: Sequence[Record]) -> set[tuple[str, int]]:
+        return {r.task.key for r in records if r.state in ("running", "complete", "dropped")}
 
     def _tend(self, pool: Pool | Here) -> None:
         """Now and then: end the trials whose workers are gone, and have them repeated."""
@@ -224,6 +292,7 @@ class _Session:
             pool.kill(record.owner)
             self._give_up(record, f"its worker has not shown itself for {pace.lease_seconds:g} s")
         self.ledger.repeat_lost(pace.retries)
+        self._forget_dropped()
 
     def _give_up(self, record: Record, reason: str, *, repeat: bool = True) -> None:
         candidate = self.by_network.get(record.task.fingerprint)
@@ -237,18 +306,17 @@ class _Session:
     def _complete(self) -> set[tuple[str, int]]:
         return {record.task.key for record in self.ledger.records() if record.state == "complete"}
 
-    def validate_best(self) -> pd.DataFrame:
-        """The final ranking, with the best candidates measured on the validation split, which nothing else opens."""
-        ranking = self.ranking()
+    def validate_best(self, ranking: pd.DataFrame) -> dict[str, float]:
+        """The best candidates' accuracies on the validation split, which nothing else opens, by network."""
         accuracies: dict[str, float] = {}
         top = self.prepared.recipe.top
         if top and (val := self.images.val) is not None:
             complete = self._complete()
             for network in ranking["network"].head(top):
-                keys = [task.key for task in self.prepared.tasks if task.fingerprint == network]
+                keys = [task.key for task in self.tasks if task.fingerprint == network]
                 measured = [self._validate(*key, val) for key in keys if key in complete]
                 accuracies[network] = math.fsum(measured) / len(measured)
-        return self.ranking(accuracies)
+        return accuracies
 
     def _validate(self, network: str, seed: int, val: Split) -> float:
         key = f"val {network} {seed}"

@@ -34,14 +34,14 @@ class Listener(Protocol):
     """Told how a trial goes; it ends the trial by raising."""
 
     def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def evaluated(self, step: int, accuracy: float) -> None: ...
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
 
 
 class Deaf:
     """A listener that does not listen."""
 
     def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def evaluated(self, step: int, accuracy: float) -> None: ...
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ def packed(correct: Tensor) -> str:
 def unpacked(text: str, images: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """The bool (N,) that `packed` wrote."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images).astype(bool)
+
+
+def evaluation_steps(settings: TrainSettings, steps: int) -> list[int]:
+    """After which of the schedule's steps the minival is measured; the last is the end."""
+    evaluations = min(settings.evaluations, steps)
+    return [math.ceil(steps * (i + 1) / evaluations) for i in range(evaluations)]
 
 
 def total_steps(settings: TrainSettings, steps_per_epoch: int) -> int:
@@ -157,10 +163,9 @@ class _Trial:
 
     def run(self, counted: Count, listener: Listener) -> tuple[Outcome, Trainer]:
         device, generators = self.device, self._resume()
-        evaluations = min(self.settings.evaluations, self.steps)
-        evaluate_at = {math.ceil(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
-        for step, accuracy, _ in self.curve:
-            listener.evaluated(step, accuracy)
+        evaluate_at = set(evaluation_steps(self.settings, self.steps))
+        for point in self.curve:
+            listener.evaluated(*point, self.steps)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         whole, lap, due = Clock(device), Clock(device), _Due(self.pace)
@@ -178,7 +183,7 @@ class _Trial:
                 self.training += lap.seconds()
                 accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival, self.micro_batch)
                 self.curve.append((self.step, accuracy, held_out_loss))
-                listener.evaluated(self.step, accuracy)
+                listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
                 lap.restart()
             if self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += lap.seconds()

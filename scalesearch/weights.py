@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,7 +30,7 @@ class Weights:
                 if other.name.partition("-")[0] not in ahead:
                     other.unlink(missing_ok=True)
             if network in ahead:
-                unfinished = self.folder / f".unfinished-{os.getpid()}"
+                unfinished = self.folder / f"unfinished-{os.getpid()}"
                 torch.save(module.state_dict(), unfinished)
                 unfinished.replace(file)
         except (OSError, RuntimeError):
@@ -42,7 +41,7 @@ class Weights:
         """The kept weights; None when there are none that can be read."""
         try:
             kept: dict[str, Any] = torch.load(self._file(network, seed), map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        except Exception:  # a torn file makes its reader raise whatever it likes
             return None
         return kept
 

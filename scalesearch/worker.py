@@ -21,16 +21,19 @@ from scalesearch.baselines import Baseline, ScaledModel, baseline_of
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.data import Images, load_images, open_source
 from scalesearch.device import pick_device
-from scalesearch.errors import DataError, LeaseLostError, RunError, ScaleSearchError, TrialError
+from scalesearch.errors import DataError, DroppedError, LeaseLostError, RunError, ScaleSearchError, TrialError
 from scalesearch.errors import RecipeError as BadRecipe
 from scalesearch.recipe import Recipe
 from scalesearch.scaling import Coefficients
 from scalesearch.schema import parse
 from scalesearch.specs import parse_spec
-from scalesearch.study import Claim, Heartbeat, Ledger, me
+from scalesearch.study import Claim, Heartbeat, IntervalPruner, Ledger, me
 from scalesearch.train import Outcome, train
 from scalesearch.trainer import Trainer
 from scalesearch.weights import Weights
+
+FIRST_LOOK = 0.25
+"""Share of the schedule before which nobody is dropped: curves cross early."""
 
 KEEP_WEIGHTS = 8
 """How many of the best candidates keep their weights while the search goes on; others are trained again if needed."""
@@ -54,7 +57,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Event:
-    """What a worker says: ``kind`` is ready, started, step, finished, failed, lost, or broken."""
+    """What a worker says: ``kind`` is ready, started, step, finished, dropped, failed, lost, or broken."""
 
     kind: str
     key: tuple[str, int] = ("", 0)
@@ -166,6 +169,11 @@ class Worker:
             outcome, trainer = self._train(claim, heart, checkpoints)
         except LeaseLostError:
             raise
+        except DroppedError as dropped:
+            self.ledger.drop(claim, {"curve": dropped.args[0]})
+            checkpoints.clear()
+            self.tell(Event("dropped", claim.task.key, (claim.number,)))
+            return
         except Exception as failure:  # whatever it was, it is this trial's reason and not the end of the night
             reason = str(failure) if isinstance(failure, TrialError) else f"{type(failure).__name__}: {failure}"
             if "CUDA error" in reason:
@@ -213,13 +221,20 @@ class _Ears:
 
     def __init__(self, worker: Worker, claim: Claim, heart: Heartbeat) -> None:
         self.worker, self.claim, self.heart = worker, claim, heart
+        self.curve: list[tuple[int, float, float]] = []
 
     def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
         self.heart.check()
         self.worker.tell(Event("step", self.claim.task.key, (step, steps, loss, images_per_second)))
 
-    def evaluated(self, step: int, accuracy: float) -> None:
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
+        self.curve.append((step, accuracy, loss))
         self.worker.ledger.report(self.claim, step, accuracy)
+        if self.worker.work.recipe.exhaustive or step == steps:
+            return
+        pruner = IntervalPruner(images=len(self.worker.images.minival), first_step=math.ceil(FIRST_LOOK * steps))
+        if self.worker.ledger.should_drop(self.claim, pruner):
+            raise DroppedError(self.curve)
 
 
 def threads_each(workers: int, device: str) -> int | None:

@@ -29,7 +29,7 @@ class StopAt(Deaf):
     def __init__(self, step: int) -> None:
         self.at = step
 
-    def evaluated(self, step: int, accuracy: float) -> None:
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
         if step == self.at:
             raise StopError
 

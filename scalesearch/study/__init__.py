@@ -26,6 +26,7 @@ at a time, is refused.
 from scalesearch.study.journal import JOURNAL
 from scalesearch.study.leases import Heartbeat, Watch, me
 from scalesearch.study.ledger import Claim, Ledger, Record, Task
+from scalesearch.study.pruning import IntervalPruner
 from scalesearch.study.storages import masked
 
-__all__ = ["JOURNAL", "Claim", "Heartbeat", "Ledger", "Record", "Task", "Watch", "masked", "me"]
+__all__ = ["JOURNAL", "Claim", "Heartbeat", "IntervalPruner", "Ledger", "Record", "Task", "Watch", "masked", "me"]

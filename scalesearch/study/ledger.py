@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalesearch.errors import LeaseLostError, RunError
@@ -201,6 +202,11 @@ class Ledger:
             LeaseLostError: the trial was given to another.
         """
         self._tell(claim, outcome, TrialState.PRUNED, None)
+
+    def should_drop(self, claim: Claim, pruner: BasePruner) -> bool:
+        """Whether ``pruner`` would end this trial, from what it and the others have reported."""
+        trial = self._patiently(lambda: self._storage.get_trial(claim.trial_id))
+        return self._patiently(lambda: pruner.prune(self._study, trial))
 
     def _tell(self, claim: Claim, outcome: Mapping[str, Any], state: TrialState, values: list[float] | None) -> None:
         reported = self._owned(claim, lambda: self._storage.get_trial(claim.trial_id)).intermediate_values

@@ -1,0 +1,71 @@
+"""When a candidate has fallen behind for good: an Optuna pruner that drops nothing it cannot tell from the leader."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from optuna import Study
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial, TrialState
+
+from scalesearch.ranking import holdout_error
+
+UNKNOWN_SD = 0.02
+"""Standard deviation between seeds that is assumed until a candidate has two: two points."""
+
+
+def behind(
+    candidate: str, at_step: Mapping[str, Sequence[float]], *, images: int, z: float, unknown_sd: float = UNKNOWN_SD
+) -> bool:
+    """Whether ``candidate``'s interval lies wholly below the leader's: mean ± z·√(images' error² + sd²/seeds).
+
+    The sd between seeds is pooled over the candidates that have two; it is at least what `UNKNOWN_SD` says as long as
+    fewer than four degrees of freedom speak for it.
+
+    Args:
+        at_step: accuracies in [0, 1] after the same number of steps, one per seed, by candidate.
+        images: held out.
+    """
+    means = {name: math.fsum(values) / len(values) for name, values in at_step.items()}
+    freedom = sum(len(values) - 1 for values in at_step.values())
+    squares = math.fsum((v - means[name]) ** 2 for name, values in at_step.items() for v in values)
+    sd = math.sqrt(squares / freedom) if freedom else unknown_sd
+    if freedom < 4:
+        sd = max(sd, unknown_sd)
+
+    def half(name: str) -> float:
+        return z * math.sqrt(holdout_error(means[name], images) ** 2 + sd**2 / len(at_step[name]))
+
+    leader = max(means, key=lambda name: means[name])
+    return means[candidate] + half(candidate) < means[leader] - half(leader)
+
+
+class IntervalPruner(BasePruner):
+    """Drops a trial when its candidate's interval no longer reaches the leader's, after the same number of steps.
+
+    Asynchronous: it compares with whatever has been reported so far and waits for nobody. Successive halving asks how
+    many may go on; this asks who may still win, so that nothing is dropped for being unlucky. A candidate is known by
+    the user attribute ``network`` (or, without it, the trial's number), its seeds count together.
+    """
+
+    def __init__(self, *, images: int, z: float = 1.96, first_step: int = 1) -> None:
+        """``first_step``: nothing is dropped before it, since curves cross early."""
+        self._images, self._z, self._first = images, z, first_step
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        step = trial.last_step
+        if step is None or step < self._first:
+            return False
+        at_step: dict[str, list[float]] = defaultdict(list)
+        for other in study.get_trials(deepcopy=False):
+            value = other.intermediate_values.get(step)
+            if other.number != trial.number and other.state != TrialState.FAIL and value is not None:
+                at_step[_candidate(other)].append(value)
+        at_step[_candidate(trial)].append(trial.intermediate_values[step])
+        return len(at_step) > 1 and behind(_candidate(trial), at_step, images=self._images, z=self._z)
+
+
+def _candidate(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("network", trial.number))
