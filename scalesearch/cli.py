@@ -282,6 +282,39 @@ def export(
     export_command(spec, format_name=format_, num_classes=num_classes, weights=weights, out=out)
 
 
+@app.command()
+def bench(
+    specs: Annotated[
+        list[str], typer.Argument(metavar="SPEC...", help="Spec files, or any baseline: timm:NAME, FILE.py:FACTORY, …")
+    ],
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per batch, beside batches of one [default: 32; on CUDA 256].")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Input side, pixels [default: each network's own].")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds per measurement [default: 2].")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Turns that each network takes [default: 5].")] = None,
+    training: Annotated[bool, typer.Option("--training", help="Time a training step as well.")] = False,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    channels_last: Annotated[bool, typer.Option(help="Channels last in memory, or contiguous images.")] = True,
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile with torch.compile.")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads [default: torch's own choice].")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Outputs of the classifier [default: 1000].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure latency, throughput and memory of networks on this machine; exit code 1 if none of them ran."""
+    options = {
+        key: value for key, value in locals().items() if key not in ("specs", "resolution", "compile_", "out", "json_")
+    }
+    from scalesearch.bench_command import bench_command
+
+    if not bench_command(specs, options | {"compile": compile_}, resolution=resolution, out=out, as_json=json_):
+        raise typer.Exit(1)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"scalesearch {__version__}")

@@ -112,12 +112,13 @@ class Trainer:
     def _logits(self, model: nn.Module, images: Tensor) -> list[Tensor]:
         """The classifier's logits, then those of auxiliary heads, if it has any in this mode."""
         inputs = normalise(images, self.device, channels_last=self.settings.channels_last)
-        with self._autocast():
+        with self.autocast():
             outputs = model(inputs)
         every = [outputs] if isinstance(outputs, Tensor) else [each for each in outputs if isinstance(each, Tensor)]
         return [logits.float() for logits in every]
 
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """Where operations run in this trainer's precision; the weights stay fp32."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)

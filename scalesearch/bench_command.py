@@ -1,0 +1,181 @@
+"""What `bench` does, between its options and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from scalesearch.baselines import ScaledModel, model_of, open_baseline
+from scalesearch.bench import bench
+from scalesearch.device import pick_device, pick_precision
+from scalesearch.environment import environment
+from scalesearch.errors import RecipeError
+from scalesearch.folder import write_text
+from scalesearch.measurement import BenchSettings, Measurement
+from scalesearch.report import amount, params
+from scalesearch.schema import parse
+from scalesearch.timing import Timing
+
+
+def bench_command(
+    names: Sequence[str], options: Mapping[str, object], *, resolution: int | None, out: Path | None, as_json: bool
+) -> bool:
+    """Measure the networks and print the tables; whether any of them ran."""
+    settings = parse(BenchSettings, {k: v for k, v in options.items() if v is not None}, RecipeError)
+    if settings.threads is not None and settings.threads > (cores := os.cpu_count() or 1):
+        raise RecipeError("threads", f"at most this machine's {cores}", settings.threads)
+    device = pick_device(settings.device)
+    models = open_models(names, resolution)
+    console, progress = Console(highlight=False, markup=False), Console(stderr=True)
+    if progress.is_terminal:  # no spinner: its thread would take time from what is timed
+        with Live(console=progress, auto_refresh=False, transient=True) as line:
+            rows = bench(models, settings, told=lambda words: line.update(Text(words), refresh=True))
+    else:
+        rows = bench(models, settings)
+    about = _about(settings, device)
+    text = json.dumps(about | {"networks": [as_plain(row) for row in rows]}, ensure_ascii=False, indent=2)
+    if as_json:
+        print(text)
+    else:
+        show(rows, about, console)
+    if out is not None:
+        write_text(out, text + "\n")
+        if not as_json:
+            console.print(f"wrote {out}", soft_wrap=True)
+    return any(row.ran for row in rows)
+
+
+def open_models(names: Sequence[str], resolution: int | None) -> dict[str, ScaledModel]:
+    """The networks by their own names, or, where two share one, by what they were asked for with."""
+    opened: dict[str, ScaledModel] = {}
+    for asked in names:
+        baseline = open_baseline(asked)
+        opened[asked] = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+    own = [model.spec.name for model in opened.values()]
+    return {asked if own.count(model.spec.name) > 1 else model.spec.name: model for asked, model in opened.items()}
+
+
+def _about(settings: BenchSettings, device: torch.device) -> dict[str, Any]:
+    about = environment(["scalesearch", *sys.argv[1:]], device, {})
+    del about["data"]
+    if settings.threads is not None:
+        about["threads"] = settings.threads
+    chosen = {
+        "precision": pick_precision(settings.recipe(device).train, device),
+        "batch_size": settings.batch_on(device),
+        "device": str(device),
+    }
+    return {"environment": about, "settings": settings.model_dump(mode="json", exclude={"threads"}) | chosen}
+
+
+def as_plain(row: Measurement) -> dict[str, Any]:
+    """A measurement as JSON's values: times in ms, memory in bytes, peak in FLOP/s."""
+    plain = asdict(row)
+    cost = plain.pop("cost")
+    derived = ("images_per_second", "training_images_per_second", "macs_per_second", "share_of_peak")
+    return plain | {key: cost[key] for key in ("macs", "params", "activations")} | {k: getattr(row, k) for k in derived}
+
+
+def show(rows: Sequence[Measurement], about: Mapping[str, Any], console: Console) -> None:
+    """Two tables or three, why something is missing in them, and the notes that a reader needs."""
+    settings, batch = about["settings"], rows[0].batch_size
+    costs = _table("", "px", "MACs", "params", "activations", "memory")
+    speeds = _table("inference", "batch 1, ms", f"batch {batch}, ms", "images/s", "MACs/s", "of peak")
+    steps = _table("training", f"step of {batch}, ms", "images/s", "memory")
+    for row in rows:
+        cost, share, failed = row.cost, row.share_of_peak, row.failures
+        counts = [amount(cost.macs), params(cost.params), amount(cost.activations)]
+        costs.add_row(row.name, str(row.resolution), *counts, _amount(row.memory, "B"))
+        speeds.add_row(
+            row.name,
+            _cell(row.single, failed, "single"),
+            _cell(row.batch, failed, "batch"),
+            _rate(row.images_per_second),
+            _amount(row.macs_per_second),
+            "–" if share is None else f"{100 * share:.1f} %",
+        )
+        rate, memory = _rate(row.training_images_per_second), _amount(row.training_memory, "B")
+        steps.add_row(row.name, _cell(row.training, failed, "training"), rate, memory)
+    for table in (costs, speeds, steps) if settings["training"] else (costs, speeds):
+        console.print(table, "", sep="\n")
+    for row in rows:
+        for reason in dict.fromkeys(row.failures.values()):
+            kinds = [_KINDS[kind].format(batch) for kind, why in row.failures.items() if why == reason]
+            console.print(f"{row.name}: {', '.join(kinds)}: {reason}", style="red", soft_wrap=True)
+    for note in _notes(rows, settings, about["environment"]):
+        console.print(note, style="dim")
+
+
+_KINDS = {"build": "building it", "single": "batch 1", "batch": "batch {}", "training": "training"}
+
+
+def _notes(rows: Sequence[Measurement], settings: Mapping[str, Any], where: Mapping[str, Any]) -> list[str]:
+    cuda = settings["device"].startswith("cuda")
+    layout = "channels last" if settings["channels_last"] else "contiguous"
+    mode = "compiled" if settings["compile"] else "eager"
+    count = f"{where['threads']} thread{'s' * (where['threads'] != 1)}"
+    machine = where["device"] if cuda else f"{where['device']}, {count}"
+    notes = [
+        f"{machine} · {settings['precision']} · {layout} · {mode} · torch {where['torch']}",
+        "MACs are multiply-adds of convolutions and linear layers, activations their outputs, both per image",
+    ]
+    if any(row.ran for row in rows):
+        notes.append(
+            f"ms: median over {settings['rounds']} rounds in which the networks take turns (10th–90th percentile of "
+            "all calls); images are on the device, weights are fresh"
+        )
+    peak = next((row.matrix_peak for row in rows if row.share_of_peak is not None), None)
+    if peak is not None:
+        notes.append(
+            f"of peak: 2 FLOPs per MAC, of the fastest {settings['precision']} matrix product measured here, "
+            f"{amount(peak, 'FLOP/s')}"
+        )
+    if any(row.memory is not None for row in rows):
+        kept = "the allocator's peak" if cuda else "weights, images and what lives between operations, no scratch space"
+        notes.append(f"memory at batch {rows[0].batch_size}: {kept}")
+    elif any(row.batch is not None for row in rows):
+        notes.append("memory is measured on CUDA, and on a CPU unless the network is compiled")
+    if settings["training"]:
+        notes.append("training: forward, backward and update by SGD with momentum; its memory only on CUDA")
+    return notes
+
+
+def _table(*columns: str) -> Table:
+    """Numbers keep their line; a long name folds."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
+    return table
+
+
+def _cell(timing: Timing | None, failures: Mapping[str, str], kind: str) -> str:
+    if timing is not None:
+        return f"{_figures(timing.median_ms)} ({_figures(timing.p10_ms)}–{_figures(timing.p90_ms)})"
+    reason = failures.get("build", failures.get(kind))
+    if reason is None:
+        return "–"
+    return reason if reason == "out of memory" else "failed"
+
+
+def _figures(value: float) -> str:
+    """Three of them, no power of ten: 0.123, 1.23, 12.3, 123, 1234."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else _figures(value)
+
+
+def _amount(value: float | None, unit: str = "") -> str:
+    return "–" if value is None else amount(value, unit)
