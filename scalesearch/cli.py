@@ -52,12 +52,13 @@ StorageOption = Annotated[
 
 SEARCH_KEYS = (
     "step", "min_alpha", "max_alpha", "min_beta", "max_beta", "min_gamma", "max_gamma", "target", "tolerance", "match",
-    "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory",
+    "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory", "target_activations",
+    "target_latency",
 )  # fmt: skip
 RUN_KEYS = ("workers", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
-NOT_IN_A_RECIPE = ("recipe", "assign", "out", "dry_run", "json_", "storage", "study")
+NOT_IN_A_RECIPE = ("recipe", "assign", "out", "dry_run", "json_", "storage", "study", "verify", "longer")
 
 
 def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
@@ -113,6 +114,19 @@ def grid(
     target_macs: Annotated[str | None, typer.Option(help="Most MACs per image, e.g. 800M.")] = None,
     target_params: Annotated[str | None, typer.Option(help="Most parameters, e.g. 10M.")] = None,
     target_memory: Annotated[str | None, typer.Option(help="Most estimated training memory, e.g. 8GiB.")] = None,
+    target_activations: Annotated[
+        str | None, typer.Option(help="Most activations (outputs of layers with MACs) per image, e.g. 10M.")
+    ] = None,
+    target_latency: Annotated[
+        float | None, typer.Option(help="Most milliseconds for one image, measured on this device before training.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="accuracy, or acc_macs: the paper's accuracy·(MACs/target)^−0.07.")
+    ] = None,
+    verify: Annotated[
+        int | None, typer.Option(min=3, help="Train so many of the ranking on a longer schedule, and compare.")
+    ] = None,
+    longer: Annotated[float, typer.Option(min=1, help="With --verify, how many times as long.")] = 4,
     epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
@@ -142,7 +156,17 @@ def grid(
     given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE}
     from scalesearch.commands import grid as command
 
-    command(recipe, _overrides(given, assign), out=out, dry_run=dry_run, as_json=json_, storage=storage, study=study)
+    command(
+        recipe,
+        _overrides(given, assign),
+        out=out,
+        dry_run=dry_run,
+        as_json=json_,
+        storage=storage,
+        study=study,
+        verify=verify,
+        longer=longer,
+    )
 
 
 @app.command()
@@ -197,6 +221,9 @@ def scale(
     from_: Annotated[
         Path | None, typer.Option("--from", help="A run's folder: take its winner's coefficients.")
     ] = None,
+    fitted: Annotated[
+        bool, typer.Option("--fitted", help="With --from, the optimum fitted beyond the grid instead of its winner.")
+    ] = False,
     preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
     resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
     fix_stem_head: Annotated[
@@ -219,6 +246,7 @@ def scale(
         phi,
         (alpha, beta, gamma),
         run=from_,
+        fitted=fitted,
         preset=preset,
         resolution=resolution,
         rounding={

@@ -42,6 +42,7 @@ from scalesearch.specs import Spec, dump_spec, load_spec
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
     from scalesearch.search import Place, Result
+    from scalesearch.verify import Verified
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -84,6 +85,7 @@ def scale(
     coefficients: tuple[float | None, float | None, float | None],
     *,
     run: Path | None,
+    fitted: bool,
     preset: str,
     resolution: int | None,
     rounding: Mapping[str, object],
@@ -97,7 +99,7 @@ def scale(
     given = {key: value for key, value in rounding.items() if value is not None}
     kept: dict[str, object] = read_recipe_settings(run)["rounding"] if run else {}
     rules = parse(Rounding, kept | given, RecipeError)
-    chosen, origin = _coefficients(coefficients, run)
+    chosen, origin = _coefficients(coefficients, run, fitted=fitted)
     if run and not baseline:
         start = baseline_of(load_spec(run / "baseline.yaml"), rules)
     else:
@@ -158,9 +160,14 @@ def parse_phi(text: str) -> list[float]:
     return values
 
 
-def _coefficients(given: tuple[float | None, ...], run: Path | None) -> tuple[Coefficients, str]:
-    """The coefficients to scale by, and whose they are: a run's winner or the paper's, where not given one by one."""
-    start, origin = (PAPER, "Tan & Le 2019") if run is None else (_winner(run), f"the winner of {run.name}")
+def _coefficients(given: tuple[float | None, ...], run: Path | None, *, fitted: bool) -> tuple[Coefficients, str]:
+    """The coefficients to scale by, and whose they are: a run's winner, its fitted optimum, or the paper's, where not
+    given one by one."""
+    if fitted and run is None:
+        raise ScaleSearchError("--fitted needs --from RUN")
+    start, origin = PAPER, "Tan & Le 2019"
+    if run is not None:
+        start, origin = _best(run, fitted=fitted), f"the {'fitted optimum' if fitted else 'winner'} of {run.name}"
     values = [g if g is not None else getattr(start, name) for g, name in zip(given, AXES, strict=True)]
     for name, value in zip(AXES, values, strict=True):
         if not 0 < value < 100:
@@ -170,9 +177,12 @@ def _coefficients(given: tuple[float | None, ...], run: Path | None) -> tuple[Co
     return Coefficients(*values), origin
 
 
-def _winner(run: Path) -> Coefficients:
+def _best(run: Path, *, fitted: bool) -> Coefficients:
     try:
-        best = json.loads((run / "ranking.json").read_text())["ranking"][0]
+        found = json.loads((run / "ranking.json").read_text())
+        best = found.get("fitted") if fitted else found["ranking"][0]
+        if best is None:
+            raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")
         return Coefficients(*(float(best[name]) for name in AXES))
     except OSError as failure:
         raise RunError(f"{run} holds no finished ranking: {failure.strerror} (ranking.json)") from failure
@@ -237,6 +247,8 @@ def grid(
     as_json: bool,
     storage: str | None = None,
     study: str | None = None,
+    verify: int | None = None,
+    longer: float = 4,
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
@@ -263,7 +275,7 @@ def grid(
     console.print(_summary(prepared.plan, recipe) + "\n")
     try:
         place = Place(where, study, every_device(recipe.device))
-        result = _search(prepared, folder, console, place)
+        result, verified = _search(prepared, folder, console, place, (verify, longer) if verify else None)
     except KeyboardInterrupt:
         console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
         console.print(f"  {masked(shlex.join(['scalesearch', *sys.argv[1:]]))}", soft_wrap=True)
@@ -272,16 +284,28 @@ def grid(
         print((folder / "ranking.json").read_text(), end="")
     else:
         _show(prepared, result, folder, console)
+        if verified:
+            console.print(f"\n{verified.words}", style="bold")
 
 
-def _search(prepared: Prepared, path: Path, console: Console, place: Place) -> Result:
+def _search(
+    prepared: Prepared, path: Path, console: Console, place: Place, verify: tuple[int, float] | None
+) -> tuple[Result, Verified | None]:
     from scalesearch.progress import LiveWatcher, PlainWatcher
     from scalesearch.search import run
+    from scalesearch.verify import verify as verified
 
     watcher = LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
     with RunFolder(path) as folder:
         try:
-            return run(prepared, folder, watcher, ["scalesearch", *sys.argv[1:]], place)
+            command = ["scalesearch", *sys.argv[1:]]
+            result = run(prepared, folder, watcher, command, place)
+            if verify is None:
+                return result, None
+            candidates, longer = verify
+            return result, verified(
+                prepared, result, folder, watcher, command, candidates=candidates, longer=longer, place=place
+            )
         finally:
             watcher.close()
 

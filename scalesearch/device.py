@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import platform
 import time
+from pathlib import Path
 
 import torch
 
@@ -37,6 +39,19 @@ def pick_device(name: str) -> torch.device:
             raise DeviceError(f"device {name!r} is not there: torch finds {found}")
         return torch.device("cuda", index)
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is, in its maker's words."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}: {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def every_device(name: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from scalesearch import __version__
+from scalesearch.device import device_name
 from scalesearch.study.storages import masked
 
 PACKAGES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "numpy")
@@ -28,18 +29,10 @@ def environment(command: Sequence[str], device: torch.device, data: dict[str, An
         "commit": _commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}: {_processor()}",
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "data": data,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _commit() -> str | None:

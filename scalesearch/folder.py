@@ -19,10 +19,25 @@ import yaml
 from scalesearch.errors import RunError
 from scalesearch.recipe import Recipe, dump_recipe
 
-UNRANKED = ("name", "about", "baseline", "seeds", "confidence", "max_seeds", "exhaustive", "top", "device", "run")
+UNRANKED = (
+    "name",
+    "about",
+    "baseline",
+    "seeds",
+    "confidence",
+    "max_seeds",
+    "exhaustive",
+    "objective",
+    "top",
+    "device",
+    "run",
+)
 """Keys of a recipe that change no trial's result: a run goes on when they change. (The baseline's network does.)"""
 
-LATER = (("rounding", "keep_groups"), ("rounding", "adaptive_pool"))
+LATER = (
+    ("rounding", "keep_groups"), ("rounding", "adaptive_pool"),
+    ("search", "target_activations"), ("search", "target_latency"),
+)  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
@@ -26,6 +26,7 @@ class Candidate:
     cost: Cost
     ratio: float
     also: tuple[Coefficients, ...] = ()
+    latency_ms: float | None = None
 
     @property
     def growth(self) -> float:
@@ -106,6 +107,7 @@ def plan(
     num_classes: int,
     dropout: float | None = None,
     training_memory: Callable[[Cost], int] | None = None,
+    latency: Callable[[Sequence[Candidate]], Sequence[float]] | None = None,
 ) -> Plan:
     """Everything that a search at φ will try, and everything it will not, with the reason.
 
@@ -113,6 +115,7 @@ def plan(
         num_classes: of the data, since the classifier is part of the cost.
         dropout: the head's, the same for every candidate.
         training_memory: bytes that one training step of a network takes, for ``target_memory``.
+        latency: milliseconds of one image through each candidate, for ``target_latency``.
 
     Raises:
         EmptyGridError: nothing is admitted; the message says what came nearest.
@@ -136,7 +139,7 @@ def plan(
     points += by_hand
     candidates = _distinct([realise(point) for point in sorted(points)], rejected)
     budgets = _budgets(search, training_memory)
-    admitted = _within(candidates, budgets, rejected)
+    admitted = _in_time(_within(candidates, budgets, rejected), search.target_latency, latency, rejected)
     return Plan(base, admitted, tuple(rejected), count, len(by_hand), baseline.fixed)
 
 
@@ -177,6 +180,8 @@ def _budgets(search: SearchSettings, training_memory: Callable[[Cost], int] | No
         budgets.append(("parameters", search.target_params, lambda cost: cost.params))
     if search.target_memory and training_memory:
         budgets.append(("bytes of training memory", search.target_memory, training_memory))
+    if search.target_activations:
+        budgets.append(("activations", search.target_activations, lambda cost: cost.activations))
     return budgets
 
 
@@ -193,6 +198,27 @@ def _within(candidates: list[Candidate], budgets: list[Budget], rejected: list[R
             )
         admitted = [c for c in admitted if c not in over]
     return tuple(admitted)
+
+
+def _in_time(
+    candidates: tuple[Candidate, ...],
+    limit: float | None,
+    latency: Callable[[Sequence[Candidate]], Sequence[float]] | None,
+    rejected: list[Rejected],
+) -> tuple[Candidate, ...]:
+    """Those that are fast enough, each with its measured latency; as they come if there is no limit."""
+    if limit is None:
+        return candidates
+    if latency is None:
+        raise ScaleSearchError("target_latency needs a device to measure on: use grid --dry-run")
+    times = latency(candidates)
+    timed = [replace(c, latency_ms=ms) for c, ms in zip(candidates, times, strict=True)]
+    slow = [c for c, ms in zip(timed, times, strict=True) if ms > limit]
+    rejected += [Rejected(c.coefficients, f"{c.latency_ms:.3g} ms, over {limit:g}", c) for c in slow]
+    if len(slow) == len(timed):
+        at, ms = min(zip(slow, times, strict=True), key=lambda pair: pair[1])
+        raise EmptyGridError(f"no candidate within {limit:g} ms. The nearest is {at.coefficients} with {ms:.3g} ms.")
+    return tuple(c for c in timed if c not in slow)
 
 
 def _matched(

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from scalesearch.inference import Plan, Standing, contenders, draws, in_words, next_seeds, summarise
-from scalesearch.resampling import Measured
+from scalesearch.ranking import trade_off
+from scalesearch.resampling import Floats, Measured
+from scalesearch.scaling import PAPER
+from scalesearch.shares import Fitted, Shares, fit, shares
+from scalesearch.shares import in_words as fitted_in_words
 from scalesearch.train import unpacked
 
 if TYPE_CHECKING:
+    from scalesearch.grid import Candidate
     from scalesearch.study import Record
+
+PAPER_SHARES, DWR = shares(PAPER), Shares(0.1, 0.8, 0.1)
+"""Divisions of the growth that others found: Tan & Le 2019; Dollár, Singh & Girshick 2021."""
+
+FEWEST = 12
+"""Candidates for a fitted optimum: the surface has seven terms, and must be able to miss."""
 
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""
@@ -39,6 +51,7 @@ class Judgement:
     standings: Mapping[str, Standing]
     contenders: tuple[str, ...]
     words: str
+    fitted: Fitted | None = None
 
     def add_to(self, ranking: pd.DataFrame) -> pd.DataFrame:
         """The ranking with the columns front, low, high, p_best and contender."""
@@ -76,18 +89,59 @@ def judge(
     labels: Mapping[str, str],
     confidence: float = DEFAULT_CONFIDENCE,
     why: str | None = None,
+    target: int | None = None,
+    candidates: Iterable[Candidate] = (),
 ) -> Judgement:
     """What the complete trials say about which candidate is best; the same for the same trials, in whatever order.
 
     Args:
         labels: what to call the candidates, by network.
         why: no more seeds were added, of `inference.Plan`.
+        target: MACs; then P(best) is of `ranking.trade_off`'s score. The intervals stay the accuracies'.
+        candidates: with them, the best shares beyond the grid are fitted, if there are enough.
     """
-    found = measured(records, images)
-    standings = summarise(found, draws(found, images=images), confidence)
-    likely = contenders({s.name: s.p_best for s in standings}, confidence)
-    words = in_words(standings, images=images, labels=labels, confidence=confidence, why=why)  # type: ignore[arg-type]
-    return Judgement(confidence, {s.name: s for s in standings}, likely, words)
+    found, by_network = measured(records, images), {c.model.fingerprint: c for c in candidates}
+    drawn = draws(found, images=images)
+    standings = {s.name: s for s in summarise(found, drawn, confidence)}
+    if target is not None:
+        factors = [trade_off(by_network[m.name].cost.macs, target) for m in found]
+        scored = [Measured(m.name, tuple(f * a for a in m.accuracies)) for m, f in zip(found, factors, strict=True)]
+        scores = summarise(scored, drawn * factors, confidence)
+        standings = {s.name: replace(standings[s.name], p_best=s.p_best, ruled_out=s.ruled_out) for s in scores}
+    likely = contenders({name: s.p_best for name, s in standings.items()}, confidence)
+    words = in_words(
+        tuple(standings.values()),
+        images=images,
+        labels=labels,
+        confidence=confidence,
+        why=why,  # type: ignore[arg-type]
+    )
+    fitted = _fitted([by_network[m.name] for m in found], drawn, confidence) if by_network else None
+    return Judgement(confidence, standings, likely, words, fitted)
+
+
+def _fitted(candidates: Sequence[Candidate], drawn: Floats, confidence: float) -> Fitted | None:
+    """The best shares of the budget, at the candidates' median cost; None when they are too few, or all on a line."""
+    if len(candidates) < FEWEST:
+        return None
+    middle = float(np.median([candidate.ratio for candidate in candidates]))
+    try:
+        return fit(
+            [shares(candidate.coefficients) for candidate in candidates],
+            drawn.mean(axis=0).tolist(),
+            log_ratio=[math.log2(candidate.ratio / middle) for candidate in candidates],
+            drawn=drawn,
+            confidence=confidence,
+        )
+    except ValueError:
+        return None
+
+
+def beyond_the_grid(fitted: Fitted) -> str:
+    """The fitted optimum in words, and whether two well-known divisions of the growth lie in its region."""
+    known = {"the paper's (depth 28, width 29, resolution 43 %)": PAPER_SHARES, "pycls's dWr (10, 80, 10 %)": DWR}
+    verdicts = [f"{name} {'may' if fitted.contains(at) else 'cannot'} be the best" for name, at in known.items()]
+    return f"{fitted_in_words(fitted)} At {100 * fitted.confidence:g} % {' and '.join(verdicts)}."
 
 
 def more_seeds(records: Iterable[Record], *, images: int, confidence: float, max_seeds: int) -> Plan:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from scalesearch.baselines import Baseline, open_baseline
+from scalesearch.bench import bench
 from scalesearch.cost import Cost
 from scalesearch.data import open_source
+from scalesearch.data.cache import cache_folder
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source
-from scalesearch.device import pick_device, pick_precision
-from scalesearch.folder import settings_of
-from scalesearch.grid import Plan, plan
+from scalesearch.device import device_name, pick_device, pick_precision
+from scalesearch.errors import DeviceError, RunError
+from scalesearch.folder import settings_of, write_text
+from scalesearch.grid import Candidate, Plan, plan
+from scalesearch.measurement import BenchSettings
 from scalesearch.memory import estimated_memory
 from scalesearch.recipe import Recipe
 from scalesearch.study import Task
+
+LATENCY_SECONDS = 1.0
+"""How long each candidate is timed for ``target_latency``."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,13 @@ class Prepared:
         ]
 
     @property
+    def target(self) -> int | None:
+        """The MACs that the paper's objective aims at; None when accuracy alone counts."""
+        if self.recipe.objective == "accuracy":
+            return None
+        return round(self.plan.baseline_cost.macs * float(self.recipe.search.target**self.recipe.phi))
+
+    @property
     def settings(self) -> dict[str, Any]:
         return settings_of(self.recipe, self.baseline.identity, self.source.fingerprint)
 
@@ -82,9 +98,44 @@ def prepare(recipe: Recipe) -> Prepared:
         num_classes=len(source.classes),
         dropout=dropout,
         training_memory=lambda cost: estimated_memory(cost, recipe.train, precision),
+        latency=lambda candidates: _latencies(candidates, recipe, device, len(source.classes)),
     )
     if recipe.data.cache_resolution is None:
         size = math.ceil(max(c.model.resolution for c in made.candidates) / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(source, recipe.data)]
     return Prepared(recipe, baseline, source, made, device, precision, *counts)
+
+
+def _latencies(candidates: Sequence[Candidate], recipe: Recipe, device: torch.device, classes: int) -> list[float]:
+    """Milliseconds of one image through each candidate, in turns on this device (median; see `bench`).
+
+    Measured once per network and kind of device, so that a run that goes on admits the same candidates.
+
+    Raises:
+        DeviceError: one of them cannot run.
+    """
+    kept = cache_folder() / "latency.json"
+    try:
+        known: dict[str, float] = json.loads(kept.read_text())
+    except (OSError, ValueError):
+        known = {}
+    place = f"{device_name(device)} {recipe.train.precision} {recipe.train.channels_last}"
+    keys = {c.model.fingerprint: f"{c.model.fingerprint} {classes} {place}" for c in candidates}
+    new = {c.model.fingerprint: c.model for c in candidates if keys[c.model.fingerprint] not in known}
+    settings = BenchSettings(
+        batch_size=1,
+        seconds=LATENCY_SECONDS,
+        precision=recipe.train.precision,
+        channels_last=recipe.train.channels_last,
+        num_classes=classes,
+        device=str(device),
+    )
+    for measured in bench(new, settings) if new else ():
+        if measured.single is None:
+            raise DeviceError(f"the latency of {measured.name} cannot be measured: {measured.failures.get('single')}")
+        known[keys[measured.name]] = measured.single.median_ms
+    if new:
+        with suppress(RunError):  # no room: it will be measured again
+            write_text(kept, json.dumps(known, indent=0))
+    return [known[keys[c.model.fingerprint]] for c in candidates]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 RANKING_COLUMNS = (
     "rank", "alpha", "beta", "gamma", "growth", "shape", "resolution", "macs", "ratio", "params",
-    "activations", "accuracy", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total", "uncounted",
-    "memory", "estimated_memory", "also", "network",
+    "activations", "score", "accuracy", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total",
+    "uncounted", "memory", "estimated_memory", "latency_ms", "also", "network",
 )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def rank(
     *,
     memory: Mapping[str, int] | None = None,
     val: Mapping[str, float] | None = None,
+    target: int | None = None,
 ) -> pd.DataFrame:
     """The candidates that have a complete trial, best mean accuracy first, cheaper first among equals.
 
@@ -65,6 +66,7 @@ def rank(
         trials: of `trials_frame`.
         memory: estimated training bytes by network fingerprint.
         val: accuracy on the validation split by network fingerprint, for the few that were validated.
+        target: MACs. With it the best is not the most accurate but the highest `trade_off`.
     """
     complete = trials[trials["state"] == "complete"] if len(trials) else trials
     groups = {str(name): group for name, group in complete.groupby("network")} if len(complete) else {}
@@ -98,17 +100,28 @@ def rank(
                 "uncounted": group["uncounted"].iloc[0],
                 "memory": int(group["memory"].max()),
                 "estimated_memory": (memory or {}).get(name),
+                "latency_ms": candidate.latency_ms,
                 "also": "; ".join(str(other) for other in candidate.also),
                 "network": name,
             }
         )
     if not rows:
         return pd.DataFrame(columns=list(RANKING_COLUMNS))
-    ranking = pd.DataFrame(rows).sort_values(
-        ["accuracy", "macs", "alpha", "beta", "gamma"], ascending=[False, True, True, True, True], ignore_index=True
+    ranking = pd.DataFrame(rows)
+    if target is not None:
+        ranking["score"] = [a * trade_off(m, target) for a, m in zip(ranking["accuracy"], ranking["macs"], strict=True)]
+    else:
+        ranking["score"] = ranking["accuracy"]
+    ranking = ranking.sort_values(
+        ["score", "macs", "alpha", "beta", "gamma"], ascending=[False, True, True, True, True], ignore_index=True
     )
     ranking.insert(0, "rank", range(1, len(ranking) + 1))
     return ranking[list(RANKING_COLUMNS)]
+
+
+def trade_off(macs: int, target: int) -> float:
+    """What an accuracy is multiplied by: (MACs/target)^−0.07 (Tan & Le 2019, §4, after MnasNet)."""
+    return float((macs / target) ** -0.07)
 
 
 def holdout_error(accuracy: float, images: int) -> float:

@@ -46,7 +46,8 @@ class SearchSettings(Strict):
 
     ``match: nominal`` admits |α·β²·γ² − target| ≤ tolerance. ``match: macs`` takes two coefficients from the grid
     and solves the third (``solve``), so that the measured MACs are target^φ times the baseline's within
-    ``match_tolerance``.
+    ``match_tolerance``. The targets of MACs, parameters, training memory (bytes), activations (per image) and latency
+    (milliseconds at batch 1 on the device that trains) admit what stays below them (Eq. 2).
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -64,6 +65,8 @@ class SearchSettings(Strict):
     target_macs: Amount | None = None
     target_params: Amount | None = None
     target_memory: Amount | None = None
+    target_activations: Amount | None = None
+    target_latency: PositiveFloat | None = None
     also: tuple[tuple[PositiveFloat, PositiveFloat, PositiveFloat], ...] = ()
 
     @model_validator(mode="after")
@@ -168,7 +171,8 @@ class Recipe(Strict):
 
     Every candidate is trained with ``seeds`` seeds. With ``confidence``, those that may still be the best get more, up
     to ``max_seeds`` each, until one is the best with that probability. A candidate whose interval no longer reaches the
-    leader's after the same number of steps is dropped in mid-schedule, unless ``exhaustive``.
+    leader's after the same number of steps is dropped in mid-schedule, unless ``exhaustive``. ``objective`` orders the
+    ranking: by accuracy, or by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4).
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
@@ -180,6 +184,7 @@ class Recipe(Strict):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     max_seeds: PositiveInt = 10
     exhaustive: bool = False
+    objective: Literal["accuracy", "acc_macs"] = "accuracy"
     top: NonNegativeInt = 3
     device: str = "auto"
     search: SearchSettings = SearchSettings()

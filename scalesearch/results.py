@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -34,7 +35,7 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     notes = caveats(prepared, result)
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
     folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
-    data = {"title": title, "notes": notes, "ranking": records_json(ranking)}
+    data = {"title": title, "notes": notes, "fitted": _fitted(result), "ranking": records_json(ranking)}
     folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     folder.write("ranking.md", ranking_markdown(ranking, title, notes))
     best = ranking.iloc[0]
@@ -69,11 +70,18 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
     if recipe.search.match == "nominal" and len(ranking) > 1:
         low, high = ranking["ratio"].min(), ranking["ratio"].max()
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
-    lost = len(trials[["network", "seed"]].drop_duplicates()) - int(ranking["seeds"].sum())
+    settled = trials["state"].isin(["complete", "dropped"])
+    lost = len(trials[["network", "seed"]].drop_duplicates()) - len(trials[settled])
     if lost:
         reason = trials["reason"].dropna().iloc[-1]
         notes.append(f"{lost} trials failed, the last with: {reason}; the same command tries them again")
     notes += _dropped(prepared, trials)
+    if result.judgement.fitted is not None:
+        from scalesearch.judgement import beyond_the_grid
+
+        notes.append(beyond_the_grid(result.judgement.fitted))
+    if prepared.target is not None:
+        notes.append(f"ranked by accuracy·(MACs/{prepared.target:,})^−0.07; P is of this")
     if prepared.source.val is None:
         notes.append("these images have no validation split: the minival, which chose the winner, is all there is")
     elif prepared.recipe.top and ranking["val_accuracy"].isna().all():
@@ -81,6 +89,22 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
     if prepared.source.note:
         notes.append(prepared.source.note)
     return notes
+
+
+def _fitted(result: Result) -> dict[str, Any] | None:
+    """The optimum beyond the grid, for `scale --fitted`."""
+    fitted = result.judgement.fitted
+    if fitted is None:
+        return None
+    c = fitted.optimum.coefficients()
+    ranges = {name: getattr(fitted, name) for name in ("depth", "width", "resolution")}
+    return {
+        **{name: round(value, 4) for name, value in asdict(c).items()},
+        "shares": asdict(fitted.optimum),
+        "ranges": ranges,
+        "accuracy": fitted.accuracy,
+        "flat": fitted.flat,
+    }
 
 
 def _dropped(prepared: Prepared, trials: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -18,7 +18,6 @@ from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
-from scalesearch.judgement import DEFAULT_CONFIDENCE, Judgement, judge, more_seeds
 from scalesearch.pool import Died, Here, Pool
 from scalesearch.prepare import Prepared
 from scalesearch.ranking import rank, trials_frame
@@ -30,6 +29,9 @@ from scalesearch.train import train
 from scalesearch.trainer import Trainer
 from scalesearch.weights import Weights
 from scalesearch.worker import Event, Terms, Work, threads_each
+
+if TYPE_CHECKING:
+    from scalesearch.judgement import Judgement
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the leases and at what is left."""
@@ -140,7 +142,7 @@ class _Session:
 
     def ranking(self, val: dict[str, float] | None = None) -> pd.DataFrame:
         memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
-        return rank(self.prepared.plan.candidates, self.trials(), memory=memory, val=val)
+        return rank(self.prepared.plan.candidates, self.trials(), memory=memory, val=val, target=self.prepared.target)
 
     def trials(self) -> pd.DataFrame:
         return trials_frame(self.records())
@@ -156,6 +158,8 @@ class _Session:
         Raises:
             RunError: none of them is complete.
         """
+        from scalesearch.judgement import DEFAULT_CONFIDENCE, judge  # scipy and scikit-learn take seconds to load
+
         records, trials, ranking = self.records(), self.trials(), self.ranking(val)
         if ranking.empty:
             raise RunError(f"no trial finished; the last one failed with: {trials['reason'].dropna().iloc[-1]}")
@@ -165,6 +169,8 @@ class _Session:
             labels={name: str(c.coefficients) for name, c in self.by_network.items()},
             confidence=self.prepared.recipe.confidence or DEFAULT_CONFIDENCE,
             why=self.why,
+            target=self.prepared.target,
+            candidates=self.prepared.plan.candidates,
         )
         return Result(judgement.add_to(ranking), trials, judgement)
 
@@ -214,6 +220,8 @@ class _Session:
         complete = [record for record in records if record.state == "complete"]
         if recipe.confidence is None or not complete:
             return False
+        from scalesearch.judgement import more_seeds
+
         plan = more_seeds(
             complete, images=len(self.images.minival), confidence=recipe.confidence, max_seeds=recipe.max_seeds
         )

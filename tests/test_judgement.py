@@ -22,7 +22,7 @@ IMAGES = 1000
 def _records(skill: dict[str, float], seeds: int, images: int = IMAGES, luck: float = 0.0) -> list[Record]:
     """Trials of networks that get the ``skill`` easiest images right, whatever the seed, give or take ``luck``."""
     dice, difficulty = np.random.default_rng(0), np.linspace(0, 1, images)
-    records = []
+    records: list[Record] = []
     for name, share in skill.items():
         for seed in range(seeds):
             right = difficulty < share + luck * dice.standard_normal()
