@@ -343,6 +343,19 @@ def bench(
         raise typer.Exit(1)
 
 
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="The folder of an --exhaustive run with several seeds.")],
+    replays: Annotated[int, typer.Option(min=1, help="How often each policy is played.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the orders in which candidates and seeds come.")] = 0,
+    confidence: Annotated[float, typer.Option(help="At which candidates count as tied with the winner.")] = 0.95,
+) -> None:
+    """Replay the search over a run's curves: what its short cuts would have saved, and how often they would err."""
+    from scalesearch.replay_command import replay_command
+
+    replay_command(run, replays=replays, seed=seed, confidence=confidence)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"scalesearch {__version__}")

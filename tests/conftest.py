@@ -35,6 +35,7 @@ stages:
 """
 TINY_RUN = (
     "--recipe", "quick", "--resolution", "16", "--steps", "6", "--limit", "96", "--device", "cpu", "--workers", "0",
+    "--exhaustive",
 )  # fmt: skip
 """Options that make a `grid` of seven candidates a matter of seconds; the baseline is the file tiny.yaml."""
 
