@@ -14,6 +14,7 @@ import pytest
 from scalesearch.errors import RunError
 from scalesearch.scaling import Coefficients
 from scalesearch.study import Ledger, Task
+from tests.ledger_speed import ours
 
 ME = "this worker"
 OUTCOME: dict[str, Any] = {"accuracy": 0.5, "curve": [[1, 0.25, 2.0], [2, 0.5, 1.0]]}
@@ -178,3 +179,15 @@ def test_outcomes_are_plain_json(path: Path) -> None:
     ledger.want(tasks)
     _do_one(ledger)
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_trial_costs_the_ledger_less_than_ten_milliseconds(tmp_path: Path, workers: int) -> None:
+    """A thousand trials that take no time; the best of three, since other work may be going on."""
+    times = []
+    for turn in range(3):
+        (tmp_path / str(turn)).mkdir()
+        times.append(ours(tmp_path / str(turn), workers))
+    print(f"\n{workers} workers: {min(times):.2f} ms per trial")
+    assert min(times) < 10

@@ -89,6 +89,9 @@ class Ledger:
         """
         self._where, self._patience = where, patience if isinstance(where, str) else 0.0
         self._tasks: dict[int, Task] = {}
+        self._seen: list[tuple[str, int]] = []
+        self._numbers: dict[tuple[str, int], list[int]] = {}
+        self._first = 0
         try:
             self._storage = open_storage(where)
             self._study = self._open(name, create=create)
@@ -145,25 +148,34 @@ class Ledger:
         Of a task's trials only the oldest unfinished one may be taken, and none once one is complete: so however often
         a task was enqueued, at most one trial of it runs at a time and at most one is completed.
         """
-        settled: set[tuple[str, int]] = set()
-        oldest: dict[tuple[str, int], FrozenTrial] = {}
-        for trial in self._trials():
-            key = self._task(trial).key
-            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                settled.add(key)
-            elif not trial.state.is_finished():
-                oldest.setdefault(key, trial)
-        for key, trial in oldest.items():
-            if trial.state == TrialState.WAITING and key not in settled and self._take(trial._trial_id):
-                claim = Claim(
-                    trial._trial_id, trial.number, self._task(trial), owner, trial.user_attrs.get("attempt", 1)
-                )
-                try:
-                    self._owned(claim, partial(self._attribute, claim.trial_id, "owner", owner))
-                except LeaseLostError:
-                    continue
-                return claim
+        trials = self._trials()
+        for trial in trials[len(self._seen) :]:
+            self._seen.append(self._task(trial).key)
+            self._numbers.setdefault(self._seen[-1], []).append(trial.number)
+        while self._first < len(trials) and trials[self._first].state.is_finished():
+            self._first += 1  # finished trials stay so
+        for number in range(self._first, len(trials)):
+            trial = trials[number]
+            if trial.state != TrialState.WAITING or not self._is_next(trial, trials):
+                continue
+            claim = Claim(trial._trial_id, number, self._task(trial), owner, trial.user_attrs.get("attempt", 1))
+            if not self._take(claim.trial_id):
+                continue
+            try:
+                self._owned(claim, partial(self._attribute, claim.trial_id, "owner", owner))
+            except LeaseLostError:
+                continue
+            return claim
         return None
+
+    def _is_next(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+        """Whether it is its task's oldest unfinished trial, and the task is not done."""
+        same = [trials[number] for number in self._numbers[self._seen[trial.number]]]
+        return not any(
+            s.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            or (s.number < trial.number and not s.state.is_finished())
+            for s in same
+        )
 
     def _take(self, trial_id: int) -> bool:
         try:
