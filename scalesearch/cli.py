@@ -57,7 +57,7 @@ SEARCH_KEYS = (
 RUN_KEYS = ("workers", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
-NOT_IN_A_RECIPE = ("recipe", "assign", "out", "dry_run", "json_", "storage", "study")
+NOT_IN_A_RECIPE = ("recipe", "assign", "out", "dry_run", "json_", "storage", "study", "engine", "address")
 
 
 def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
@@ -133,6 +133,17 @@ def grid(
     study: Annotated[
         str | None, typer.Option(help="With --storage, the study's name [default: that of the run's folder].")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="processes: workers on this machine; ray: on a Ray cluster, one per GPU of it, or one per CPU if it "
+            "has no GPU."
+        ),
+    ] = "processes",
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT [default: a Ray started for this run]."),
+    ] = None,
     assign: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: results/NAME-FROM-SETTINGS].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.")] = False,
@@ -142,7 +153,17 @@ def grid(
     given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE}
     from scalesearch.commands import grid as command
 
-    command(recipe, _overrides(given, assign), out=out, dry_run=dry_run, as_json=json_, storage=storage, study=study)
+    command(
+        recipe,
+        _overrides(given, assign),
+        out=out,
+        dry_run=dry_run,
+        as_json=json_,
+        storage=storage,
+        study=study,
+        engine=engine,
+        address=address,
+    )
 
 
 @app.command()
