@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.test_pool import _dying
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 with_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
-GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "150", "--exhaustive", "--workers")
+GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "60", "--exhaustive", "--workers")
 RAY = ("--engine", "ray")
 HOSTS = "the Ray cluster has 2 hosts, and a ledger in a file is for one: --storage keeps it on a server"
 
@@ -46,9 +47,9 @@ def _one_thread() -> Iterator[None]:
 def cluster() -> Iterator[Any]:
     """A head that trains nothing; the tests add nodes to it."""
     load_ray()
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = import_module("ray.cluster_utils").Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
     yield made
     made.shutdown()
 
