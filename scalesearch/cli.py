@@ -58,7 +58,9 @@ SEARCH_KEYS = (
 RUN_KEYS = ("workers", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
-NOT_IN_A_RECIPE = ("recipe", "assign", "out", "dry_run", "json_", "storage", "study", "verify", "longer")
+NOT_IN_A_RECIPE = (
+    "recipe", "assign", "out", "dry_run", "json_", "storage", "study", "verify", "longer", "engine", "address",
+)  # fmt: skip
 
 
 def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
@@ -147,6 +149,17 @@ def grid(
     study: Annotated[
         str | None, typer.Option(help="With --storage, the study's name [default: that of the run's folder].")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="processes: workers on this machine; ray: on a Ray cluster, one per GPU of it, or one per CPU if it "
+            "has no GPU."
+        ),
+    ] = "processes",
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT [default: a Ray started for this run]."),
+    ] = None,
     assign: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: results/NAME-FROM-SETTINGS].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.")] = False,
@@ -166,6 +179,8 @@ def grid(
         study=study,
         verify=verify,
         longer=longer,
+        engine=engine,
+        address=address,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -249,10 +250,13 @@ def grid(
     study: str | None = None,
     verify: int | None = None,
     longer: float = 4,
+    engine: str = "processes",
+    address: str | None = None,
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
-    if not dry_run and first.run.workers != 0:
+    _check_engine(engine, address, first)
+    if not dry_run and engine == "processes" and first.run.workers != 0:
         from scalesearch.pool import warm_up
 
         warm_up()
@@ -265,6 +269,10 @@ def grid(
     from scalesearch.study.storages import masked, storage_url
 
     where = storage_url(storage) if storage else None
+    if engine == "ray":
+        from scalesearch.ray_engine import load_ray
+
+        load_ray()  # that it is missing is told before the images are decoded
     prepared = prepare(recipe)
     if dry_run:
         _dry_run(prepared, console, as_json=as_json)
@@ -274,7 +282,7 @@ def grid(
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe) + "\n")
     try:
-        place = Place(where, study, every_device(recipe.device))
+        place = Place(where, study, every_device(recipe.device), engine, address)
         result, verified = _search(prepared, folder, console, place, (verify, longer) if verify else None)
     except KeyboardInterrupt:
         console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
@@ -286,6 +294,19 @@ def grid(
         _show(prepared, result, folder, console)
         if verified:
             console.print(f"\n{verified.words}", style="bold")
+
+
+def _check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
+    if engine not in ("processes", "ray"):
+        raise ScaleSearchError(f"--engine: expected processes or ray, got {engine!r}")
+    if address is not None and engine != "ray":
+        raise ScaleSearchError("--address is a Ray cluster's: it needs --engine ray")
+    if address not in (None, "auto") and not re.fullmatch(r"[^\s/]+:\d+", address or ""):
+        raise ScaleSearchError(f"--address: expected auto or HOST:PORT, got {address!r}")
+    if engine == "ray" and recipe.run.workers == 0:
+        raise ScaleSearchError("--workers 0 trains in the search's own process: it does not go with --engine ray")
+    if engine == "ray" and recipe.device.split(":")[0] not in ("auto", "cpu", "cuda"):
+        raise ScaleSearchError(f"--engine ray: expected --device auto, cpu or cuda, got {recipe.device!r}")
 
 
 def _search(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 from scalesearch.errors import RunError, ScaleSearchError
 
@@ -35,6 +35,32 @@ class Died:
 Handler = Callable[[int, "Event | Died"], None]
 
 
+class Workers(Protocol):
+    """Where a search's trials are trained. As a context manager it holds its workers, and ends them when it is left."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    @property
+    def owners(self) -> set[str]:
+        """Under which names its workers hold trials; once it has been left, of those only that are surely gone."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether one of them has begun a trial, and has not said how it ended."""
+        ...
+
+    def attend(self, handle: Handler, timeout: float) -> None:
+        """Hand on what the workers say for ``timeout`` seconds at most, and replace those that died."""
+        ...
+
+    def kill(self, owner: str | None) -> None:
+        """End a worker that no longer shows itself."""
+        ...
+
+
 def warm_up() -> None:
     """Start loading torch for the workers now, while the search is being planned."""
     context = multiprocessing.get_context("forkserver")
@@ -48,18 +74,67 @@ def _ensure_server() -> None:
     forkserver.ensure_running()
 
 
-@dataclass
-class _Hand:
-    """One process, what it does, and since when."""
+@dataclass(kw_only=True)
+class Hand:
+    """What a pool knows of one worker: its name, since when it has had its trial, and why it ends."""
 
-    terms: Terms
-    process: ForkServerProcess
-    connection: Connection
     owner: str | None = None
     since: float | None = None
     began: bool = False
     said: str | None = None
     overdue: bool = False
+
+    def notice(self, event: Event) -> bool:
+        """Remember what an event tells of the worker; False when it tells nothing of a trial.
+
+        Raises:
+            RunError: the worker cannot work where it is.
+        """
+        if event.kind == "unfit":
+            raise RunError(str(event.values[0]))
+        if event.kind == "broken":
+            self.said = str(event.values[0])
+            return False
+        if event.kind == "ready":
+            self.owner = event.values[0]
+        elif event.kind == "started":
+            self.since, self.began = time.monotonic(), True
+        elif event.kind != "step":
+            self.since = None
+        return True
+
+    def is_over(self, trial_seconds: float | None) -> bool:
+        """Whether its trial has just exceeded its time; said once."""
+        late = bool(trial_seconds and self.since and time.monotonic() - self.since > trial_seconds)
+        told, self.overdue = self.overdue, self.overdue or late
+        return late and not told
+
+    def died(self, otherwise: str, trial_seconds: float | None) -> Died:
+        """Its end, and why: the time limit, what it said itself, or ``otherwise``."""
+        limit = f"it took longer than {(trial_seconds or 0) / 60:g} minutes"
+        return Died(self.owner, limit if self.overdue else self.said or otherwise, self.overdue)
+
+
+@dataclass
+class Deaths:
+    """Counts the workers that died before they had begun a trial, since one last began."""
+
+    count: int = 0
+
+    def add(self, hand: Hand, reason: str, workers: int) -> None:
+        """Raises RunError once each of ``workers`` has died `DEATHS_IN_A_ROW` times."""
+        self.count += not hand.began
+        if self.count >= DEATHS_IN_A_ROW * workers:
+            raise RunError(f"workers die again and again before they begin a trial; the last one: {reason}")
+
+
+@dataclass(kw_only=True)
+class _Process(Hand):
+    """One process."""
+
+    terms: Terms
+    process: ForkServerProcess
+    connection: Connection
 
 
 @dataclass
@@ -68,8 +143,8 @@ class Pool:
 
     terms: Sequence[Terms]
     trial_seconds: float | None = None
-    _hands: list[_Hand] = field(default_factory=list)
-    _deaths: int = 0
+    _hands: list[_Process] = field(default_factory=list)
+    _deaths: Deaths = field(default_factory=Deaths)
 
     def __enter__(self) -> Pool:
         self._hands = [_start(terms) for terms in self.terms]
@@ -89,6 +164,11 @@ class Pool:
         """Under which names its workers hold trials."""
         return {hand.owner for hand in self._hands if hand.owner}
 
+    @property
+    def busy(self) -> bool:
+        """Whether one of them has begun a trial, and has not said how it ended."""
+        return any(hand.since for hand in self._hands)
+
     def attend(self, handle: Handler, timeout: float) -> None:
         """Hand on what the workers say for ``timeout`` seconds at most, and replace those that died.
 
@@ -99,8 +179,7 @@ class Pool:
         wait([*ends, *(hand.process.sentinel for hand in self._hands)], timeout)
         for number, hand in enumerate(self._hands):
             self._listen(number, hand, handle)
-            if self.trial_seconds and hand.since and time.monotonic() - hand.since > self.trial_seconds:
-                hand.overdue = True
+            if hand.is_over(self.trial_seconds):
                 hand.process.kill()
                 hand.process.join()
             if not hand.process.is_alive():
@@ -114,36 +193,23 @@ class Pool:
                 hand.said = "it no longer showed itself"
                 hand.process.kill()
 
-    def _listen(self, number: int, hand: _Hand, handle: Handler) -> None:
+    def _listen(self, number: int, hand: _Process, handle: Handler) -> None:
         try:
             while hand.connection.poll():
                 event = hand.connection.recv()
-                if event.kind == "unfit":
-                    raise RunError(str(event.values[0]))
-                if event.kind == "broken":
-                    hand.said = str(event.values[0])
-                    continue
-                if event.kind == "ready":
-                    hand.owner = event.values[0]
-                elif event.kind == "started":
-                    hand.since, hand.began = time.monotonic(), True
-                    self._deaths = 0
-                elif event.kind != "step":
-                    hand.since = None
-                handle(number, event)
+                if event.kind == "started":
+                    self._deaths.count = 0
+                if hand.notice(event):
+                    handle(number, event)
         except (EOFError, OSError):
             return
 
-    def _replace(self, number: int, hand: _Hand, handle: Handler) -> None:
+    def _replace(self, number: int, hand: _Process, handle: Handler) -> None:
         hand.process.join()
-        code = hand.process.exitcode or 0
-        limit = f"it took longer than {(self.trial_seconds or 0) / 60:g} minutes"
-        reason = limit if hand.overdue else hand.said or _reason(code)
+        death = hand.died(_reason(hand.process.exitcode or 0), self.trial_seconds)
         hand.connection.close()
-        handle(number, Died(hand.owner, reason, hand.overdue))
-        self._deaths += not hand.began
-        if self._deaths >= DEATHS_IN_A_ROW * len(self._hands):
-            raise RunError(f"workers die again and again before they begin a trial; the last one: {reason}")
+        handle(number, death)
+        self._deaths.add(hand, death.reason, len(self._hands))
         self._hands[number] = _start(hand.terms)
 
 
@@ -155,14 +221,14 @@ def _reason(code: int) -> str:
     return f"its worker was ended by {name}{hint}"
 
 
-def _start(terms: Terms) -> _Hand:
+def _start(terms: Terms) -> _Process:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["scalesearch.worker"])
     mine, theirs = context.Pipe()
     process = context.Process(target=_main, args=(terms, theirs), name="scalesearch worker")
     process.start()
     theirs.close()
-    return _Hand(terms, process, mine)
+    return _Process(terms=terms, process=process, connection=mine)
 
 
 def _main(terms: Terms, connection: Connection) -> None:
@@ -194,6 +260,8 @@ def _end_with_parent() -> None:
 
 class Here:
     """No processes: trials are trained by the caller, one after the other."""
+
+    busy = False
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms

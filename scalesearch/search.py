@@ -18,7 +18,7 @@ from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
-from scalesearch.pool import Died, Here, Pool
+from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
 from scalesearch.ranking import rank, trials_frame
 from scalesearch.results import candidates_frame, publish
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the leases and at what is left."""
+
+LAST_WORDS = 5.0
+"""Seconds in which workers may still say, and keep weights of, what the ledger already has as complete."""
 
 
 class Watcher(Protocol):
@@ -63,11 +66,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run's trials are kept and trained: ``storage`` is None for a file in the run's folder."""
+    """Where a run's trials are kept and trained: ``storage`` is None for a file in the run's folder.
+
+    ``engine`` is processes, on ``devices``, or ray, at ``address`` (None: a Ray of the search's own).
+    """
 
     storage: str | None = None
     study: str | None = None
     devices: tuple[str, ...] = ()
+    engine: str = "processes"
+    address: str | None = None
 
 
 def run(
@@ -95,7 +103,7 @@ def run(
     session = _Session(prepared, folder, ledger, where, images, watcher)
     if session.left():
         _sign(prepared, folder, command)
-    session.train_all(place.devices)
+    session.train_all(place)
     ledger.note("open", False)
     result = session.result()
     publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
@@ -178,7 +186,7 @@ class _Session:
         """How many trials are not complete yet."""
         return len({task.key for task in self.tasks} - self._complete())
 
-    def train_all(self, devices: Sequence[str]) -> None:
+    def train_all(self, place: Place) -> None:
         """Have everything trained that is wanted. A failed trial is recorded and the next one starts."""
         self.ledger.note("open", True)
         self.ledger.release(r for r in self.ledger.records() if self._abandoned(r))
@@ -187,14 +195,17 @@ class _Session:
         self._announce()
         if not self._go_on():
             return
-        pool = self._pool(devices)
+        pool = self._pool(place)
         try:
             with pool:
                 while self._go_on():
                     pool.attend(self._hear, LOOK_EVERY)
                     self._tend(pool)
+                deadline = time.monotonic() + LAST_WORDS
+                while pool.busy and time.monotonic() < deadline:
+                    pool.attend(self._hear, LOOK_EVERY)
         finally:
-            mine = pool.owners  # its processes are gone by now: what they held may wait again
+            mine = pool.owners  # these processes are gone by now: what they held may wait again
             self.ledger.release(r for r in self.ledger.records() if r.state == "running" and r.owner in mine)
 
     def _abandoned(self, record: Record) -> bool:
@@ -236,16 +247,23 @@ class _Session:
         self._announce()
         return True
 
-    def _pool(self, devices: Sequence[str]) -> Pool | Here:
+    def _pool(self, place: Place) -> Workers:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)
+        limit = pace.trial_minutes and 60 * pace.trial_minutes
+        if place.engine == "ray":
+            from scalesearch.ray_engine import RayPool, load_ray
+
+            terms, most = self._terms(self.prepared.recipe.device, None), max(1, self.left())
+            return RayPool(
+                load_ray(), terms, address=place.address, workers=pace.workers, most=most, trial_seconds=limit
+            )
         if pace.workers == 0:
             return Here(self._terms(here, None))
-        places = list(devices) or [here]
+        places = list(place.devices) or [here]
         count = pace.workers or len(places)
         count = min(count, max(1, self.left()))
         threads = threads_each(count, places[0])
-        terms = [self._terms(places[i % len(places)], threads) for i in range(count)]
-        return Pool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
+        return Pool([self._terms(places[i % len(places)], threads) for i in range(count)], limit)
 
     def _terms(self, device: str, threads: int | None) -> Terms:
         return Terms(self.where, self.ledger.name, self.folder, device, threads)
@@ -290,7 +308,7 @@ class _Session:
     def _begun(records: Sequence[Record]) -> set[tuple[str, int]]:
         return {r.task.key for r in records if r.state in ("running", "complete", "dropped")}
 
-    def _tend(self, pool: Pool | Here) -> None:
+    def _tend(self, pool: Workers) -> None:
         """Now and then: end the trials whose workers are gone, and have them repeated."""
         if time.monotonic() - self.looked < LOOK_EVERY:
             return

@@ -32,6 +32,11 @@ def is_gone(owner: str | None) -> bool:
     return _started(int(process)) != (owner or "").rpartition(" ")[2]
 
 
+def host_of(owner: str) -> str:
+    """The name of the host that ``owner`` is a process of."""
+    return owner.partition("/")[0]
+
+
 def _machine() -> str:
     """The host, this boot of it, and the namespace that process numbers count in."""
     try:
