@@ -35,16 +35,20 @@ def train_command(wish: Wish, *, processes: int, as_json: bool) -> None:
         ScaleSearchError: whatever the user can mend; what ended a process, in one line.
     """
     place = place_in(os.environ)
-    if place is None and processes > 1:
-        last = Team(processes - 1, processes, processes - 1, wish.sync_batchnorm)
-        job_of(wish, last)  # mistakes are told here, once
-        launch(processes)
-        return
-    team = replace(place or ALONE, sync_batchnorm=wish.sync_batchnorm)
-    with membership(team):
-        job = job_of(wish, team)
-        connect(team, job.device)
-        _take_part(job, team, as_json=as_json)
+    try:
+        if place is None and processes > 1:
+            last = Team(processes - 1, processes, processes - 1, wish.sync_batchnorm)
+            job_of(wish, last)  # mistakes are told here, once
+            launch(processes)
+            return
+        team = replace(place or ALONE, sync_batchnorm=wish.sync_batchnorm)
+        with membership(team):
+            job = job_of(wish, team)
+            connect(team, job.device)
+            _take_part(job, team, as_json=as_json)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("\nstopped: the same command goes on from the newest checkpoint", soft_wrap=True)
+        raise
 
 
 def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
