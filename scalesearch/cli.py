@@ -58,6 +58,7 @@ SEARCH_KEYS = (
 RUN_KEYS = ("workers", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
+OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
 NOT_IN_A_RECIPE = (
     "recipe", "assign", "out", "dry_run", "json_", "storage", "study", "verify", "longer", "engine", "address",
 )  # fmt: skip
@@ -323,6 +324,49 @@ def export(
     from scalesearch.module_commands import export_command
 
     export_command(spec, format_name=format_, num_classes=num_classes, weights=weights, out=out)
+
+
+@app.command()
+def train(
+    spec: Annotated[
+        str, typer.Argument(help="A spec file, as `scale` and `grid` write them, or any baseline: timm:NAME, …")
+    ],
+    recipe: Annotated[str | None, typer.Option(help="A shipped recipe by name, or a recipe's path.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
+    ] = None,
+    nproc_per_node: Annotated[
+        int, typer.Option(min=1, help="Processes that share every batch (DistributedDataParallel), one device each.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.")] = 0,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Input side, pixels [default: the network's own].")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, of all processes together.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
+    sync_batchnorm: Annotated[
+        bool, typer.Option("--sync-batchnorm", help="CUDA: batch norm over the whole batch, not per process.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    assign: SetOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the result [default: results/NAME-FROM-SETTINGS].")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train one network on the recipe's schedule, on one device or several; the same command goes on after a stop."""
+    given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE + OF_ONE_TRAINING}
+    from scalesearch.job import Wish
+    from scalesearch.train_command import train_command
+
+    wish = Wish(spec, recipe, _overrides(given, assign), seed, resolution, sync_batchnorm, out)
+    train_command(wish, processes=nproc_per_node, as_json=json_)
 
 
 @app.command()

@@ -61,8 +61,12 @@ def _flat(value: object, path: str) -> list[tuple[str, object]]:
 
 def default_folder(root: Path, recipe: Recipe, baseline: str, settings: Mapping[str, Any]) -> Path:
     """``root/<baseline>-phi<φ>-<recipe>-<hash>``: the same settings find the same folder again."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
-    return root / f"{baseline}-phi{recipe.phi:g}-{recipe.name}-{digest}"
+    return root / f"{baseline}-phi{recipe.phi:g}-{recipe.name}-{digest(settings)}"
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Six hex digits, equal for equal settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
 
 
 class RunFolder:

@@ -16,6 +16,11 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
+def seed_of(seed: int, rank: int) -> int:
+    """A seed for one process of a team; those of different seeds and ranks have nothing in common."""
+    return int(np.random.SeedSequence((seed, rank)).generate_state(1)[0])
+
+
 def generator_states(device: torch.device) -> dict[str, Any]:
     """The state of all of them, as plain values and tensors."""
     name, keys, *rest = np.random.get_state(legacy=True)

@@ -22,8 +22,9 @@ from scalesearch.device import Clock, is_out_of_memory, release_memory
 from scalesearch.errors import DivergedError, OutOfMemoryError
 from scalesearch.memory import SavedTensors, state_bytes
 from scalesearch.optim import learning_rate_factor
-from scalesearch.randomness import generator_states, restore_generators, seed_all
+from scalesearch.randomness import generator_states, restore_generators, seed_all, seed_of
 from scalesearch.recipe import Recipe, RunSettings, TrainSettings
+from scalesearch.team import ALONE, Team
 from scalesearch.trainer import Trainer
 
 REPORT_EVERY = 10
@@ -99,23 +100,25 @@ def train(
     device: torch.device,
     listener: Listener | None = None,
     checkpoints: Checkpoints | None = None,
+    team: Team = ALONE,
 ) -> tuple[Outcome, Trainer]:
     """Train ``candidate`` from scratch, or on from its newest checkpoint; the outcome, and the network in its trainer.
 
     Everything random comes from ``seed``: on the CPU, two calls give bit-equal accuracies, interrupted or not. When
     memory ends, the micro-batch is halved and gradients are accumulated, so that the batch the optimiser sees stays
-    the same.
+    the same. A team's processes all call this; one that alone would take another turn ends instead, and rank 0's
+    checkpoints are everybody's.
 
     Raises:
         DivergedError: the loss is no longer finite.
-        OutOfMemoryError: memory ends even at a micro-batch of one.
+        OutOfMemoryError: memory ends even at a micro-batch of one, or in a team.
     """
     counted = count(candidate.build(images.num_classes), candidate.resolution)
-    micro_batch = min(recipe.train.batch_size, len(images.train))
+    micro_batch = math.ceil(min(recipe.train.batch_size, len(images.train)) / team.world)
     trial: _Trial | None
     while True:
         try:
-            trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch)
+            trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team)
             return trial.run(counted, listener or Deaf())
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
@@ -123,6 +126,11 @@ def train(
             reason = str(failure).partition("\n")[0]
         trial = None
         release_memory(device)
+        if team.world > 1:
+            raise OutOfMemoryError(
+                f"memory of {device} ended at {micro_batch} images a step: lower --batch-size, or share it among more "
+                f"processes ({reason})"
+            )
         if micro_batch == 1:
             raise OutOfMemoryError(f"memory of {device} ended at a micro-batch of one image: {reason}")
         micro_batch = math.ceil(micro_batch / 2)
@@ -140,11 +148,14 @@ class _Trial:
         device: torch.device,
         checkpoints: Checkpoints | None,
         micro_batch: int,
+        team: Team,
     ) -> None:
-        self.micro_batch = micro_batch
+        self.micro_batch, self.team = micro_batch, team
         seed_all(seed)
         self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
-        self.trainer = Trainer(candidate, images.num_classes, recipe, device)
+        self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
+        if not team.leads:  # the same network, but dropout of its own
+            seed_all(seed_of(seed, team.rank))
         workers = recipe.data.workers if recipe.data.workers is not None else default_workers(device)
         self.batches = TrainBatches(
             images.train,
@@ -153,6 +164,7 @@ class _Trial:
             batch_size=self.settings.batch_size,
             seed=seed,
             workers=workers,
+            team=team,
         )
         self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
@@ -168,7 +180,7 @@ class _Trial:
             listener.evaluated(*point, self.steps)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        whole, lap, due = Clock(device), Clock(device), _Due(self.pace)
+        whole, lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
         train_loss, correct = math.nan, None
         for batch, labels in self.batches.take(self.steps, start=self.step, pin_memory=device.type == "cuda"):
             if generators is not None:  # drawing the first batch may have used them
@@ -176,7 +188,7 @@ class _Trial:
                 generators = None
             loss = self._update(batch, labels)
             if self.step % REPORT_EVERY == 0 or self.step == self.steps:
-                train_loss = self._finite(loss.item())
+                train_loss = self._finite(self.team.mean(loss))
                 speed = self.step * self.batches.batch_size / (self.training + lap.seconds())
                 listener.step(self.step, self.steps, train_loss, speed)
             if self.step in evaluate_at:
@@ -187,7 +199,9 @@ class _Trial:
                 lap.restart()
             if self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += lap.seconds()
-                self.checkpoints.save(self.step, self._state(whole.seconds()))
+                state = self._state(whole.seconds())
+                if self.team.leads:
+                    self.checkpoints.save(self.step, state)
                 lap.restart()
         if correct is None:
             raise RuntimeError("a trial ends with an evaluation")
@@ -220,6 +234,7 @@ class _Trial:
         return loss
 
     def _state(self, seconds: float) -> dict[str, Any]:
+        generators = self.team.everyones(generator_states(self.device))
         return {
             "step": self.step,
             "steps": self.steps,
@@ -230,13 +245,14 @@ class _Trial:
             "seconds": self.before + seconds,
             "training": self.training,
             "schedule": self.schedule.state_dict(),
-            "generators": generator_states(self.device),
+            "generators": generators[0],
+            "generators_of_others": generators[1:],
             **self.trainer.state(),
         }
 
     def _resume(self) -> dict[str, Any] | None:
         """Go on from the newest checkpoint, if there is one; the generators' states, to be restored before a step."""
-        state = self.checkpoints.newest(self.device) if self.checkpoints else None
+        state = self.team.first(self._newest)
         if state is None or state["steps"] != self.steps:
             return None
         self.trainer.restore(state)
@@ -245,8 +261,13 @@ class _Trial:
         self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
         self.micro_batch = min(self.micro_batch, state["micro_batch"])
         self.before, self.training = state["seconds"], state["training"]
-        generators: dict[str, Any] = state["generators"]
-        return generators
+        generators: list[dict[str, Any]] = [state["generators"], *state.get("generators_of_others", [])]
+        return generators[self.team.rank]
+
+    def _newest(self) -> dict[str, Any] | None:
+        if self.checkpoints is None:
+            return None
+        return self.checkpoints.newest(self.device if self.team.world == 1 else "cpu")
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate_factor(step, self.steps, self.batches.steps_per_epoch, self.settings)
@@ -260,15 +281,17 @@ class _Trial:
 
 
 class _Due:
-    """Says when the next checkpoint is due."""
+    """Says when the next checkpoint is due; to a team, by rank 0's clock."""
 
-    def __init__(self, pace: RunSettings) -> None:
-        self._pace, self._last = pace, time.monotonic()
+    def __init__(self, pace: RunSettings, team: Team) -> None:
+        self._pace, self._team, self._last = pace, team, time.monotonic()
 
     def __call__(self, step: int) -> bool:
         if self._pace.checkpoint_steps:
             return step % self._pace.checkpoint_steps == 0
-        if time.monotonic() - self._last < 60 * self._pace.checkpoint_minutes:
+        if self._team.world > 1 and step % REPORT_EVERY:  # asking costs an exchange
+            return False
+        if not self._team.first(lambda: time.monotonic() - self._last >= 60 * self._pace.checkpoint_minutes):
             return False
         self._last = time.monotonic()
         return True

@@ -15,6 +15,7 @@ from scalesearch.data.images import Split
 from scalesearch.device import pick_precision
 from scalesearch.optim import WeightAverage, make_optimizer
 from scalesearch.recipe import Recipe
+from scalesearch.team import ALONE, Team
 
 AUXILIARY = 0.3
 """Weight of an auxiliary head's loss beside the classifier's."""
@@ -29,10 +30,15 @@ class Evaluation(NamedTuple):
 
 
 class Trainer:
-    """A freshly built network on a device, with its optimiser and, where the recipe wants one, its weight average."""
+    """A freshly built network on a device, with its optimiser and, where the recipe wants one, its weight average.
 
-    def __init__(self, candidate: ScaledModel, num_classes: int, recipe: Recipe, device: torch.device) -> None:
-        self.settings, self.augment, self.device = recipe.train, recipe.augment, device
+    In a team, every process has the same weights; each sees its share of a batch.
+    """
+
+    def __init__(
+        self, candidate: ScaledModel, num_classes: int, recipe: Recipe, device: torch.device, team: Team = ALONE
+    ) -> None:
+        self.settings, self.augment, self.device, self.team = recipe.train, recipe.augment, device, team
         self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         self.model: nn.Module = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -40,6 +46,8 @@ class Trainer:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.momentum = self.settings.norm_momentum
+        self.model = team.normalised(self.model)
+        self.parallel = team.parallel(self.model, device)
         self.optimizer = make_optimizer(self.model, self.settings)
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
@@ -51,13 +59,17 @@ class Trainer:
         return averaged or self.model
 
     def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
-        """One update from uint8 images (B, 3, r, r); returns the batch's mean loss, still on the device."""
+        """One update from uint8 images (B, 3, r, r); returns their mean loss, still on the device.
+
+        In a team, B is this process's share, and the gradients are the whole batch's: means over equal shares.
+        """
         self.model.train()
+        model = self.model if self.parallel is None else self.parallel
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for part, part_labels in zip(torch.split(images, micro_batch), torch.split(labels, micro_batch), strict=True):
             truth = part_labels.to(self.device, non_blocking=True)
-            loss = self._loss(self.model, part, truth) * (len(part) / len(images))
+            loss = self._loss(model, part, truth) * (len(part) / len(images))
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if self.settings.clip_norm is not None:
@@ -71,17 +83,23 @@ class Trainer:
 
     @torch.inference_mode()
     def evaluate(self, split: Split, batch_size: int | None = None) -> Evaluation:
-        """How `result` does on ``split``; the loss is without label smoothing."""
+        """How `result` does on ``split``; the loss is without label smoothing. A team shares the images out."""
         model = self.result.eval()
+        self.team.align(model)
         correct: list[Tensor] = []
         losses: list[Tensor] = []
         size = batch_size or self.settings.batch_size
-        for part, labels in evaluation_batches(split, self.resolution, self.augment.eval_crop, size):
+        for part, labels in evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team):
             truth = labels.to(self.device)
             logits = self._logits(model, part)[0]
             correct.append(logits.argmax(1) == truth)
             losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
-        right, loss = torch.cat(correct).cpu(), torch.stack(losses).cpu().double().sum().item()
+        sums = torch.zeros(len(split) + 1, dtype=torch.float64)  # which were right, and the loss: one exchange
+        if losses:
+            own = self.team.part(len(split))
+            sums[own.start : own.stop] = torch.cat(correct).cpu().double()
+            sums[-1] = torch.stack(losses).cpu().double().sum()
+        right, loss = self.team.total(sums)[:-1].bool(), sums[-1].item()
         return Evaluation(int(right.sum()) / len(split), loss / len(split), right)
 
     def state(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from scalesearch.scaling import PAPER, Multipliers, Rounding, scale_spec
 from scalesearch.specs import dump_spec, load_spec
 from scalesearch.surgery import Network, prove, prove_identity
 from scalesearch.surgery.law import growth_law
+from scalesearch.surgery.sources import load_module
 from tests import coverage
 from tests.conftest import MINE
 
@@ -309,3 +310,17 @@ def test_check_tries_what_the_issue_of_proof_asks_for() -> None:
         (0.75, 0.75, 0.9),
     ]
     assert SpecBaseline(builtin("resnet18")).fixed == {}
+
+
+def test_how_a_network_starts_is_read_alike_in_every_process(tmp_path: Path) -> None:
+    """A small layer's weights may look like one scheme or another: always the same ones have to be looked at."""
+    (tmp_path / "mine.py").write_text(MINE.format(width=8))
+    source = f"{tmp_path / 'mine.py'}:build_net"
+    torch.manual_seed(1)
+    first = load_module(source).module.state_dict()
+    torch.manual_seed(2)
+    again = load_module(source).module.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    drawn = torch.rand(1)
+    torch.manual_seed(2)
+    assert torch.equal(drawn, torch.rand(1)), "nobody else's generator has moved"

@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from scalesearch.data.images import Split
 from scalesearch.recipe import AugmentSettings
+from scalesearch.team import ALONE, Team
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's channel statistics, which nearly every ConvNet recipe uses."""
@@ -64,16 +65,16 @@ class _Augmented(Dataset[tuple[Tensor, Tensor]]):
 
 class _Order:
     """The keys of the batches ``steps``, epoch after epoch in a new order; an epoch's last, smaller batch is left
-    out."""
+    out. Of every batch, a team's process gets its share."""
 
-    def __init__(self, images: int, batch_size: int, steps: range, seed: int) -> None:
-        self.images, self.batch_size, self.steps, self.seed = images, batch_size, steps, seed
+    def __init__(self, images: int, batch_size: int, steps: range, seed: int, team: Team) -> None:
+        self.images, self.batch_size, self.steps, self.seed, self.team = images, batch_size, steps, seed, team
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return islice(self._endless(), self.steps.start, self.steps.stop)
+        return map(self.team.share, islice(self._endless(), self.steps.start, self.steps.stop))
 
     def _endless(self) -> Iterator[list[Key]]:
         generator, size = torch.Generator().manual_seed(self.seed), self.batch_size
@@ -85,19 +86,30 @@ class _Order:
 
 
 class TrainBatches:
-    """Batches of (images uint8 (B, 3, r, r), labels int64 (B,)) in an order that the seed fixes."""
+    """Batches of (images uint8 (B, 3, r, r), labels int64 (B,)) in an order that the seed fixes.
+
+    ``batch_size`` is the whole team's, each of whose processes gets B / world of the images that one alone would get.
+    """
 
     def __init__(
-        self, split: Split, augment: AugmentSettings, resolution: int, *, batch_size: int, seed: int, workers: int
+        self,
+        split: Split,
+        augment: AugmentSettings,
+        resolution: int,
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        team: Team = ALONE,
     ) -> None:
-        self.count, self.seed, self.workers = len(split), seed, workers
+        self.count, self.seed, self.workers, self.team = len(split), seed, workers, team
         self.batch_size = min(batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
         self.dataset = _Augmented(split, augmentation(augment, resolution))
 
     def take(self, steps: int, *, start: int = 0, pin_memory: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """The first ``steps`` batches, without the first ``start`` of them."""
-        order = _Order(self.count, self.batch_size, range(start, steps), self.seed)
+        order = _Order(self.count, self.batch_size, range(start, steps), self.seed, self.team)
         loader = DataLoader(self.dataset, batch_sampler=order, num_workers=self.workers, pin_memory=pin_memory)
         yield from loader
 
@@ -107,11 +119,17 @@ def default_workers(device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
 
 
-def evaluation_batches(split: Split, resolution: int, crop: float, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The central ``crop`` of every image at ``resolution``, uint8 (B, 3, r, r): Resize(r / crop) + CenterCrop(r)."""
+def evaluation_batches(
+    split: Split, resolution: int, crop: float, batch_size: int, team: Team = ALONE
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The central ``crop`` of every image at ``resolution``, uint8 (B, 3, r, r): Resize(r / crop) + CenterCrop(r).
+
+    A team's process gets its stretch of the images.
+    """
     side = max(1, round(split.images.shape[-1] * crop))
-    for start in range(0, len(split), batch_size):
-        part = slice(start, start + batch_size)
+    own = team.part(len(split))
+    for start in own[::batch_size]:
+        part = slice(start, min(start + batch_size, own.stop))
         centre = v2.functional.center_crop(split.images[part], [side, side])
         views = v2.functional.resize(
             centre, [resolution, resolution], interpolation=InterpolationMode.BICUBIC, antialias=True

@@ -31,14 +31,16 @@ class Loaded:
 
 
 def load_module(source: str) -> Loaded:
-    """Build the module that ``source`` names, with fresh weights.
+    """Build the module that ``source`` names, with fresh weights, the same in every process: how it starts is read off
+    them, and a small layer's may look like one scheme or another.
 
     Raises:
         BaselineError: there is none, or it cannot be built; the message names the nearest one.
     """
     kind, _, name = source.partition(":")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
+        torch.default_generator.manual_seed(0)
         if kind == "timm":
             return _from_timm(name)
         if kind == "torchvision":
