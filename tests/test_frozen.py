@@ -1,0 +1,36 @@
+"""Runs as earlier versions left them: a later one must open them and say the same."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scalesearch.study import JOURNAL, Ledger
+from tests.conftest import TINY_RUN, Cli
+
+FROZEN = Path(__file__).parent / "frozen"
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def test_a_finished_run_of_format_2_is_opened_and_ranked_as_it_was(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(FROZEN / "format-2", tmp_path / "frozen")
+    before = pd.read_csv(tmp_path / "frozen" / "ranking.csv")
+    done = cli("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--seeds", "2", "--out", "frozen")
+    assert done.returncode == 0, done.stderr
+    assert "14 of 14 trials were done before" in done.stdout
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "frozen" / "ranking.csv"), before)
+    assert cli("scale", "--from", "frozen", "--phi", "1").returncode == 0
+
+
+@pytest.mark.parametrize("run", ["efficientnet_b0-phi1-quick-fde595", "mobilenet_v2-phi1-imagenette-fea612"])
+def test_a_ledger_of_an_older_format_is_read(tmp_path: Path, run: str) -> None:
+    shutil.copy(RESULTS / run / JOURNAL, tmp_path)
+    ledger = Ledger(tmp_path / JOURNAL, run)
+    records = ledger.records()
+    assert [record.state for record in records] == ["complete"] * 7
+    assert all(record.attempt == 1 for record in records)
+    ledger.want([record.task for record in records])
+    assert len(ledger.records()) == 7 and ledger.claim("somebody") is None
