@@ -256,15 +256,12 @@ def grid(
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
     _check_engine(engine, address, first)
-    if not dry_run and engine == "processes" and first.run.workers != 0:
-        from scalesearch.pool import warm_up
-
-        warm_up()
     from scalesearch.prepare import prepare
 
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
     console = _console(stderr=as_json)
     from scalesearch.device import every_device
+    from scalesearch.pool import warm_up
     from scalesearch.search import Place
     from scalesearch.study.storages import masked, storage_url
 
@@ -277,6 +274,8 @@ def grid(
     if dry_run:
         _dry_run(prepared, console, as_json=as_json)
         return
+    if engine == "processes" and recipe.run.workers != 0:
+        warm_up()  # not before: a mistake would have to wait for it
     folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")

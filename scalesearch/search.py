@@ -314,9 +314,9 @@ class _Session:
             return
         self.looked = time.monotonic()
         pace = self.prepared.recipe.run
-        for record in self.watch.expired(self.ledger.records()):
+        for record, reason in self.watch.expired(self.ledger.records()):
             pool.kill(record.owner)
-            self._give_up(record, f"its worker has not shown itself for {pace.lease_seconds:g} s")
+            self._give_up(record, reason)
         self.ledger.repeat_lost(pace.retries)
         self._forget_dropped()
 

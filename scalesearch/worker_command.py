@@ -35,7 +35,6 @@ def worker_command(
     where = _where(run, storage)
     if isinstance(where, str) and study is None:
         raise ScaleSearchError("--storage needs --study: `scalesearch grid` prints its name")
-    warm_up()
     from scalesearch.data.cache import cache_folder
     from scalesearch.device import every_device
     from scalesearch.worker import Terms, Work, threads_each
@@ -48,6 +47,7 @@ def worker_command(
     threads = threads_each(count, devices[0])
     place = folder or run or cache_folder() / "studies" / ledger.name
     terms = [Terms(where, ledger.name, place, devices[i % len(devices)], threads, data) for i in range(count)]
+    warm_up()
     console.print(f"{count} worker{'s' * (count != 1)} on {', '.join(devices)} for {ledger.name}", soft_wrap=True)
     watch, idle_since = Watch(pace.lease_seconds), time.monotonic()
     pool = Pool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
@@ -66,9 +66,9 @@ def worker_command(
             while True:
                 pool.attend(hear, LOOK_EVERY)
                 records = ledger.records()
-                for record in watch.expired(records):
+                for record, reason in watch.expired(records):
                     pool.kill(record.owner)
-                    ledger.lose(record, f"its worker has not shown itself for {pace.lease_seconds:g} s")
+                    ledger.lose(record, reason)
                 ledger.repeat_lost(pace.retries)
                 if any(record.state in ("waiting", "running") for record in records):
                     idle_since = time.monotonic()

@@ -142,7 +142,7 @@ def test_an_interrupted_grid_says_how_to_go_on_and_does(cli: Cli, tmp_path: Path
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.argv = ['scalesearch', *sys.argv[1:]]; runpy.run_module('scalesearch', run_name='__main__')"
     )
-    command = [sys.executable, "-c", code, *GRID, "--steps", "40", "--workers", "1", "--out", "run"]
+    command = [sys.executable, "-c", code, *GRID, "--steps", "20", "--workers", "1", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -153,10 +153,10 @@ def test_an_interrupted_grid_says_how_to_go_on_and_does(cli: Cli, tmp_path: Path
     assert process.returncode == 130
     assert "stopped: what was finished is kept in run; the same command goes on from there:" in out
     assert "scalesearch grid --baseline tiny.yaml" in out
-    resumed = cli(*GRID, "--steps", "40", "--out", "run")
+    resumed = cli(*GRID, "--steps", "20", "--out", "run")
     assert resumed.returncode == 0
     assert "of 7 trials were done before" in resumed.stdout
-    whole = cli(*GRID, "--steps", "40", "--out", "whole")
+    whole = cli(*GRID, "--steps", "20", "--out", "whole")
     assert whole.returncode == 0
     assert (tmp_path / "run" / "ranking.csv").read_bytes() == (tmp_path / "whole" / "ranking.csv").read_bytes()
 

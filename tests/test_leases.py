@@ -139,11 +139,11 @@ def test_a_lease_runs_out_only_when_it_is_not_renewed(ledger: Ledger) -> None:
         ledger.beat(claim, beat)
         assert watch.expired(ledger.records()) == []
         time.sleep(0.05)
-    late: list[Record] = []
+    late: list[tuple[Record, str]] = []
     for _ in range(40):
         late = late or watch.expired(ledger.records())
         time.sleep(0.02)
-    assert [record.owner for record in late] == ["elsewhere"]
+    assert [(r.owner, why) for r, why in late] == [("elsewhere", "its worker has not shown itself for 0.2 s")]
 
 
 def test_a_looker_that_was_frozen_itself_blames_nobody(ledger: Ledger) -> None:
@@ -172,7 +172,8 @@ def test_a_process_of_this_machine_that_is_no_more_is_not_waited_for(ledger: Led
     reused = me().rpartition(" ")[0] + " 1"
     assert is_gone(reused), "another process has its number by now"
     _claim(ledger, gone)
-    assert [r.owner for r in Watch(lease_seconds=60).expired(ledger.records())] == [gone]
+    late = Watch(lease_seconds=60).expired(ledger.records())
+    assert [(r.owner, why) for r, why in late] == [(gone, "its worker is gone")]
 
 
 def test_the_heart_beats_from_its_own_thread_until_the_lease_is_lost(ledger: Ledger) -> None:

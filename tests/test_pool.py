@@ -52,6 +52,7 @@ def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp
     assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.long
 def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp_path: Path) -> None:
     own = _dying(tmp_path, 99, "os.kill(os.getpid(), signal.SIGSEGV)")
     done = cli("grid", "--baseline", own, *POOLED, "--retries", "1", "--out", "run")
@@ -62,6 +63,7 @@ def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp
     assert states.count("lost") == 2 and len(json.loads((tmp_path / "run" / "ranking.json").read_text())["ranking"]) > 3
 
 
+@pytest.mark.long
 def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_path: Path) -> None:
     own = _dying(tmp_path, 99, "time.sleep(600)")
     done = cli("grid", "--baseline", own, *POOLED, "--trial-minutes", "0.2", "--out", "run")
@@ -87,6 +89,7 @@ def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Pat
     assert is_gone(running.owner)
 
 
+@pytest.mark.long
 def test_a_worker_from_elsewhere_helps_and_both_see_the_same_result(cli: Cli, tmp_path: Path) -> None:
     """A second command on the same machine joins a run's folder."""
     grid = [sys.executable, "-m", "scalesearch", "grid", "--baseline", "tiny.yaml", *POOLED, "--seeds", "6", "--out"]

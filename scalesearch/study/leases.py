@@ -104,19 +104,21 @@ class Watch:
         self._lease, self._looked = lease_seconds, time.monotonic()
         self._age: dict[int, tuple[object, float]] = {}
 
-    def expired(self, records: Iterable[Record]) -> list[Record]:
-        """The running trials whose worker is gone, or has not renewed its lease in time."""
+    def expired(self, records: Iterable[Record]) -> list[tuple[Record, str]]:
+        """The running trials whose worker is gone or has not renewed its lease in time, and what is the matter."""
         now = time.monotonic()
         passed, self._looked = min(now - self._looked, self._lease / BEATS), now
         ages: dict[int, tuple[object, float]] = {}
-        late: list[Record] = []
+        late: list[tuple[Record, str]] = []
         for record in records:
             if record.state != "running":
                 continue
             sign = (record.owner, record.beat)
             before, age = self._age.get(record.number, (None, 0.0))
             ages[record.number] = (sign, age + passed if before == sign else 0.0)
-            if ages[record.number][1] > self._lease or is_gone(record.owner):
-                late.append(record)
+            if is_gone(record.owner):
+                late.append((record, "its worker is gone"))
+            elif ages[record.number][1] > self._lease:
+                late.append((record, f"its worker has not shown itself for {self._lease:g} s"))
         self._age = ages
         return late
