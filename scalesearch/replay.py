@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from scalesearch.inference import Measured, contenders, draws, next_seeds, summarise
 from scalesearch.study.pruning import IntervalPruner
 from scalesearch.train import unpacked
+from scalesearch.worker import FIRST_LOOK
 
 Curve = tuple[tuple[int, float], ...]
 
@@ -130,7 +131,7 @@ def search(confidence: float, *, drop: bool = True, resamples: int = 1_000) -> P
 
     def play(curves: Curves, dice: np.random.Generator) -> Told:
         shuffled = _shuffled(curves, dice)
-        first = max(1, round(0.25 * max(step for step, _ in next(iter(shuffled.values()))[0].curve)))
+        first = max(1, round(FIRST_LOOK * max(step for step, _ in next(iter(shuffled.values()))[0].curve)))
         study = _study(IntervalPruner(images=curves.images, first_step=first))
         finished: dict[str, list[Trained]] = {name: [] for name in shuffled}
         dropped: set[str] = set()
@@ -161,7 +162,9 @@ POLICIES: Mapping[str, Policy] = {
     "exhaustive, two seeds": exhaustive(2),
     "Optuna MedianPruner": pruned(lambda _: MedianPruner(n_startup_trials=5)),
     "Optuna HyperbandPruner": pruned(lambda c: HyperbandPruner(1, _last_rung(c), reduction_factor=3)),
-    "scalesearch, drops only": pruned(lambda c: IntervalPruner(images=c.images, first_step=max(1, _last_rung(c) // 4))),
+    "scalesearch, drops only": pruned(
+        lambda c: IntervalPruner(images=c.images, first_step=round(FIRST_LOOK * _last_rung(c)))
+    ),
     "scalesearch, seeds only": search(0.95, drop=False),
     "scalesearch --confidence 0.95": search(0.95),
 }

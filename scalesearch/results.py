@@ -70,8 +70,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
     if recipe.search.match == "nominal" and len(ranking) > 1:
         low, high = ranking["ratio"].min(), ranking["ratio"].max()
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
-    settled = trials["state"].isin(["complete", "dropped"])
-    lost = len(trials[["network", "seed"]].drop_duplicates()) - len(trials[settled])
+    keys = trials[["network", "seed"]]
+    lost = len(keys.drop_duplicates()) - len(keys[trials["state"].isin(["complete", "dropped"])].drop_duplicates())
     if lost:
         reason = trials["reason"].dropna().iloc[-1]
         notes.append(f"{lost} trials failed, the last with: {reason}; the same command tries them again")

@@ -156,9 +156,13 @@ class _Session:
         return trials_frame(self.records())
 
     def records(self) -> list[Record]:
-        """The trials that this recipe asks for; a run's ledger may hold more seeds."""
-        wanted = {task.key for task in self.tasks}
-        return [r for r in self.ledger.records() if r.task.key in wanted and r.state != "withdrawn"]
+        """The trials that this recipe asks for; a run's ledger may hold more seeds, and some that were once dropped."""
+        wanted, complete = {task.key for task in self.tasks}, self._complete()
+        return [
+            r
+            for r in self.ledger.records()
+            if r.task.key in wanted and r.state != "withdrawn" and not (r.state == "dropped" and r.task.key in complete)
+        ]
 
     def result(self, val: dict[str, float] | None = None) -> Result:
         """What the trials come to.
@@ -170,7 +174,8 @@ class _Session:
 
         records, trials, ranking = self.records(), self.trials(), self.ranking(val)
         if ranking.empty:
-            raise RunError(f"no trial finished; the last one failed with: {trials['reason'].dropna().iloc[-1]}")
+            reasons = [record.reason for record in records if record.reason]
+            raise RunError("no trial finished" + (f"; the last one failed with: {reasons[-1]}" if reasons else ""))
         judgement = judge(
             records,
             images=len(self.images.minival),
@@ -190,7 +195,7 @@ class _Session:
         """Have everything trained that is wanted. A failed trial is recorded and the next one starts."""
         self.ledger.note("open", True)
         self.ledger.release(r for r in self.ledger.records() if self._abandoned(r))
-        self.ledger.want(self.tasks)
+        self.ledger.want(self.tasks, also_dropped=self.prepared.recipe.exhaustive)
         self._forget_dropped()
         self._announce()
         if not self._go_on():
@@ -243,7 +248,7 @@ class _Session:
         if wanted == now:
             return False
         self.tasks = self.prepared.tasks_with(wanted)
-        self.ledger.want(self.tasks)
+        self.ledger.want(self.tasks, also_dropped=self.prepared.recipe.exhaustive)
         self._announce()
         return True
 
@@ -296,6 +301,8 @@ class _Session:
 
     def _forget_dropped(self) -> None:
         """Further seeds of a candidate that was dropped are no longer wanted."""
+        if self.prepared.recipe.exhaustive:
+            return
         records = self.records()
         out = {r.task.fingerprint for r in records if r.state == "dropped"}
         kept = [t for t in self.tasks if t.fingerprint not in out or t.key in self._begun(records)]

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from scalesearch.scaling import Coefficients
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import load_spec
+from scalesearch.study import JOURNAL, Ledger, Task
 from tests.conftest import TINY_RUN, Cli, make_folder
 
 GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN)
@@ -272,3 +274,22 @@ def test_a_run_killed_outright_resumes_at_once(cli: Cli, tmp_path: Path) -> None
     done = cli(*GRID, "--out", "run")
     assert done.returncode == 0
     assert "of 7 trials were done before" in done.stdout
+
+
+def test_candidates_far_behind_are_dropped_and_trained_to_the_end_when_asked(cli: Cli, tmp_path: Path) -> None:
+    """The ledger knows of a network that was nearly perfect from half of the schedule on; it is not in this grid."""
+    (tmp_path / "run").mkdir()
+    ledger = Ledger(tmp_path / "run" / JOURNAL, "run")
+    ledger.want([Task(Coefficients(1, 1, 1), "perfect", 0)])
+    claim = ledger.claim("somebody")
+    assert claim is not None
+    ledger.complete(claim, 0.99, {"accuracy": 0.99, "curve": [[3, 0.99, 0.1], [5, 0.99, 0.1], [6, 0.99, 0.1]]})
+    grid = [option for option in GRID if option != "--exhaustive"]
+    done = cli(*grid, "--out", "run")
+    assert done.stdout.count("fell behind: ") == 7 and done.stdout.count("after 3 steps") == 7
+    assert done.stderr == "error: no trial finished\n"
+    everything = cli(*grid, "--exhaustive", "--out", "run")
+    assert everything.returncode == 0, everything.stderr
+    assert "[7/7]" in everything.stdout and "fell behind" not in everything.stdout
+    states = [record.state for record in ledger.records()]
+    assert (states.count("dropped"), states.count("complete")) == (7, 8)

@@ -130,15 +130,18 @@ class Ledger:
             raise RunError(f"no study {name!r} in {self}: {known}")
         return optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
 
-    def want(self, tasks: Iterable[Task]) -> None:
-        """Make these the tasks of the run: missing and failed ones are enqueued, in order; waiting others withdrawn."""
+    def want(self, tasks: Iterable[Task], *, also_dropped: bool = False) -> None:
+        """Make these the tasks of the run: missing and failed ones are enqueued, in order; waiting others withdrawn.
+
+        ``also_dropped``: those that were dropped are enqueued again.
+        """
         wanted = {task.key: task for task in tasks}
         settled: set[tuple[str, int]] = set()
         for trial in self._trials():
             key, state = self._task(trial).key, _state(trial)
             if state == "waiting" and key not in wanted:
                 self._finish(trial._trial_id, "withdrawn", None)
-            elif state in ("waiting", "running", "complete", "dropped"):
+            elif state in ("waiting", "running", "complete") or (state == "dropped" and not also_dropped):
                 settled.add(key)
         self._add([(task, 1) for key, task in wanted.items() if key not in settled])
 
@@ -172,9 +175,7 @@ class Ledger:
         """Whether it is its task's oldest unfinished trial, and the task is not done."""
         same = [trials[number] for number in self._numbers[self._seen[trial.number]]]
         return not any(
-            s.state in (TrialState.COMPLETE, TrialState.PRUNED)
-            or (s.number < trial.number and not s.state.is_finished())
-            for s in same
+            s.state == TrialState.COMPLETE or (s.number < trial.number and not s.state.is_finished()) for s in same
         )
 
     def _take(self, trial_id: int) -> bool:

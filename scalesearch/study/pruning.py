@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.ranking import holdout_error
 
-UNKNOWN_SD = 0.02
-"""Standard deviation between seeds that is assumed until a candidate has two: two points."""
+UNKNOWN_SD = 0.05
+"""Standard deviation between seeds that is assumed until a candidate has two: five points, which is what two seeds of
+one network may differ by in mid-schedule, while the learning rate is high."""
 
 
 def behind(
