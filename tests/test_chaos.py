@@ -100,7 +100,7 @@ def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_p
 def _disturb(search: subprocess.Popen[bytes], where: Path | str, server: Server | None) -> tuple[int, int]:
     """Kill and freeze workers until the search is over; stop the server once, for ten seconds."""
     dice, killed, frozen, ledger = random.Random(4), 0, 0, None
-    began = time.monotonic()
+    began, stopped = time.monotonic(), False
     thaw: dict[int, float] = {}
     while search.poll() is None:
         time.sleep(dice.uniform(0.5, 2.5))
@@ -112,13 +112,14 @@ def _disturb(search: subprocess.Popen[bytes], where: Path | str, server: Server 
                 if isinstance(where, str) or where.exists():
                     ledger = Ledger(where, "chaos", create=False)
             continue
-        if server and killed == 6:
+        if server and killed >= 6 and not stopped:
+            stopped = True
             server.stop()
             time.sleep(10)
             server.start()
         owners = {r.owner for r in ledger.records() if r.state == "running" and r.owner and not is_gone(r.owner)}
         workers = sorted(int(owner.split()[-2]) for owner in owners)
-        if not workers or time.monotonic() - began > 240:
+        if not workers or time.monotonic() - began > 150:
             continue
         worker = dice.choice(workers)
         if dice.random() < 0.65:
