@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from scalesearch.study import JOURNAL, Ledger
 from tests.conftest import TINY_RUN, Cli
@@ -25,10 +24,10 @@ def test_a_finished_run_of_format_2_is_opened_and_ranked_as_it_was(cli: Cli, tmp
     assert cli("scale", "--from", "frozen", "--phi", "1").returncode == 0
 
 
-@pytest.mark.parametrize("run", ["efficientnet_b0-phi1-quick-fde595", "mobilenet_v2-phi1-imagenette-fea612"])
-def test_a_ledger_of_an_older_format_is_read(tmp_path: Path, run: str) -> None:
-    shutil.copy(RESULTS / run / JOURNAL, tmp_path)
-    ledger = Ledger(tmp_path / JOURNAL, run)
+def test_a_ledger_of_format_1_is_read(tmp_path: Path) -> None:
+    """It had no owners, attempts or checkpoints."""
+    shutil.copy(RESULTS / "mobilenet_v2-phi1-imagenette-fea612" / JOURNAL, tmp_path)
+    ledger = Ledger(tmp_path / JOURNAL, "run")
     records = ledger.records()
     assert [record.state for record in records] == ["complete"] * 7
     assert all(record.attempt == 1 for record in records)
