@@ -11,6 +11,7 @@ ScaleSearchError
 ├── DataError             images are missing, empty or unreadable
 ├── DeviceError           the device is not there
 ├── RunError              a run's folder cannot be used
+│   └── UnreachableError  the ledger's server does not answer
 ├── TrialError            one trial failed; the search goes on
 │   ├── DivergedError
 │   └── OutOfMemoryError
@@ -77,6 +78,10 @@ class DeviceError(ScaleSearchError):
 
 class RunError(ScaleSearchError):
     """A run's folder cannot be used: other settings, another process, no room, no right to write."""
+
+
+class UnreachableError(RunError):
+    """The server that keeps the ledger does not answer."""
 
 
 class TrialError(ScaleSearchError):

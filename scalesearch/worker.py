@@ -129,7 +129,7 @@ class Worker:
         if terms.threads:
             torch.set_num_threads(terms.threads)
         self.device = pick_device(terms.device)
-        self.ledger = Ledger(terms.storage, terms.study, create=False)
+        self.ledger = Ledger.there(terms.storage, terms.study)
         self.work = Work.of(self.ledger, terms.data)
         self.weights = Weights(terms.folder / "weights")
         tell(Event("ready", values=(self.me,)))

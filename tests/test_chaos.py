@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 TABLES = ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv")
 ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "100", "--seeds", "4", "--workers", "1")
 SIDE_BY_SIDE = (
-    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "200", "--seeds", "6", "--workers", "4",
+    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "120", "--seeds", "5", "--workers", "4", "--top", "1",
     "--retries", "1000", "--set", "run.lease_seconds=4", "--set", "run.checkpoint_steps=20",
 )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_p
         f"from a checkpoint, {wasted:.0f} s in trials that were lost"
     )
     assert killed >= 10 and frozen >= 5
-    assert len(complete) == 42 and set(complete.values()) == {1}
+    assert len(complete) == 35 and set(complete.values()) == {1}
     assert not [r for r in records if r.state in ("running", "waiting")]
     assert "s3cret" not in (tmp_path / "log").read_text()
     _same_tables(tmp_path)

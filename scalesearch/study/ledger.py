@@ -18,7 +18,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from scalesearch.errors import LeaseLostError, RunError
+from scalesearch.errors import LeaseLostError, RunError, UnreachableError
 from scalesearch.scaling import Coefficients
 from scalesearch.study.storages import UNREACHABLE, masked, open_storage, said
 
@@ -30,7 +30,7 @@ PATIENCE = 300.0
 
 T = TypeVar("T")
 
-optuna.logging.set_verbosity(logging.WARNING)
+optuna.logging.set_verbosity(logging.ERROR)  # a server that does not answer is ours to tell
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,29 @@ class Ledger:
         except OSError as failure:
             raise RunError(f"cannot write the study {self}: {failure.strerror}") from failure
         except UNREACHABLE as failure:
-            raise RunError(f"cannot reach {self}: {said(failure)}") from failure
+            raise UnreachableError(f"cannot reach {self}: {said(failure)}") from failure
         except (ValueError, KeyError) as failure:
             raise RunError(f"the study {self} cannot be read: {failure}; move it away to start afresh") from failure
         if written is not None and written > FORMAT:
             raise RunError(
                 f"the study {self} was written by a newer scalesearch (format {written}): upgrade to open it"
             )
+
+    @classmethod
+    def there(cls, where: Path | str, name: str) -> Ledger:
+        """Open a study that was there a moment ago: while its server does not answer, wait.
+
+        Raises:
+            RunError: it is not there, or the server has not answered for five minutes.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return cls(where, name, create=False)
+            except UnreachableError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
 
     def __str__(self) -> str:
         return masked(self._where)

@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from scalesearch.errors import RunError
+from scalesearch.errors import RunError, UnreachableError
 from scalesearch.study.journal import Journal
 
 if TYPE_CHECKING:
@@ -77,4 +77,4 @@ def _database(url: str) -> BaseStorage:
     except ArgumentError as failure:
         raise RunError(f"--storage {masked(url)}: {masked(failure)}") from failure
     except UNREACHABLE as failure:
-        raise RunError(f"cannot reach {masked(url)}: {said(failure)}") from failure
+        raise UnreachableError(f"cannot reach {masked(url)}: {said(failure)}") from failure
