@@ -8,11 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from scalesearch.errors import RunError, ScaleSearchError
 
@@ -137,14 +137,62 @@ class _Process(Hand):
     connection: Connection
 
 
-@dataclass
-class Pool:
+H = TypeVar("H", bound=Hand)
+
+
+class Crew(Generic[H]):
+    """What processes and actors have in common: who holds what, what they say, and the count of the dead."""
+
+    def __init__(self, trial_seconds: float | None) -> None:
+        self._trial_seconds = trial_seconds
+        self._hands: list[H] = []
+        self._deaths = Deaths()
+
+    @property
+    def owners(self) -> set[str]:
+        """Under which names its workers hold trials; once it has been left, of those only that are surely gone."""
+        return {hand.owner for hand in self._hands if hand.owner}
+
+    @property
+    def busy(self) -> bool:
+        """Whether one of them has begun a trial, and has not said how it ended."""
+        return any(hand.since for hand in self._hands)
+
+    def kill(self, owner: str | None) -> None:
+        """End a worker that no longer shows itself, so that what it has of its machine is given back."""
+        for hand in self._hands:
+            if owner and hand.owner == owner:
+                hand.said = "it no longer showed itself"
+                self._kill(hand)
+
+    def _hear(self, number: int, event: Event, handle: Handler) -> None:
+        """Remember what a worker says, and hand it on."""
+        if event.kind == "started":
+            self._deaths.count = 0
+        if self._hands[number].notice(event):
+            handle(number, event)
+
+    def _bury(self, number: int, reason: str, handle: Handler) -> None:
+        """Hand on that a worker has died, and start another in its place."""
+        hand = self._hands[number]
+        death = hand.died(reason, self._trial_seconds)
+        handle(number, death)
+        self._deaths.add(hand, death.reason, len(self._hands))
+        self._hands[number] = self._another(hand)
+
+    def _kill(self, hand: H) -> None:
+        raise NotImplementedError
+
+    def _another(self, hand: H) -> H:
+        raise NotImplementedError
+
+
+class Pool(Crew[_Process]):
     """One process for each of ``terms``. As a context manager it ends them all when it is left."""
 
-    terms: Sequence[Terms]
-    trial_seconds: float | None = None
-    _hands: list[_Process] = field(default_factory=list)
-    _deaths: Deaths = field(default_factory=Deaths)
+    def __init__(self, terms: Sequence[Terms], trial_seconds: float | None = None) -> None:
+        super().__init__(trial_seconds)
+        self.terms = terms
 
     def __enter__(self) -> Pool:
         self._hands = [_start(terms) for terms in self.terms]
@@ -159,16 +207,6 @@ class Pool:
             hand.process.join()
             hand.connection.close()
 
-    @property
-    def owners(self) -> set[str]:
-        """Under which names its workers hold trials."""
-        return {hand.owner for hand in self._hands if hand.owner}
-
-    @property
-    def busy(self) -> bool:
-        """Whether one of them has begun a trial, and has not said how it ended."""
-        return any(hand.since for hand in self._hands)
-
     def attend(self, handle: Handler, timeout: float) -> None:
         """Hand on what the workers say for ``timeout`` seconds at most, and replace those that died.
 
@@ -179,38 +217,27 @@ class Pool:
         wait([*ends, *(hand.process.sentinel for hand in self._hands)], timeout)
         for number, hand in enumerate(self._hands):
             self._listen(number, hand, handle)
-            if hand.is_over(self.trial_seconds):
+            if hand.is_over(self._trial_seconds):
                 hand.process.kill()
                 hand.process.join()
             if not hand.process.is_alive():
                 self._listen(number, hand, handle)  # its last words
-                self._replace(number, hand, handle)
-
-    def kill(self, owner: str | None) -> None:
-        """End a worker that no longer shows itself, so that its memory is given back."""
-        for hand in self._hands:
-            if owner and hand.owner == owner:
-                hand.said = "it no longer showed itself"
-                hand.process.kill()
+                hand.process.join()
+                hand.connection.close()
+                self._bury(number, _reason(hand.process.exitcode or 0), handle)
 
     def _listen(self, number: int, hand: _Process, handle: Handler) -> None:
         try:
             while hand.connection.poll():
-                event = hand.connection.recv()
-                if event.kind == "started":
-                    self._deaths.count = 0
-                if hand.notice(event):
-                    handle(number, event)
+                self._hear(number, hand.connection.recv(), handle)
         except (EOFError, OSError):
             return
 
-    def _replace(self, number: int, hand: _Process, handle: Handler) -> None:
-        hand.process.join()
-        death = hand.died(_reason(hand.process.exitcode or 0), self.trial_seconds)
-        hand.connection.close()
-        handle(number, death)
-        self._deaths.add(hand, death.reason, len(self._hands))
-        self._hands[number] = _start(hand.terms)
+    def _kill(self, hand: _Process) -> None:
+        hand.process.kill()
+
+    def _another(self, hand: _Process) -> _Process:
+        return _start(hand.terms)
 
 
 def _reason(code: int) -> str:

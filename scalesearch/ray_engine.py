@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError, ScaleSearchError
-from scalesearch.pool import Deaths, Hand, Handler
+from scalesearch.pool import Crew, Hand, Handler
 from scalesearch.study.leases import host_of, is_gone
 from scalesearch.worker import Event, Terms, Worker
 
@@ -133,7 +133,7 @@ class _Actor(Hand):
     heard: int = 0
 
 
-class RayPool:
+class RayPool(Crew[_Actor]):
     """Ray actors in the place of `pool.Pool`'s processes."""
 
     def __init__(
@@ -156,12 +156,10 @@ class RayPool:
                 waits for it.
             most: no more than these, by default either.
         """
+        super().__init__(trial_seconds)
         where = terms.storage.absolute() if isinstance(terms.storage, Path) else terms.storage
         self._terms = replace(terms, storage=where, folder=terms.folder.absolute())
         self._ray, self._address, self._wanted, self._most = ray, address, workers, most
-        self._trial_seconds = trial_seconds
-        self._hands: list[_Actor] = []
-        self._deaths = Deaths()
 
     def __enter__(self) -> Self:
         """Connect, or start a Ray of its own, and ask it for the actors.
@@ -192,16 +190,6 @@ class RayPool:
         finally:
             self._ray.shutdown()
 
-    @property
-    def owners(self) -> set[str]:
-        """Under which names its workers hold trials; once it has been left, of those only that are surely gone."""
-        return {hand.owner for hand in self._hands if hand.owner}
-
-    @property
-    def busy(self) -> bool:
-        """Whether one of them has begun a trial, and has not said how it ended."""
-        return any(hand.since for hand in self._hands)
-
     def attend(self, handle: Handler, timeout: float) -> None:
         """Hand on what the workers say for ``timeout`` seconds at most, and replace those that died.
 
@@ -214,13 +202,6 @@ class RayPool:
             self._listen(numbers[call], handle)
         for hand in self._hands:
             if hand.is_over(self._trial_seconds):
-                self._kill(hand)
-
-    def kill(self, owner: str | None) -> None:
-        """End a worker that no longer shows itself, so that what it has of its node is given back."""
-        for hand in self._hands:
-            if owner and hand.owner == owner:
-                hand.said = "it no longer showed itself"
                 self._kill(hand)
 
     def _connect(self) -> None:
@@ -276,24 +257,15 @@ class RayPool:
             hand.call = hand.actor.hear.remote(hand.heard)
             return
         except errors.RayError as failure:
-            self._replace(number, hand, _reason(failure), handle)
+            self._kill(hand)  # if it was a call that failed and not the actor
+            self._bury(number, _reason(failure), handle)
             return
         hand.heard += len(events)
         hand.call = hand.actor.hear.remote(hand.heard)
         for event in events:
-            if event.kind == "started":
-                self._deaths.count = 0
-            if hand.notice(event):
-                handle(number, event)
+            self._hear(number, event, handle)
         if isinstance(self._terms.storage, Path) and hand.owner and host_of(hand.owner) != socket.gethostname():
             raise RunError(f"{host_of(hand.owner)} has joined the Ray cluster, and a ledger in a file is for one host")
-
-    def _replace(self, number: int, hand: _Actor, reason: str, handle: Handler) -> None:
-        self._kill(hand)  # if it was a call that failed and not the actor
-        death = hand.died(reason, self._trial_seconds)
-        handle(number, death)
-        self._deaths.add(hand, death.reason, len(self._hands))
-        self._hands[number] = self._start()
 
     def _has_ended(self, hand: _Actor, end: Any, deadline: float) -> bool:
         errors = self._ray.exceptions
@@ -304,6 +276,9 @@ class RayPool:
         except errors.RayError:
             return is_gone(hand.owner)
         return False
+
+    def _another(self, hand: _Actor) -> _Actor:
+        return self._start()
 
     def _kill(self, hand: _Actor) -> None:
         with suppress(ValueError, self._ray.exceptions.RayError):

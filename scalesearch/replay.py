@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 from scalesearch.inference import Measured, contenders, draws, next_seeds, summarise
 from scalesearch.study.pruning import IntervalPruner
 from scalesearch.train import unpacked
-from scalesearch.worker import FIRST_LOOK
 
 Curve = tuple[tuple[int, float], ...]
 
@@ -131,8 +130,7 @@ def search(confidence: float, *, drop: bool = True, resamples: int = 1_000) -> P
 
     def play(curves: Curves, dice: np.random.Generator) -> Told:
         shuffled = _shuffled(curves, dice)
-        first = max(1, round(FIRST_LOOK * max(step for step, _ in next(iter(shuffled.values()))[0].curve)))
-        study = _study(IntervalPruner(images=curves.images, first_step=first))
+        study = _study(_intervals(curves))
         finished: dict[str, list[Trained]] = {name: [] for name in shuffled}
         dropped: set[str] = set()
         wanted, spent = dict.fromkeys(shuffled, 1), 0.0
@@ -157,14 +155,20 @@ def search(confidence: float, *, drop: bool = True, resamples: int = 1_000) -> P
     return play
 
 
+def _intervals(curves: Curves) -> IntervalPruner:
+    return IntervalPruner.of_schedule(_last_rung(curves), images=curves.images)
+
+
+def _last_rung(curves: Curves) -> int:
+    return next(iter(curves.trained.values()))[0].curve[-1][0]
+
+
 POLICIES: Mapping[str, Policy] = {
     "exhaustive, one seed": exhaustive(1),
     "exhaustive, two seeds": exhaustive(2),
     "Optuna MedianPruner": pruned(lambda _: MedianPruner(n_startup_trials=5)),
     "Optuna HyperbandPruner": pruned(lambda c: HyperbandPruner(1, _last_rung(c), reduction_factor=3)),
-    "scalesearch, drops only": pruned(
-        lambda c: IntervalPruner(images=c.images, first_step=round(FIRST_LOOK * _last_rung(c)))
-    ),
+    "scalesearch, drops only": pruned(_intervals),
     "scalesearch, seeds only": search(0.95, drop=False),
     "scalesearch --confidence 0.95": search(0.95),
 }
@@ -242,7 +246,3 @@ def _measured(trained: Mapping[str, Sequence[Trained]]) -> list[Measured]:
 
 def _highest(trained: Mapping[str, Sequence[Trained]]) -> str:
     return max((name for name in trained if trained[name]), key=lambda n: np.mean([t.accuracy for t in trained[n]]))
-
-
-def _last_rung(curves: Curves) -> int:
-    return next(iter(curves.trained.values()))[0].curve[-1][0]

@@ -24,7 +24,7 @@ from scalesearch.ranking import rank, trials_frame
 from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
 from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
-from scalesearch.study.leases import is_gone
+from scalesearch.study.leases import LOOK_EVERY, is_gone
 from scalesearch.train import train
 from scalesearch.trainer import Trainer
 from scalesearch.weights import Weights
@@ -32,9 +32,6 @@ from scalesearch.worker import Event, Terms, Work, threads_each
 
 if TYPE_CHECKING:
     from scalesearch.judgement import Judgement
-
-LOOK_EVERY = 1.0
-"""Seconds between looks at the leases and at what is left."""
 
 LAST_WORDS = 5.0
 """Seconds in which workers may still say, and keep weights of, what the ledger already has as complete."""
@@ -146,7 +143,7 @@ class _Session:
         self.weights = Weights(folder.path / "weights")
         self.tasks, self.why = prepared.tasks, None  # type: list[Task], str | None
         self.watch = Watch(prepared.recipe.run.lease_seconds)
-        self.looked = -math.inf
+        self.looked, self.ended = -math.inf, False
 
     def ranking(self, val: dict[str, float] | None = None) -> pd.DataFrame:
         memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
@@ -157,10 +154,11 @@ class _Session:
 
     def records(self) -> list[Record]:
         """The trials that this recipe asks for; a run's ledger may hold more seeds, and some that were once dropped."""
-        wanted, complete = {task.key for task in self.tasks}, self._complete()
+        every, wanted = self.ledger.records(), {task.key for task in self.tasks}
+        complete = {r.task.key for r in every if r.state == "complete"}
         return [
             r
-            for r in self.ledger.records()
+            for r in every
             if r.task.key in wanted and r.state != "withdrawn" and not (r.state == "dropped" and r.task.key in complete)
         ]
 
@@ -203,15 +201,13 @@ class _Session:
         pool = self._pool(place)
         try:
             with pool:
-                while self._go_on():
+                while self._tend(pool):
                     pool.attend(self._hear, LOOK_EVERY)
-                    self._tend(pool)
                 deadline = time.monotonic() + LAST_WORDS
                 while pool.busy and time.monotonic() < deadline:
                     pool.attend(self._hear, LOOK_EVERY)
         finally:
-            mine = pool.owners  # these processes are gone by now: what they held may wait again
-            self.ledger.release(r for r in self.ledger.records() if r.state == "running" and r.owner in mine)
+            self.ledger.release(self.ledger.held_by(pool.owners))
 
     def _abandoned(self, record: Record) -> bool:
         """Whether a running trial's worker is known to be gone. Nobody else begins one in a folder that is held."""
@@ -224,9 +220,12 @@ class _Session:
         self.watcher.search_started(self.prepared, self.tasks, [t for t in self.tasks if t.key in done])
 
     def _go_on(self) -> bool:
-        """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something."""
+        """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something.
+
+        What was lost is enqueued again after it was seen that nothing runs: so nothing can be lost in between.
+        """
         while not any(record.state in ("waiting", "running") for record in self.records()):
-            if not self._more_seeds():
+            if not self.ledger.repeat_lost(self.prepared.recipe.run.retries) and not self._more_seeds():
                 return False
         return True
 
@@ -275,9 +274,9 @@ class _Session:
 
     def _hear(self, worker: int, event: Event | Died) -> None:
         """Pass on what a worker says; settle the trial of one that died."""
+        self.ended |= isinstance(event, Died) or event.kind not in ("started", "step")
         if isinstance(event, Died):
-            held = [r for r in self.ledger.records() if r.state == "running" and event.owner and r.owner == event.owner]
-            for record in held:
+            for record in self.ledger.held_by([event.owner] if event.owner else []):
                 self._give_up(record, event.reason, repeat=not event.overdue)
             return
         candidate = self.by_network.get(event.key[0])
@@ -315,17 +314,18 @@ class _Session:
     def _begun(records: Sequence[Record]) -> set[tuple[str, int]]:
         return {r.task.key for r in records if r.state in ("running", "complete", "dropped")}
 
-    def _tend(self, pool: Workers) -> None:
-        """Now and then: end the trials whose workers are gone, and have them repeated."""
-        if time.monotonic() - self.looked < LOOK_EVERY:
-            return
-        self.looked = time.monotonic()
+    def _tend(self, pool: Workers) -> bool:
+        """Now and then: end the trials whose workers are gone, and have them repeated. False when none is left."""
+        if not self.ended and time.monotonic() - self.looked < LOOK_EVERY:
+            return True
+        self.looked, self.ended = time.monotonic(), False
         pace = self.prepared.recipe.run
         for record, reason in self.watch.expired(self.ledger.records()):
             pool.kill(record.owner)
             self._give_up(record, reason)
         self.ledger.repeat_lost(pace.retries)
         self._forget_dropped()
+        return self._go_on()
 
     def _give_up(self, record: Record, reason: str, *, repeat: bool = True) -> None:
         candidate = self.by_network.get(record.task.fingerprint)

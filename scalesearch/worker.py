@@ -32,10 +32,6 @@ from scalesearch.train import Outcome, train
 from scalesearch.trainer import Trainer
 from scalesearch.weights import Weights
 
-FIRST_LOOK = 0.5
-"""Share of the schedule before which nobody is dropped: deep networks start slowly. On EfficientNet-B0 and the embedded
-images, (1.2, 1.1, 1.15) is 28 points behind at a quarter of the schedule, and ends within noise of the best."""
-
 KEEP_WEIGHTS = 8
 """How many of the best candidates keep their weights while the search goes on; others are trained again if needed."""
 
@@ -233,7 +229,7 @@ class _Ears:
         self.worker.ledger.report(self.claim, step, accuracy)
         if self.worker.work.recipe.exhaustive or step == steps:
             return
-        pruner = IntervalPruner(images=len(self.worker.images.minival), first_step=math.ceil(FIRST_LOOK * steps))
+        pruner = IntervalPruner.of_schedule(steps, images=len(self.worker.images.minival))
         if self.worker.ledger.should_drop(self.claim, pruner):
             raise DroppedError(self.curve)
 

@@ -10,10 +10,8 @@ from rich.console import Console
 from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.pool import Died, Pool, warm_up
 from scalesearch.study import JOURNAL, Ledger, Watch
+from scalesearch.study.leases import LOOK_EVERY
 from scalesearch.study.storages import storage_url
-
-LOOK_EVERY = 1.0
-"""Seconds between looks at the leases and at what is left."""
 
 
 def worker_command(
@@ -54,9 +52,8 @@ def worker_command(
 
     def hear(number: int, event: object) -> None:
         if isinstance(event, Died):
-            for record in ledger.records():
-                if record.state == "running" and event.owner and record.owner == event.owner:
-                    ledger.lose(record, event.reason, repeat=not event.overdue)
+            for record in ledger.held_by([event.owner] if event.owner else []):
+                ledger.lose(record, event.reason, repeat=not event.overdue)
             console.print(f"worker {number} starts anew: {event.reason}", soft_wrap=True)
         elif (kind := getattr(event, "kind", "")) not in ("step", "ready"):
             console.print(f"{kind}: {' seed '.join(map(str, getattr(event, 'key', ())))}", soft_wrap=True)
@@ -78,8 +75,7 @@ def worker_command(
                     console.print(f"nothing to do for {patience:g} s", soft_wrap=True)
                     break
     finally:
-        mine = pool.owners
-        ledger.release(r for r in ledger.records() if r.state == "running" and r.owner in mine)
+        ledger.release(ledger.held_by(pool.owners))
 
 
 def _where(run: Path | None, storage: str | None) -> Path | str:

@@ -23,18 +23,21 @@ from mine import Net as Base
 class Net(Base):
     def forward(self, x):
         if self.training and x.shape[0] > 8 and x.device.type == "cpu":
-            deaths = pathlib.Path("deaths")
-            count = len(deaths.read_text()) if deaths.exists() else 0
-            if count < LIMIT and x.shape[-1] == 22:
-                deaths.write_text("x" * (count + 1))
-                ACT
+            steps = pathlib.Path("steps")
+            count = len(steps.read_text()) if steps.exists() else 0
+            if x.shape[-1] == SIZE:
+                steps.write_text("x" * (count + 1))
+                if count in STEPS:
+                    ACT
         return super().forward(x)
 """
 
 
-def _dying(tmp_path: Path, limit: int, act: str) -> str:
+def _dying(tmp_path: Path, steps: range, act: str, *, size: int = 22) -> str:
+    """A network that acts at these of the training steps at ``size`` pixels, counted over the whole run."""
     (tmp_path / "mine.py").write_text(MINE.format(width=8))
-    (tmp_path / "dying.py").write_text(DYING.replace("LIMIT", str(limit)).replace("ACT", act))
+    own = DYING.replace("STEPS", repr(steps)).replace("ACT", act).replace("SIZE", str(size))
+    (tmp_path / "dying.py").write_text(own)
     return "dying.py:Net"
 
 
@@ -43,18 +46,20 @@ def _records(tmp_path: Path) -> list[tuple[str, str | None]]:
 
 
 def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, 1, "os.kill(os.getpid(), signal.SIGKILL)")
+    """The last one: nothing else runs by then. It dies between two of the search's looks at what is left."""
+    last = range(14, 15)  # the third trial at 16 pixels, of six steps each
+    own = _dying(tmp_path, last, "time.sleep(2.5); os.kill(os.getpid(), signal.SIGKILL)", size=16)
     done = cli("grid", "--baseline", own, *POOLED, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "its worker was ended by SIGKILL (the kernel does that when memory ends)" in done.stdout
     states = [state for state, _ in _records(tmp_path)]
-    assert states.count("lost") == 1 and set(states) == {"lost", "complete"}
+    assert states == [*["complete"] * 6, "lost", "complete"]
     assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 @pytest.mark.long
 def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, 99, "os.kill(os.getpid(), signal.SIGSEGV)")
+    own = _dying(tmp_path, range(99), "os.kill(os.getpid(), signal.SIGSEGV)")
     done = cli("grid", "--baseline", own, *POOLED, "--retries", "1", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "failed: α 1 β 1 γ 1.4: its worker was ended by SIGSEGV" in done.stdout
@@ -65,7 +70,7 @@ def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp
 
 @pytest.mark.long
 def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, 99, "time.sleep(600)")
+    own = _dying(tmp_path, range(99), "time.sleep(600)")
     done = cli("grid", "--baseline", own, *POOLED, "--trial-minutes", "0.2", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "it took longer than 0.2 minutes" in done.stdout

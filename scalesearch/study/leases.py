@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BEATS = 4
 """Renewals per lease."""
 
+LOOK_EVERY = 1.0
+"""Seconds between looks at the leases and at what is left."""
+
 
 def me() -> str:
     """Names this process so that another of the same machine can see whether it still exists."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -260,8 +260,8 @@ class Ledger:
         """End a running trial whose worker is gone, or took too long; False when it ended otherwise meanwhile."""
         return self._finish(self._id(record), "lost" if repeat else "reason", reason)
 
-    def repeat_lost(self, retries: int) -> None:
-        """Enqueue again the tasks whose last trial was lost, each ``retries`` times at most.
+    def repeat_lost(self, retries: int) -> int:
+        """Enqueue again the tasks whose last trial was lost, each ``retries`` times at most; how many these were.
 
         Two processes that do so at once enqueue a task twice, which is harmless (see `claim`).
         """
@@ -270,7 +270,9 @@ class Ledger:
             before = last.get(record.task.key)
             if before is None or before.state in ("lost", "failed", "withdrawn"):
                 last[record.task.key] = record
-        self._add([(r.task, r.attempt + 1) for r in last.values() if r.state == "lost" and r.attempt <= retries])
+        again = [(r.task, r.attempt + 1) for r in last.values() if r.state == "lost" and r.attempt <= retries]
+        self._add(again)
+        return len(again)
 
     def release(self, records: Iterable[Record]) -> int:
         """Let running trials wait again. Only for those whose worker is known to exist no more."""
@@ -285,6 +287,10 @@ class Ledger:
     def records(self) -> list[Record]:
         """Every trial, oldest first."""
         return [self._record(trial) for trial in self._trials()]
+
+    def held_by(self, owners: Collection[str]) -> list[Record]:
+        """The running trials that these workers hold."""
+        return [record for record in self.records() if record.state == "running" and record.owner in owners]
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""

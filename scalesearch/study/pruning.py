@@ -12,6 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.ranking import holdout_error
 
+FIRST_LOOK = 0.5
+"""Share of the schedule before which nobody is dropped: deep networks start slowly. On EfficientNet-B0 and the embedded
+images, (1.2, 1.1, 1.15) is 28 points behind at a quarter of the schedule, and ends within noise of the best."""
+
 UNKNOWN_SD = 0.05
 """Standard deviation between seeds that is assumed until a candidate has two: five points, which is what two seeds of
 one network may differ by in mid-schedule, while the learning rate is high."""
@@ -54,6 +58,11 @@ class IntervalPruner(BasePruner):
     def __init__(self, *, images: int, z: float = 1.96, first_step: int = 1) -> None:
         """``first_step``: nothing is dropped before it, since curves cross early."""
         self._images, self._z, self._first = images, z, first_step
+
+    @classmethod
+    def of_schedule(cls, steps: int, *, images: int) -> IntervalPruner:
+        """The search's own: it drops nothing in the first half of a schedule of so many steps."""
+        return cls(images=images, first_step=math.ceil(FIRST_LOOK * steps))
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         step = trial.last_step
