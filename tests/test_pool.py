@@ -78,10 +78,10 @@ def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_pat
 
 
 def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, 1, "time.sleep(600)")
+    own = _dying(tmp_path, range(1), "time.sleep(600)")
     command = [sys.executable, "-m", "scalesearch", "grid", "--baseline", own, *POOLED, "--out", "run"]
     search = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    while not (tmp_path / "deaths").exists():
+    while not (tmp_path / "steps").exists():
         assert search.poll() is None
         time.sleep(0.1)
     (running,) = [r for r in Ledger(tmp_path / "run" / JOURNAL, "run").records() if r.state == "running"]
