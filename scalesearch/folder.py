@@ -25,6 +25,7 @@ UNRANKED = (
     "baseline",
     "seeds",
     "confidence",
+    "within",
     "max_seeds",
     "exhaustive",
     "objective",
