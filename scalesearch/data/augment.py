@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from scalesearch.data.crops import draw_boxes, resized_crops
+from scalesearch.data.operations import operated
+from scalesearch.data.policies import draw_operations
 from scalesearch.recipe import AugmentSettings
 
 
@@ -15,11 +17,14 @@ from scalesearch.recipe import AugmentSettings
 class Draws:
     """What chance decided for each of B images, on the CPU.
 
-    ``boxes``, int64 (B, 4): top, left, height and width of the crop in pixels; ``flips``, bool (B,).
+    ``boxes``, int64 (B, 4): top, left, height and width of the crop in pixels; ``flips``, bool (B,); ``operations``,
+    int64 (B, n): which of `OPERATIONS`, one after another, and their ``magnitudes``, float64 (B, n), with signs.
     """
 
     boxes: Tensor
     flips: Tensor
+    operations: Tensor
+    magnitudes: Tensor
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -28,7 +33,7 @@ class Draws:
         """Those of some of the images; of one, a batch of one."""
         if isinstance(where, int):
             where = slice(where, where + 1 or None)
-        return Draws(self.boxes[where], self.flips[where])
+        return Draws(self.boxes[where], self.flips[where], self.operations[where], self.magnitudes[where])
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,14 @@ class Augmentation:
         """For ``count`` images of ``size`` pixels a side; ``generator`` is on the CPU."""
         boxes = draw_boxes(count, size, self.settings.scale, generator)
         flips = torch.rand(count, generator=generator) < (0.5 if self.settings.flip else 0)
-        return Draws(boxes, flips)
+        return Draws(boxes, flips, *draw_operations(self.settings, self.resolution, count, generator))
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Views uint8 (B, 3, r, r) of images uint8 (B, 3, S, S), in channels_last; the device is never waited for."""
-        return resized_crops(images, draws.boxes, draws.flips, self.resolution)
+        """Views uint8 (B, 3, r, r) of images uint8 (B, 3, S, S); the device is never waited for.
+
+        They are laid out in channels_last, or contiguous after operations: as either is fastest.
+        """
+        views = resized_crops(images, draws.boxes, draws.flips, self.resolution)
+        for operations, magnitudes in zip(draws.operations.T, draws.magnitudes.T, strict=True):
+            views = operated(views, operations, magnitudes)
+        return views
