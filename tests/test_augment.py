@@ -121,7 +121,7 @@ def test_an_operation_is_torchvisions_bit_for_bit(name: str, resolution: int) ->
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_policy_draws_torchvisions_operations_as_often_and_as_strong(policy: str) -> None:
-    """The same pairs of operation and signed magnitude; shares differ by at most 4.5 standard errors of 3,000 draws."""
+    """The same pairs of operation and signed magnitude; shares of 3,000 draws and 30,000 within 5 standard errors."""
     resolution, count, drawn = 64, 30_000, 3000
     theirs: Counter[tuple[str, float]] = Counter()
 
@@ -147,8 +147,8 @@ def test_a_policy_draws_torchvisions_operations_as_often_and_as_strong(policy: s
     )
     assert set(theirs) <= set(ours)
     for pair, times in ours.items():
-        share = times / count
-        assert abs(theirs[pair] / drawn - share) < 4.5 * math.sqrt(share / drawn), pair
+        share = (times + theirs[pair]) / (count + drawn)
+        assert abs(theirs[pair] / drawn - times / count) < 5 * math.sqrt(share * (1 / drawn + 1 / count)), pair
 
 
 @pytest.mark.parametrize("policy", ["none", *POLICIES])
@@ -180,10 +180,9 @@ def test_no_value_is_read_back_from_the_device() -> None:
     """The meta device has none to read."""
     for policy in ("none", *POLICIES):
         augment = _augmentation(24, policy=policy)
-        views = augment(
-            torch.empty(64, 3, 40, 40, dtype=torch.uint8, device="meta"), augment.draw(64, 40, _generator())
-        )
-        assert (views.shape, views.dtype, views.device.type) == ((64, 3, 24, 24), torch.uint8, "meta")
+        images = torch.empty(100, 3, 40, 40, dtype=torch.uint8, device="meta")
+        views = augment(images, augment.draw(100, 40, _generator()))
+        assert (views.shape, views.dtype, views.device.type) == ((100, 3, 24, 24), torch.uint8, "meta")
 
 
 @pytest.mark.parametrize("policy", ["none", *POLICIES])
@@ -202,7 +201,7 @@ def test_a_view_depends_on_its_own_image_and_draws_alone(policy: str) -> None:
     assert torch.equal(augment(images[-1:], draws[-1]), views[-1:])
     assert len(draws[1::3]) == 3
     assert torch.equal(augment(images, augment.draw(8, 40, _generator())), views)
-    assert not torch.equal(augment(images, augment.draw(8, 40, _generator(1))), views)
+    assert not torch.equal(augment(images, augment.draw(8, 40, _generator(99))), views)
 
 
 def test_half_of_the_views_are_mirrored_unless_flip_is_off() -> None:

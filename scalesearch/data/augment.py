@@ -13,7 +13,7 @@ from scalesearch.data.policies import draw_operations
 from scalesearch.recipe import AugmentSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draws:
     """What chance decided for each of B images, on the CPU.
 
@@ -41,7 +41,7 @@ class Augmentation:
     """Random views of images at ``resolution``: each image its own crop, flip and operations.
 
     Whatever is random is in the draws, which a generator on the CPU fixes: the same draws give the same views, in
-    whatever batch an image is, on every device.
+    whatever batch an image is, on every device (but for a level here and there, where a device rounds blends its way).
     """
 
     settings: AugmentSettings

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 TRIES, ASPECT = 10, 4 / 3
+TOGETHER = 64
+"""Images that are resized at once: their float32 copies take 0.2 GB at 256 pixels a side, whatever the batch."""
 
 
 def draw_boxes(count: int, size: int, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
@@ -36,11 +38,12 @@ def resized_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int)
     """
     if images.device.type == "cpu":
         return _one_by_one(images, boxes, flips, resolution)
-    return multiplied_crops(images, boxes, flips, resolution)
+    parts = (slice(start, start + TOGETHER) for start in range(0, len(images), TOGETHER))
+    return torch.cat([multiplied_crops(images[part], boxes[part], flips[part], resolution) for part in parts])
 
 
 def _one_by_one(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int) -> Tensor:
-    """On a CPU, PyTorch's kernel beats matrices threefold; it is fastest on channels_last, which networks want too."""
+    """The same on a CPU, where PyTorch's kernel is several times faster than matrices; fastest on channels_last."""
     layout = torch.channels_last
     views = torch.empty(len(images), images.shape[1], resolution, resolution, dtype=torch.uint8, memory_format=layout)
     for view, image, box, flip in zip(views, images, boxes.tolist(), flips.tolist(), strict=True):
@@ -57,7 +60,8 @@ def multiplied_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: i
 
     As in PyTorch's kernel the weights have 16 bits, columns come first, and grey levels are rounded in between. Every
     product is then a whole number of units that float32 holds, so that the sums are the same in any order. (Where an
-    image shrinks more than twofold some sums outgrow float32: 1 pixel in 10⁴ may differ, by one level.)
+    image shrinks more than twofold some sums outgrow float32: 1 pixel in 10⁴ may differ, by one level. And it has to
+    be float32: no TF32, no autocast.)
     """
     count, channels, size, _ = images.shape
     top, left, height, width = boxes.to(images.device, non_blocking=True).unbind(1)
