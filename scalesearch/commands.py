@@ -17,7 +17,7 @@ from scalesearch.baselines import baseline_of, builtin_names, model_of, open_bas
 from scalesearch.cost import closed_form
 from scalesearch.errors import DeviceError, RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
-from scalesearch.grid import AXES, Candidate, Plan, plan
+from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report import (
     amount,
@@ -29,6 +29,7 @@ from scalesearch.report import (
     stage_table,
 )
 from scalesearch.scaling import (
+    AXES,
     PAPER,
     PUBLISHED,
     Coefficients,
