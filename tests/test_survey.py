@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from scalesearch.baselines import SpecBaseline, builtin, builtin_names
 from scalesearch.cost import closed_form
 from scalesearch.errors import EmptyGridError, ScalingError
-from scalesearch.grid import Plan, plan
+from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.points import Points
 from scalesearch.recipe import SearchSettings
+from scalesearch.report import plan_table
 from scalesearch.results import candidates_frame
 from scalesearch.scaling import AXES, Coefficients, Rounding, scale_spec
 from scalesearch.spec import ModelSpec
@@ -176,6 +180,20 @@ def test_a_million_points_are_planned_in_seconds_and_in_little_memory(options: t
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ("39976 points" if not options else "12720 pairs") in done.stdout
     assert after.ru_utime - before.ru_utime < 15
+
+
+def test_thousands_of_rows_look_like_the_table_of_a_few() -> None:
+    def lines(candidates: Sequence[Candidate]) -> list[str]:
+        console = Console(width=200, file=io.StringIO(), highlight=False)
+        with console.capture() as shown:
+            console.print(plan_table(candidates))
+        return [line.rstrip() for line in shown.get().splitlines()]
+
+    made = plan(B0, 1.0, SearchSettings(), num_classes=1000)
+    few, many = lines(made.candidates), lines(made.candidates * 20)
+    rows = len(made.candidates)
+    assert many[: rows + 1] == few[: rows + 1]
+    assert many[1 + 20 * rows :] == few[1 + rows :] * 20
 
 
 def test_the_table_of_a_million_points_has_a_row_for_each() -> None:
