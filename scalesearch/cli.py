@@ -255,7 +255,7 @@ def scale(
     json_: JsonOption = False,
 ) -> None:
     """Write the spec of the baseline scaled by φ."""
-    from scalesearch.commands import scale as command
+    from scalesearch.spec_commands import scale as command
 
     command(
         baseline,
@@ -285,7 +285,7 @@ def baselines(
     json_: JsonOption = False,
 ) -> None:
     """List the built-in baselines, or show one as a table of stages."""
-    from scalesearch.commands import baselines as command
+    from scalesearch.spec_commands import baselines as command
 
     command(name, as_yaml=yaml, as_json=json_)
 
