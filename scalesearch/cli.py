@@ -90,6 +90,9 @@ def grid(
     confidence: Annotated[
         float | None, typer.Option(help="Add seeds until one candidate is the best with this probability, e.g. 0.95.")
     ] = None,
+    within: Annotated[
+        float | None, typer.Option(help="With --confidence, an accuracy too small to matter, e.g. 0.01 (one point).")
+    ] = None,
     max_seeds: Annotated[int | None, typer.Option(help="With --confidence, most seeds of a candidate.")] = None,
     exhaustive: Annotated[
         bool | None, typer.Option("--exhaustive", help="Train every candidate to the end, also those far behind.")

@@ -27,6 +27,7 @@ UNRANKED = (
     "baseline",
     "seeds",
     "confidence",
+    "within",
     "max_seeds",
     "exhaustive",
     "objective",

@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "Standing",
     "Why",
+    "closeness",
     "contenders",
     "decided",
     "draws",
@@ -30,7 +31,10 @@ __all__ = [
     "summarise",
 ]
 
-Why = Literal["seed noise unknown", "contenders", "decided", "hopeless", "max seeds"]
+Why = Literal["seed noise unknown", "contenders", "decided", "close enough", "hopeless", "max seeds"]
+
+FIRST_REPEATED = 4
+"""Leading candidates that get a second seed before any other, or a third of all: they measure the seeds' noise."""
 
 FUTURES = 200
 """Outcomes of infinitely many seeds that `hopeless` imagines."""
@@ -62,8 +66,8 @@ class Standing:
 class Plan:
     """How many seeds to have next, in total, by name, for those that need more; and why these, or why no more.
 
-    "seed noise unknown" (everyone gets a second seed) and "contenders" go on; "decided", "hopeless" and "max seeds"
-    end it, with nothing in ``seeds``.
+    "seed noise unknown" (the leading ones get a second seed) and "contenders" go on; "decided", "close enough",
+    "hopeless" and "max seeds" end it, with nothing in ``seeds``.
     """
 
     seeds: Mapping[str, int]
@@ -128,6 +132,13 @@ def decided(p_best: Mapping[str, float], confidence: float = 0.95) -> bool:
     return max(p_best.values()) >= confidence
 
 
+def closeness(measured: Sequence[Measured], drawn: Floats, within: float) -> float:
+    """The probability that the one with the highest mean is at most ``within`` worse than the best: the share of the
+    draws where it is. (Ranking and selection call ``within`` the indifference zone.)"""
+    leader = max(range(len(measured)), key=lambda i: measured[i].mean)
+    return float((drawn[:, leader] >= drawn.max(axis=1) - within).mean())
+
+
 def hopeless(
     measured: Sequence[Measured], *, images: int, confidence: float = 0.95, resamples: int = 2_000, seed: int = 0
 ) -> bool:
@@ -150,17 +161,27 @@ def next_seeds(
     images: int,
     max_seeds: int,
     confidence: float = 0.95,
+    within: float = 0.0,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Plan:
-    """One more seed for every contender, until decided, hopeless, or all contenders have ``max_seeds``."""
+    """One more seed for every contender, until decided, hopeless, or all contenders have ``max_seeds``.
+
+    Args:
+        within: an accuracy that does not matter: it is enough to know that the leader is no more than that worse than
+            the best.
+    """
     if not seed_noise_known(measured) and len(measured) > 1:
-        return Plan({m.name: 2 for m in measured}, "seed noise unknown") if max_seeds > 1 else Plan({}, "max seeds")
+        ordered = sorted(measured, key=lambda m: (-m.mean, m.name))
+        first = ordered[: max(FIRST_REPEATED, math.ceil(len(ordered) / 3))]
+        return Plan({m.name: 2 for m in first}, "seed noise unknown") if max_seeds > 1 else Plan({}, "max seeds")
     drawn = draws(measured, images=images, resamples=resamples, seed=seed)
     p_best = {m.name: float(p) for m, p in zip(measured, _p_best(drawn), strict=True)}
     if decided(p_best, confidence):
         return Plan({}, "decided")
-    if hopeless(measured, images=images, confidence=confidence, seed=seed):
+    if within and closeness(measured, drawn, within) >= confidence:
+        return Plan({}, "close enough")
+    if hopeless(measured, images=images, confidence=confidence, resamples=min(2_000, resamples), seed=seed):
         return Plan({}, "hopeless")
     seeds = {m.name: m.seeds for m in measured}
     more = {name: seeds[name] + 1 for name in contenders(p_best, confidence) if seeds[name] < max_seeds}
@@ -174,12 +195,14 @@ def in_words(
     labels: Mapping[str, str],
     confidence: float = 0.95,
     why: Why | None = None,
+    close: tuple[float, float] | None = None,
 ) -> str:
     """One to three plain sentences: who is best or may be, how many cannot be, and what limits the answer.
 
     Args:
         labels: what to call the candidates, by name.
         why: of `Plan`.
+        close: an accuracy, and the probability that the first is at most that much worse than the best.
     """
     p_best = {s.name: s.p_best for s in standings}
     names, percent = contenders(p_best, confidence), f"{100 * confidence:g} %"
@@ -192,6 +215,10 @@ def in_words(
         others = [s.ruled_out for s in standings if s.name not in names]
         if others:
             sentences.append(f"Ruled out at {percent}: {sum(others)} of the others.")
+        if close is not None:
+            sentences.append(
+                f"The first is within {100 * close[0]:g} points of the best with probability {_probability(close[1])}."
+            )
         if why == "hopeless":
             sentences.append(f"A minival of {images} images is too small to separate them, however many seeds.")
     if all(s.seeds == 1 for s in standings):

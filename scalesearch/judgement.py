@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scalesearch.inference import Plan, Standing, contenders, draws, in_words, next_seeds, summarise
+from scalesearch.inference import Plan, Standing, closeness, contenders, draws, in_words, next_seeds, summarise
 from scalesearch.ranking import trade_off
 from scalesearch.resampling import Floats, Measured
 from scalesearch.scaling import PAPER
@@ -91,6 +91,7 @@ def judge(
     why: str | None = None,
     target: int | None = None,
     candidates: Iterable[Candidate] = (),
+    within: float = 0.0,
 ) -> Judgement:
     """What the complete trials say about which candidate is best; the same for the same trials, in whatever order.
 
@@ -98,6 +99,7 @@ def judge(
         labels: what to call the candidates, by network.
         why: no more seeds were added, of `inference.Plan`.
         target: MACs; then P(best) is of `ranking.trade_off`'s score. The intervals stay the accuracies'.
+        within: an accuracy that does not matter; how probably the first is within it of the best is said in words.
         candidates: with them, the best shares beyond the grid are fitted, if there are enough.
     """
     found, by_network = measured(records, images), {c.model.fingerprint: c for c in candidates}
@@ -115,6 +117,7 @@ def judge(
         labels=labels,
         confidence=confidence,
         why=why,  # type: ignore[arg-type]
+        close=(within, closeness(found, drawn, within)) if within else None,
     )
     fitted = _fitted([by_network[m.name] for m in found], drawn, confidence) if by_network else None
     return Judgement(confidence, standings, likely, words, fitted)
@@ -144,9 +147,13 @@ def beyond_the_grid(fitted: Fitted) -> str:
     return f"{fitted_in_words(fitted)} At {100 * fitted.confidence:g} % {' and '.join(verdicts)}."
 
 
-def more_seeds(records: Iterable[Record], *, images: int, confidence: float, max_seeds: int) -> Plan:
-    """How many seeds each candidate should have in all, until one is known to be best."""
-    return next_seeds(measured(records, images), images=images, max_seeds=max_seeds, confidence=confidence)
+def more_seeds(
+    records: Iterable[Record], *, images: int, confidence: float, max_seeds: int, within: float = 0.0
+) -> Plan:
+    """How many seeds each candidate should have in all, until one is known to be best, or within ``within`` of it."""
+    return next_seeds(
+        measured(records, images), images=images, max_seeds=max_seeds, confidence=confidence, within=within
+    )
 
 
 def mark_front(frame: pd.DataFrame, better: Mapping[str, str]) -> Sequence[bool]:

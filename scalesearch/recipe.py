@@ -170,9 +170,10 @@ class Recipe(Strict):
     """A whole run: baseline, φ, candidates, images, schedule, seeds.
 
     Every candidate is trained with ``seeds`` seeds. With ``confidence``, those that may still be the best get more, up
-    to ``max_seeds`` each, until one is the best with that probability. A candidate whose interval no longer reaches the
-    leader's after the same number of steps is dropped in mid-schedule, unless ``exhaustive``. ``objective`` orders the
-    ranking: by accuracy, or by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4).
+    to ``max_seeds`` each, until one is the best with that probability, or at most ``within`` (an accuracy) worse than
+    the best. A candidate whose interval no longer reaches the leader's after the same number of steps is dropped in
+    mid-schedule, unless ``exhaustive``. ``objective`` orders the ranking: by accuracy, or by
+    accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4).
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
@@ -182,6 +183,7 @@ class Recipe(Strict):
     resolution: PositiveInt | None = None
     seeds: PositiveInt = 1
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    within: Share = 0.0
     max_seeds: PositiveInt = 10
     exhaustive: bool = False
     objective: Literal["accuracy", "acc_macs"] = "accuracy"

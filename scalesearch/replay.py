@@ -125,7 +125,7 @@ def pruned(make: Callable[[Curves], BasePruner]) -> Policy:
     return play
 
 
-def search(confidence: float, *, drop: bool = True, resamples: int = 1_000) -> Policy:
+def search(confidence: float, *, within: float = 0.0, drop: bool = True, resamples: int = 400) -> Policy:
     """scalesearch's own: one seed of everything, then more for those that may be best; drops what falls behind."""
 
     def play(curves: Curves, dice: np.random.Generator) -> Told:
@@ -145,7 +145,12 @@ def search(confidence: float, *, drop: bool = True, resamples: int = 1_000) -> P
                     dropped |= set() if done else {name}
             found = _measured({name: tuple(ts) for name, ts in finished.items() if ts})
             plan = next_seeds(
-                found, images=curves.images, max_seeds=curves.seeds, confidence=confidence, resamples=resamples
+                found,
+                images=curves.images,
+                max_seeds=curves.seeds,
+                confidence=confidence,
+                within=within,
+                resamples=resamples,
             )
             more = {name: n for name, n in plan.seeds.items() if name not in dropped and n > wanted[name]}
             if not more:
@@ -171,6 +176,8 @@ POLICIES: Mapping[str, Policy] = {
     "scalesearch, drops only": pruned(_intervals),
     "scalesearch, seeds only": search(0.95, drop=False),
     "scalesearch --confidence 0.95": search(0.95),
+    "… --within 0.01": search(0.95, within=0.01),
+    "… --within 0.02": search(0.95, within=0.02),
 }
 """What is compared; all trainings of the run itself are the measure."""
 

@@ -182,6 +182,7 @@ class _Session:
             why=self.why,
             target=self.prepared.target,
             candidates=self.prepared.plan.candidates,
+            within=self.prepared.recipe.within,
         )
         return Result(judgement.add_to(ranking), trials, judgement)
 
@@ -238,7 +239,11 @@ class _Session:
         from scalesearch.judgement import more_seeds
 
         plan = more_seeds(
-            complete, images=len(self.images.minival), confidence=recipe.confidence, max_seeds=recipe.max_seeds
+            complete,
+            images=len(self.images.minival),
+            confidence=recipe.confidence,
+            max_seeds=recipe.max_seeds,
+            within=recipe.within,
         )
         self.why = plan.why
         now = {name: sum(task.fingerprint == name for task in self.tasks) for name in self.by_network}

@@ -17,11 +17,12 @@ import pytest
 from scalesearch.errors import RunError
 from scalesearch.study import JOURNAL, Ledger
 from scalesearch.study.leases import is_gone
+from tests import mariadb, postgres
 from tests.conftest import TINY_RUN, Cli
-from tests.postgres import Server, binaries
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 TABLES = ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv")
+Server = mariadb.Server | postgres.Server
 ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "100", "--seeds", "4", "--workers", "1")
 SIDE_BY_SIDE = (
     "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "120", "--seeds", "5", "--workers", "4", "--top", "1",
@@ -59,13 +60,9 @@ def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Pat
     _same_tables(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["file", "postgresql"])
+@pytest.mark.parametrize("kind", ["file", "postgresql", "mariadb"])
 def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_path: Path, kind: str) -> None:
-    server = None
-    if kind == "postgresql":
-        if binaries() is None:
-            pytest.skip("PostgreSQL is not installed")
-        server = Server(Path("/tmp") / f"scalesearch-chaos-{os.getpid()}")
+    server = _server(kind)
     where: Path | str = server.url if server else tmp_path / "chaos" / JOURNAL
     undisturbed = cli(*SIDE_BY_SIDE, "--out", "calm", timeout=900)
     assert undisturbed.returncode == 0, undisturbed.stderr
@@ -95,6 +92,19 @@ def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_p
     assert not [r for r in records if r.state in ("running", "waiting")]
     assert "s3cret" not in (tmp_path / "log").read_text()
     _same_tables(tmp_path)
+
+
+def _server(kind: str) -> Server | None:
+    folder = Path("/tmp") / f"scalesearch-{kind}-{os.getpid()}"  # short, and readable by the server's own user
+    if kind == "postgresql":
+        if postgres.binaries() is None:
+            pytest.skip("PostgreSQL is not installed")
+        return postgres.Server(folder)
+    if kind == "mariadb":
+        if mariadb.PROGRAM is None:
+            pytest.skip("MariaDB is not installed")
+        return mariadb.Server(folder)
+    return None
 
 
 def _disturb(search: subprocess.Popen[bytes], where: Path | str, server: Server | None) -> tuple[int, int]:
