@@ -261,6 +261,8 @@ def _matched(
         if (low, high) != (1, 1):
             others = {other: axis(*_range(search, other), search.step) for other in AXES if other != name}
             solved.append(solve(ratio, name, low, high, others, target))
+    if not solved:
+        raise EmptyGridError(f"--solve {search.solve}: it can only be 1; widen its range, or solve another coefficient")
     points = sum((found for found, _ in solved), Points.of([]))
     ratios = np.concatenate([found for _, found in solved])
     good = np.abs(ratios / target - 1) <= search.match_tolerance

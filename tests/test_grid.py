@@ -71,6 +71,11 @@ def test_matching_what_cannot_be_matched_names_the_nearest() -> None:
         plan(coarse, 1.0, SearchSettings(match="macs", step=0.5, match_tolerance=0.001), num_classes=10)
 
 
+def test_a_coefficient_that_can_only_be_one_is_not_solved() -> None:
+    with pytest.raises(EmptyGridError, match="--solve gamma: it can only be 1"):
+        plan(B0, 1.0, SearchSettings(match="macs", max_gamma=1.0), num_classes=10)
+
+
 def test_budgets_drop_what_is_over_them_with_the_reason() -> None:
     search = SearchSettings(target_macs=900_000_000, target_params=8_000_000)
     made = plan(B0, 1.0, search, num_classes=1000)
