@@ -1,6 +1,7 @@
-"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it.
 
-from __future__ import annotations
+Annotations are not postponed here: typer would evaluate every option's anew, three times over, at every start.
+"""
 
 import sys
 from pathlib import Path
@@ -258,7 +259,7 @@ def scale(
     json_: JsonOption = False,
 ) -> None:
     """Write the spec of the baseline scaled by φ."""
-    from scalesearch.commands import scale as command
+    from scalesearch.spec_commands import scale as command
 
     command(
         baseline,
@@ -288,7 +289,7 @@ def baselines(
     json_: JsonOption = False,
 ) -> None:
     """List the built-in baselines, or show one as a table of stages."""
-    from scalesearch.commands import baselines as command
+    from scalesearch.spec_commands import baselines as command
 
     command(name, as_yaml=yaml, as_json=json_)
 
@@ -467,7 +468,7 @@ def _complain(text: str) -> None:
     _console(stderr=True).print(f"error: {text}", style="bold red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr)

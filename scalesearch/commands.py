@@ -13,32 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from scalesearch.baselines import baseline_of, builtin_names, model_of, open_baseline
-from scalesearch.cost import closed_form
-from scalesearch.errors import DeviceError, RecipeError, RunError, ScaleSearchError, ScalingError
-from scalesearch.folder import RunFolder, default_folder, read_recipe_settings, write_text
-from scalesearch.grid import AXES, Candidate, Plan, plan
+from scalesearch.baselines import open_baseline
+from scalesearch.errors import DeviceError, ScaleSearchError
+from scalesearch.folder import RunFolder, default_folder
+from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report import (
-    amount,
     duration,
     plan_summary,
     plan_table,
     ranking_table,
-    spec_table,
-    stage_table,
 )
 from scalesearch.scaling import (
-    PAPER,
-    PUBLISHED,
     Coefficients,
-    Multipliers,
-    Rounding,
-    published_member,
 )
-from scalesearch.schema import parse
-from scalesearch.spec import ModelSpec
-from scalesearch.specs import Spec, dump_spec, load_spec
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
@@ -78,158 +66,6 @@ def _candidate_json(c: Candidate) -> dict[str, Any]:
         "also": [asdict(other) for other in c.also],
         "network": c.model.fingerprint,
     }
-
-
-def scale(
-    baseline: str | None,
-    phi: str,
-    coefficients: tuple[float | None, float | None, float | None],
-    *,
-    run: Path | None,
-    fitted: bool,
-    preset: str,
-    resolution: int | None,
-    rounding: Mapping[str, object],
-    num_classes: int,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Write one scaled spec per φ and show what became of the baseline."""
-    if preset not in ("formula", "published"):
-        raise ScaleSearchError(f"--preset: expected formula or published, got {preset!r}")
-    given = {key: value for key, value in rounding.items() if value is not None}
-    kept: dict[str, object] = read_recipe_settings(run)["rounding"] if run else {}
-    rules = parse(Rounding, kept | given, RecipeError)
-    chosen, origin = _coefficients(coefficients, run, fitted=fitted)
-    if run and not baseline:
-        start = baseline_of(load_spec(run / "baseline.yaml"), rules)
-    else:
-        start = open_baseline(baseline or "efficientnet_b0", rules)
-    if resolution is not None:
-        start = start.meant_for(resolution)
-    base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
-    console = _console()
-    written: list[dict[str, Any]] = []
-    phis = parse_phi(phi)
-    for value in phis:
-        member = start.member(chosen, value).spec
-        rows: list[tuple[str, Spec]] = [("formula", member)]
-        index = int(value) if value in PUBLISHED else None
-        spec = start.native
-        if isinstance(spec, ModelSpec) and spec.name == "efficientnet_b0" and index is not None:
-            rows.append((f"published B{index}", published_member(spec, index, rules)))
-        if preset == "published":
-            if index is None or not isinstance(spec, ModelSpec):
-                raise ScalingError(f"--preset published: B0 to B7 are φ = 0 to 7, there is none at φ = {value:g}")
-            member = published_member(spec, index, rules)
-        target = _target(out, member.name, several=len(phis) > 1)
-        write_text(target, dump_spec(member))
-        written.append(
-            {"phi": value, "file": str(target), "resolution": member.resolution, "blocks": member.blocks}
-            | asdict(model_of(member).cost(num_classes))
-        )
-        if not as_json:
-            console.print(f"{start.name} × φ = {value:g}        {chosen}  ({origin})\n")
-            console.print(spec_table([(name, row, model_of(row).cost(num_classes)) for name, row in rows], base))
-            growth = chosen.growth()
-            console.print(
-                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up per stage, "
-                "which costs the rest\n",
-                soft_wrap=True,
-            )
-            console.print(f"wrote {target}\n", soft_wrap=True)
-    if as_json:
-        print(json.dumps(written, ensure_ascii=False))
-
-
-def parse_phi(text: str) -> list[float]:
-    """``4``, ``-1.5``, ``1,2,4`` or ``1..7``.
-
-    Raises:
-        RecipeError: it is none of these.
-    """
-    try:
-        if ".." in text:
-            low, high = (int(end) for end in text.split("..", 1))
-            values = [float(value) for value in range(low, high + 1)]
-        else:
-            values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(abs(value) < 100 for value in values):
-        raise RecipeError("--phi", "a number, several (1,2,4) or a range (1..7)", text)
-    return values
-
-
-def _coefficients(given: tuple[float | None, ...], run: Path | None, *, fitted: bool) -> tuple[Coefficients, str]:
-    """The coefficients to scale by, and whose they are: a run's winner, its fitted optimum, or the paper's, where not
-    given one by one."""
-    if fitted and run is None:
-        raise ScaleSearchError("--fitted needs --from RUN")
-    start, origin = PAPER, "Tan & Le 2019"
-    if run is not None:
-        start, origin = _best(run, fitted=fitted), f"the {'fitted optimum' if fitted else 'winner'} of {run.name}"
-    values = [g if g is not None else getattr(start, name) for g, name in zip(given, AXES, strict=True)]
-    for name, value in zip(AXES, values, strict=True):
-        if not 0 < value < 100:
-            raise RecipeError(f"--{name}", "a positive number", value)
-    if any(g is not None for g in given):
-        origin = "as given" if None not in given else f"as given; the others {origin}'s"
-    return Coefficients(*values), origin
-
-
-def _best(run: Path, *, fitted: bool) -> Coefficients:
-    try:
-        found = json.loads((run / "ranking.json").read_text())
-        best = found.get("fitted") if fitted else found["ranking"][0]
-        if best is None:
-            raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")
-        return Coefficients(*(float(best[name]) for name in AXES))
-    except OSError as failure:
-        raise RunError(f"{run} holds no finished ranking: {failure.strerror} (ranking.json)") from failure
-    except (ValueError, KeyError, IndexError) as failure:
-        raise RunError(f"{run / 'ranking.json'} is no ranking: {failure}") from failure
-
-
-def _target(out: Path | None, name: str, *, several: bool) -> Path:
-    if out is None:
-        return Path(f"{name}.yaml")
-    folder = several or out.is_dir() or out.suffix not in (".yaml", ".yml")
-    return out / f"{name}.yaml" if folder else out
-
-
-def _table(name: str) -> ModelSpec:
-    spec = open_baseline(name).native
-    if not isinstance(spec, ModelSpec):
-        raise ScaleSearchError(f"{name} is a module, no table of stages: `scalesearch check {name}` shows it")
-    return spec
-
-
-def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
-    """List the built-in networks, or show one stage by stage."""
-    console = _console()
-    names = [name] if name else builtin_names()
-    specs = {each: _table(each) for each in names}
-    if as_json:
-        rows = [
-            {"name": spec.name, "source": spec.source, "resolution": spec.resolution} | asdict(closed_form(spec))
-            for spec in specs.values()
-        ]
-        print(json.dumps(rows, ensure_ascii=False))
-    elif name and as_yaml:
-        print(dump_spec(specs[name]), end="")
-    elif name:
-        spec = specs[name]
-        console.print(f"{spec.name}   {spec.source or ''}\n")
-        console.print(stage_table(spec, closed_form(spec)))
-    else:
-        for each, spec in specs.items():
-            cost = closed_form(spec)
-            console.print(
-                f"{each:<18} {spec.resolution} px  {spec.blocks:>3} blocks  {amount(cost.macs):>7} MACs  "
-                f"{cost.params / 1e6:5.1f} M params"
-            )
-        console.print("\n`scalesearch baselines NAME` shows the stages, --yaml the spec to copy and edit.")
 
 
 def default_recipe(device: str) -> str:

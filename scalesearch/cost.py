@@ -6,9 +6,9 @@ The unit is the multiply-add (MAC), which the paper, torchvision and fvcore prin
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scalesearch.spec import ModelSpec, StageSpec
 
@@ -29,8 +29,7 @@ class Cost:
     saved: int
 
 
-@dataclass(frozen=True)
-class Conv:
+class Conv(NamedTuple):
     """One convolution and what follows it: ``size`` is the output's side in pixels."""
 
     inputs: int
@@ -51,9 +50,20 @@ def closed_form(spec: ModelSpec, num_classes: int = 1000) -> Cost:
     the next layer reads; SiLU and ReLU6 keep their own input as well, ReLU does not; a squeeze-excitation gate
     keeps both of its factors.
     """
-    keeps_input = spec.activation != "relu"
+    macs, params, activations, saved = tally(convolutions(spec), keeps_input=keeps_input(spec))
+    classifier = spec.widest * num_classes
+    return Cost(macs + classifier, params + classifier + num_classes, activations + num_classes, saved)
+
+
+def keeps_input(spec: ModelSpec) -> bool:
+    """Whether the activation function keeps its input for the backward pass."""
+    return spec.activation != "relu"
+
+
+def tally(convs: Iterable[Conv], *, keeps_input: bool) -> tuple[int, int, int, int]:
+    """MACs, parameters, activations and saved elements of some convolutions: `Cost`'s fields without a classifier."""
     macs = params = activations = saved = 0
-    for conv in convolutions(spec):
+    for conv in convs:
         area = conv.size**2
         weights = conv.outputs * (conv.inputs // conv.groups) * conv.kernel**2
         macs += weights * area
@@ -61,25 +71,35 @@ def closed_form(spec: ModelSpec, num_classes: int = 1000) -> Cost:
         activations += conv.outputs * area
         kept = 1 + conv.norm + (keeps_input and conv.activation) + conv.gated
         saved += conv.outputs * area * kept
-    classifier = spec.widest * num_classes
-    return Cost(macs + classifier, params + classifier + num_classes, activations + num_classes, saved)
+    return macs, params, activations, saved
 
 
 def convolutions(spec: ModelSpec) -> Iterator[Conv]:
     """Every convolution of the network in order, squeeze-excitation's and shortcuts' included."""
-    size = _half(spec.resolution) if spec.stem.stride == 2 else spec.resolution
+    stem, *sizes = sides(spec, spec.resolution)
     channels = spec.stem.channels
-    yield Conv(3, channels, spec.stem.kernel, size)
-    if spec.stem.pool:
-        size = _half(size)
-    for stage in spec.stages:
-        for index in range(stage.repeats):
-            stride = stage.stride if index == 0 else 1
-            after = _half(size) if stride == 2 else size
-            yield from _BLOCKS[stage.op](stage, channels, size, after)
-            channels, size = stage.out_channels, after
+    yield Conv(3, channels, spec.stem.kernel, stem)
+    for stage, before, after in zip(spec.stages, sizes, sizes[1:], strict=False):
+        yield from block(stage, channels, before, after)
+        for _ in range(stage.repeats - 1):
+            yield from block(stage, stage.out_channels, after, after)
+        channels = stage.out_channels
     if spec.head.channels:
-        yield Conv(channels, spec.head.channels, 1, size)
+        yield Conv(channels, spec.head.channels, 1, sizes[-1])
+
+
+def sides(spec: ModelSpec, resolution: int) -> tuple[int, ...]:
+    """Pixels a side at ``resolution``: of the stem's output, of what the first stage sees, of each stage's output."""
+    size = _half(resolution) if spec.stem.stride == 2 else resolution
+    found = [size, _half(size) if spec.stem.pool else size]
+    for stage in spec.stages:
+        found.append(_half(found[-1]) if stage.stride == 2 else found[-1])
+    return tuple(found)
+
+
+def block(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+    """One block's convolutions, from ``inputs`` channels at ``size`` pixels to the stage's at ``after``."""
+    return _BLOCKS[stage.op](stage, inputs, size, after)
 
 
 def _half(size: int) -> int:

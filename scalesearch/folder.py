@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from scalesearch.errors import RunError
-from scalesearch.recipe import Recipe, dump_recipe
+
+if TYPE_CHECKING:
+    from scalesearch.recipe import Recipe
 
 UNRANKED = (
     "name",
@@ -119,6 +121,8 @@ class RunFolder:
         Raises:
             RunError: the folder was made with other settings; the message names the differences.
         """
+        from scalesearch.recipe import dump_recipe
+
         kept = self.path / "settings.json"
         plain = json.loads(json.dumps(settings))
         if kept.exists():

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import product
+
+import numpy as np
 
 from scalesearch.baselines import Baseline, ScaledModel
+from scalesearch.baselines.protocols import Survey
 from scalesearch.cost import Cost
-from scalesearch.errors import EmptyGridError, ScaleSearchError, ScalingError
+from scalesearch.errors import EmptyGridError, ScaleSearchError
+from scalesearch.matching import solve
+from scalesearch.points import Floats, Points
 from scalesearch.recipe import SearchSettings
-from scalesearch.scaling import Coefficients, Multipliers
-
-AXES = ("alpha", "beta", "gamma")
+from scalesearch.scaling import AXES, Coefficients, Multipliers
 
 
 @dataclass(frozen=True)
@@ -43,33 +45,60 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Rejections:
+    """Every `Rejected` of a plan, made when it is looked at: a fine grid refuses a million points.
+
+    ``outside`` are those whose nominal growth is refused, ``merged`` the candidates that others realise too, and
+    ``realised`` whose network was refused.
+    """
+
+    outside: Points
+    growth: str
+    merged: tuple[Candidate, ...]
+    realised: tuple[Rejected, ...]
+
+    def __len__(self) -> int:
+        return len(self.outside) + sum(len(first.also) for first in self.merged) + len(self.realised)
+
+    def __iter__(self) -> Iterator[Rejected]:
+        for point in self.outside:
+            yield Rejected(point, self.growth)
+        for first in self.merged:
+            reason = same_network(first)
+            for other in first.also:
+                yield Rejected(other, reason, replace(first, coefficients=other, also=()))
+        yield from self.realised
+
+
+def same_network(first: Candidate) -> str:
+    """Why the points in ``first.also`` are no candidates themselves."""
+    return f"same network as {first.coefficients}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a search will try: distinct admitted networks, everything that was not admitted, and the baseline's cost."""
 
     baseline_cost: Cost
     candidates: tuple[Candidate, ...]
-    rejected: tuple[Rejected, ...] = field(repr=False)
+    rejected: Rejections = field(repr=False)
     points: int
     by_hand: int = 0
     fixed: Mapping[str, str] = field(default_factory=dict)
 
 
-def axis(low: float, high: float, step: float) -> list[Fraction]:
+def axis(low: float, high: float, step: float) -> list[float]:
     """``low``, ``low + step``, … up to ``high`` included, without float noise."""
     start, stop, stride = (Fraction(repr(value)) for value in (low, high, step))
-    return [start + stride * i for i in range(math.floor((stop - start) / stride) + 1)]
+    return [float(start + stride * i) for i in range(math.floor((stop - start) / stride) + 1)]
 
 
-def enumerate_points(search: SearchSettings) -> Iterator[Coefficients]:
+def enumerate_points(search: SearchSettings) -> Points:
     """Every point of the grid, sorted, whatever it costs."""
-    ranges = [axis(*_range(search, name), search.step) for name in AXES]
-    for alpha, beta, gamma in product(*[[float(value) for value in values] for values in ranges]):
-        yield Coefficients(alpha, beta, gamma)
+    return Points.product(*(axis(*_range(search, name), search.step) for name in AXES))
 
 
-def select(
-    points: Iterable[Coefficients], *, target: float = 2.0, tolerance: float = 0.1
-) -> tuple[tuple[Coefficients, ...], tuple[Coefficients, ...]]:
+def select(points: Points, *, target: float = 2.0, tolerance: float = 0.1) -> tuple[Points, Points]:
     """Part the points whose α·β²·γ² lies within ``tolerance`` of ``target``, boundary included, from the rest.
 
     Decided in exact arithmetic: (1.9, 1, 1) is exactly 0.1 away from 2 and stays.
@@ -77,26 +106,17 @@ def select(
     Raises:
         EmptyGridError: no point qualifies; the message names the nearest one.
     """
-    centre, width = Fraction(repr(float(target))), Fraction(repr(float(tolerance)))
-    inside: list[Coefficients] = []
-    outside: list[Coefficients] = []
-    nearest: tuple[Fraction, Coefficients] | None = None
-    for point in points:
-        distance = abs(point.exact_growth() - centre)
-        (inside if distance <= width else outside).append(point)
-        if nearest is None or distance < nearest[0]:
-            nearest = (distance, point)
-    if not inside:
-        found = (
-            ""
-            if nearest is None
-            else (
-                f" The nearest is α {nearest[1].alpha:.2f}, β {nearest[1].beta:.2f}, γ {nearest[1].gamma:.2f} "
-                f"(growth {nearest[1].growth():.4g}): widen --tolerance, or use a finer --step."
+    inside = points.within(target, tolerance)
+    if not inside.any():
+        found = ""
+        if len(points):
+            nearest = points.nearest(target)
+            found = (
+                f" The nearest is α {nearest.alpha:.2f}, β {nearest.beta:.2f}, γ {nearest.gamma:.2f} "
+                f"(growth {nearest.growth():.4g}): widen --tolerance, or use a finer --step."
             )
-        )
         raise EmptyGridError(f"no point with |αβ²γ² − {target:g}| ≤ {tolerance:g}.{found}")
-    return tuple(inside), tuple(outside)
+    return points.where(inside), points.where(~inside)
 
 
 def plan(
@@ -122,25 +142,25 @@ def plan(
     """
     base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes)
     search = _without(search, baseline.fixed)
-
-    def realise(point: Coefficients) -> Candidate:
-        model = baseline.scaled(point.at(phi), dropout=dropout)
-        cost = model.cost(num_classes)
-        return Candidate(point, model, cost, cost.macs / base.macs)
-
+    survey = baseline.survey(phi, num_classes=num_classes, dropout=dropout)
     rejected: list[Rejected] = []
+    outside = Points.of([])
     if search.match == "macs":
-        points, count = _matched(realise, phi, search, rejected)
+        inside, count = _matched(survey, base, phi, search, rejected)
     else:
         inside, outside = select(enumerate_points(search), target=search.target, tolerance=search.tolerance)
-        rejected += [Rejected(p, f"growth outside {search.target:g} ± {search.tolerance:g}") for p in outside]
-        points, count = list(inside), len(inside)
-    by_hand = [point for point in dict.fromkeys(Coefficients(*p) for p in search.also) if point not in points]
-    points += by_hand
-    candidates = _distinct([realise(point) for point in sorted(points)], rejected)
-    budgets = _budgets(search, training_memory)
-    admitted = _in_time(_within(candidates, budgets, rejected), search.target_latency, latency, rejected)
-    return Plan(base, admitted, tuple(rejected), count, len(by_hand), baseline.fixed)
+        count = len(inside)
+    by_hand = dict.fromkeys(Coefficients(*point) for point in search.also)
+    if by_hand:
+        there = set(inside)
+        by_hand = {point: None for point in by_hand if point not in there}
+        inside += Points.of(by_hand)
+    distinct = _distinct(survey, inside.sorted(), base)
+    admitted = _within(distinct, _budgets(search, training_memory), rejected)
+    admitted = _in_time(admitted, search.target_latency, latency, rejected)
+    growth = f"growth outside {search.target:g} ± {search.tolerance:g}"
+    rejections = Rejections(outside, growth, distinct, tuple(rejected))
+    return Plan(base, admitted, rejections, count, len(by_hand), baseline.fixed)
 
 
 def _without(search: SearchSettings, fixed: Mapping[str, str]) -> SearchSettings:
@@ -157,14 +177,16 @@ def _without(search: SearchSettings, fixed: Mapping[str, str]) -> SearchSettings
     return search.model_copy(update=ranges)
 
 
-def _distinct(realised: list[Candidate], rejected: list[Rejected]) -> list[Candidate]:
+def _distinct(survey: Survey, points: Points, base: Cost) -> tuple[Candidate, ...]:
     """One candidate per network: the first in order keeps its place, the others are named in its ``also``."""
-    groups: dict[str, list[Candidate]] = {}
-    for candidate in realised:
-        groups.setdefault(candidate.model.fingerprint, []).append(candidate)
-    for first, *others in groups.values():
-        rejected += [Rejected(o.coefficients, f"same network as {first.coefficients}", o) for o in others]
-    return [replace(first, also=tuple(o.coefficients for o in others)) for first, *others in groups.values()]
+    networks = survey.networks(points)
+    groups: list[list[Coefficients]] = [[] for _ in networks.models]
+    for point, index in zip(points, networks.index.tolist(), strict=True):
+        groups[index].append(point)
+    return tuple(
+        Candidate(first, model, cost, cost.macs / base.macs, tuple(others))
+        for (first, *others), model, cost in zip(groups, networks.models, networks.costs, strict=True)
+    )
 
 
 Budget = tuple[str, int, Callable[[Cost], int]]
@@ -185,19 +207,20 @@ def _budgets(search: SearchSettings, training_memory: Callable[[Cost], int] | No
     return budgets
 
 
-def _within(candidates: list[Candidate], budgets: list[Budget], rejected: list[Rejected]) -> tuple[Candidate, ...]:
-    admitted = candidates
+def _within(
+    candidates: tuple[Candidate, ...], budgets: list[Budget], rejected: list[Rejected]
+) -> tuple[Candidate, ...]:
     for name, limit, measure in budgets:
-        over = [c for c in admitted if measure(c.cost) > limit]
+        over = [c for c in candidates if measure(c.cost) > limit]
         rejected += [Rejected(c.coefficients, f"{measure(c.cost):,} {name}, over {limit:,}", c) for c in over]
-        if over and len(over) == len(admitted):
+        if over and len(over) == len(candidates):
             nearest = min(over, key=lambda c: measure(c.cost))
             raise EmptyGridError(
                 f"no candidate within {limit:,} {name}. The nearest is {nearest.coefficients} "
                 f"with {measure(nearest.cost):,}."
             )
-        admitted = [c for c in admitted if c not in over]
-    return tuple(admitted)
+        candidates = tuple(c for c in candidates if measure(c.cost) <= limit)
+    return candidates
 
 
 def _in_time(
@@ -218,69 +241,45 @@ def _in_time(
     if len(slow) == len(timed):
         at, ms = min(zip(slow, times, strict=True), key=lambda pair: pair[1])
         raise EmptyGridError(f"no candidate within {limit:g} ms. The nearest is {at.coefficients} with {ms:.3g} ms.")
-    return tuple(c for c in timed if c not in slow)
+    return tuple(c for c, ms in zip(timed, times, strict=True) if ms <= limit)
 
 
 def _matched(
-    realise: Callable[[Coefficients], Candidate], phi: float, search: SearchSettings, rejected: list[Rejected]
-) -> tuple[list[Coefficients], int]:
-    """For every pair of the other two coefficients, the third whose network costs target^φ, if it lies in its range."""
+    survey: Survey, base: Cost, phi: float, search: SearchSettings, rejected: list[Rejected]
+) -> tuple[Points, int]:
+    """For every pair of the other two coefficients, the third whose network costs target^φ, if it lies in its range;
+    and how many pairs there are."""
     target = search.target**phi
-    found: list[Coefficients] = []
-    tried: list[Candidate] = []
-    for solved in AXES if search.solve == "any" else (search.solve,):
-        if _range(search, solved) == (1, 1):
-            continue
-        free = [name for name in AXES if name != solved]
-        low, high = _range(search, solved)
-        for pair in product(*[axis(*_range(search, name), search.step) for name in free]):
-            fixed = {name: float(value) for name, value in zip(free, pair, strict=True)}
-            around = _around_crossing(realise, fixed, solved, low, high, target)
-            best = min(around, key=lambda candidate: abs(candidate.ratio / target - 1))
-            tried.append(best)
-            if abs(best.ratio / target - 1) <= search.match_tolerance:
-                found.append(best.coefficients)
-            else:
-                rejected.append(Rejected(best.coefficients, f"costs {best.ratio:.3f}×, not {target:.3g}×", best))
-    if not found:
-        nearest = min(tried, key=lambda candidate: abs(candidate.ratio - target))
+
+    def ratio(points: Points) -> Floats:
+        ratios: Floats = (survey.macs(points) / base.macs).astype(np.float64)
+        return ratios
+
+    solved: list[tuple[Points, Floats]] = []
+    for name in AXES if search.solve == "any" else (search.solve,):
+        low, high = _range(search, name)
+        if (low, high) != (1, 1):
+            others = {other: axis(*_range(search, other), search.step) for other in AXES if other != name}
+            solved.append(solve(ratio, name, low, high, others, target))
+    if not solved:
+        raise EmptyGridError(f"--solve {search.solve}: it can only be 1; widen its range, or solve another coefficient")
+    points = sum((found for found, _ in solved), Points.of([]))
+    ratios = np.concatenate([found for _, found in solved])
+    good = np.abs(ratios / target - 1) <= search.match_tolerance
+    if not good.any():
+        nearest = int(np.argmin(np.abs(ratios - target)))
         raise EmptyGridError(
             f"no candidate costs {target:.3g}× the baseline within {search.match_tolerance:.1%}. The nearest is "
-            f"{nearest.coefficients} at {nearest.ratio:.3f}×: widen --match-tolerance, or solve another coefficient."
+            f"{points[nearest]} at {ratios[nearest]:.3f}×: widen --match-tolerance, or solve another coefficient."
         )
-    return list(dict.fromkeys(found)), len(tried)
+    missed = points.where(~good)
+    networks = survey.networks(missed)
+    for point, index in zip(missed, networks.index.tolist(), strict=True):
+        cost = networks.costs[index]
+        candidate = Candidate(point, networks.models[index], cost, cost.macs / base.macs)
+        rejected.append(Rejected(point, f"costs {candidate.ratio:.3f}×, not {target:.3g}×", candidate))
+    return Points.of(dict.fromkeys(points.where(good))), len(points)
 
 
 def _range(search: SearchSettings, name: str) -> tuple[float, float]:
     return getattr(search, f"min_{name}"), getattr(search, f"max_{name}")
-
-
-def _around_crossing(
-    realise: Callable[[Coefficients], Candidate],
-    fixed: dict[str, float],
-    name: str,
-    low: float,
-    high: float,
-    target: float,
-) -> list[Candidate]:
-    """The networks just below and just above the ratio ``target``; cost is a monotone staircase in one coefficient."""
-
-    def at(value: float) -> Candidate:
-        return realise(Coefficients(**fixed, **{name: value}))
-
-    try:
-        left, right = at(low), at(high)
-    except ScalingError as failure:
-        raise EmptyGridError(f"the range of {name} leaves nothing of the network: {failure}") from failure
-    if (left.ratio - target) * (right.ratio - target) > 0:
-        return [left, right]
-    # Coefficients are kept to four decimals, so that what is printed realises the same network again.
-    below, above = round(low * 10**4), round(high * 10**4)
-    while above - below > 1:
-        middle = (below + above) // 2
-        here = at(middle / 10**4)
-        if (here.ratio - target) * (left.ratio - target) > 0:
-            below, left = middle, here
-        else:
-            above, right = middle, here
-    return [left, right]

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from scalesearch.listing import Listing
 from scalesearch.scaling import PAPER, Coefficients
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from scalesearch.spec import ModelSpec
     from scalesearch.specs import Spec
     from scalesearch.surgery import Network
+
+LEFT = ("depth·width·px", "", "operator")
+"""Columns of words; the others are numbers."""
+
+MANY_ROWS = 1000
 
 
 def amount(value: float, unit: str = "") -> str:
@@ -54,8 +60,7 @@ def percent(mean: float, sd: float) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
-        left = column in ("depth·width·px", "", "operator")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
     return table
 
 
@@ -65,26 +70,30 @@ def _triple(c: Coefficients) -> str:
 
 def plan_table(candidates: Sequence[Candidate]) -> RenderableType:
     """The candidates before training: nominal growth beside measured cost, and who shares a network."""
-    table = _table("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
-    for candidate in candidates:
-        c, cost = candidate.coefficients, candidate.cost
-        table.add_row(
-            f"{c.alpha:.4g}",
-            f"{c.beta:.4g}",
-            f"{c.gamma:.4g}",
-            f"{candidate.growth:.2f}",
-            candidate.model.shape,
-            amount(cost.macs),
-            f"{candidate.ratio:.2f}×",
-            params(cost.params),
-            "← paper" if PAPER in (c, *candidate.also) else "",
-        )
-    notes = [
-        Text(f"  {_triple(c.coefficients)} is also {', '.join(_triple(other) for other in c.also)}", style="dim")
-        for c in candidates
-        if c.also
-    ]
-    return Group(table, *notes)
+    headings = ("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
+    rows = [_plan_row(candidate) for candidate in candidates]
+    notes = [f"  {_triple(c.coefficients)} is also {', '.join(map(_triple, c.also))}" for c in candidates if c.also]
+    if len(rows) > MANY_ROWS:
+        return Listing(headings, rows, notes, LEFT)
+    table = _table(*headings)
+    for row in rows:
+        table.add_row(*row)
+    return Group(table, *(Text(note, style="dim") for note in notes))
+
+
+def _plan_row(candidate: Candidate) -> tuple[str, ...]:
+    c, cost = candidate.coefficients, candidate.cost
+    return (
+        f"{c.alpha:.4g}",
+        f"{c.beta:.4g}",
+        f"{c.gamma:.4g}",
+        f"{candidate.growth:.2f}",
+        candidate.model.shape,
+        amount(cost.macs),
+        f"{candidate.ratio:.2f}×",
+        params(cost.params),
+        "← paper" if PAPER in (c, *candidate.also) else "",
+    )
 
 
 def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:

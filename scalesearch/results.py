@@ -10,10 +10,11 @@ import pandas as pd
 
 from scalesearch.errors import RunError, ScalingError
 from scalesearch.folder import RunFolder
-from scalesearch.grid import Candidate, Plan
+from scalesearch.grid import Candidate, Plan, same_network
+from scalesearch.points import Points
 from scalesearch.ranking import holdout_error, records_json
 from scalesearch.report import accuracy_figure, ranking_markdown
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling import AXES, Coefficients
 from scalesearch.specs import dump_spec
 
 if TYPE_CHECKING:
@@ -124,21 +125,30 @@ def _dropped(prepared: Prepared, trials: pd.DataFrame) -> list[str]:
 
 def candidates_frame(plan: Plan) -> pd.DataFrame:
     """Every grid point: nominal growth, realised network, measured cost, admitted or why not."""
-    rows: list[tuple[Coefficients, Candidate | None, str]] = [(c.coefficients, c, "admitted") for c in plan.candidates]
-    rows += [(r.coefficients, r.candidate, r.reason) for r in plan.rejected]
-    frame = pd.DataFrame(
-        {
-            "alpha": c.alpha,
-            "beta": c.beta,
-            "gamma": c.gamma,
-            "growth": round(c.growth(), 6),
-            "verdict": verdict,
-            "shape": candidate and candidate.model.shape,
-            "macs": candidate and candidate.cost.macs,
-            "ratio": candidate and round(candidate.ratio, 6),
-            "params": candidate and candidate.cost.params,
-            "network": candidate and candidate.model.fingerprint,
-        }
-        for c, candidate, verdict in sorted(rows, key=lambda row: (row[0], row[2]))
-    )
-    return frame.astype({"macs": "Int64", "params": "Int64"})
+    rejected = plan.rejected
+    realised = [(c.coefficients, c, "admitted") for c in plan.candidates]
+    realised += [(r.coefficients, r.candidate, r.reason) for r in rejected.realised if r.candidate]
+    for first in rejected.merged:
+        why = same_network(first)
+        realised += [(other, first, why) for other in first.also]
+    points = Points.of(point for point, _, _ in realised) + rejected.outside
+    frame = pd.DataFrame({name: getattr(points, name) for name in AXES} | {"growth": points.rounded_growth()})
+    frame["verdict"] = [why for _, _, why in realised] + [rejected.growth] * len(rejected.outside)
+    distinct = {id(candidate.model): candidate for _, candidate, _ in realised}
+    place = {model: index for index, model in enumerate(distinct)}
+    known = pd.DataFrame([_network(candidate) for candidate in distinct.values()])
+    known = known.astype({"macs": "Int64", "params": "Int64"})
+    which = [place[id(candidate.model)] for _, candidate, _ in realised] + [-1] * len(rejected.outside)
+    frame = frame.join(known.reindex(which).reset_index(drop=True))
+    order = ["alpha", "beta", "gamma", "verdict"]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _network(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "shape": candidate.model.shape,
+        "macs": candidate.cost.macs,
+        "ratio": round(candidate.ratio, 6),
+        "params": candidate.cost.params,
+        "network": candidate.model.fingerprint,
+    }

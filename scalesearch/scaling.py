@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import PositiveInt
 
 from scalesearch.errors import ScalingError
 from scalesearch.schema import Strict
-from scalesearch.spec import HeadSpec, ModelSpec, Origin, StageSpec
+from scalesearch.spec import ModelSpec, Origin
 
 DROPOUT_PER_PHI = 0.3 / 7
 """The paper raises dropout "linearly from 0.2 for B0 to 0.5 for B7" (§5.2)."""
@@ -26,7 +26,10 @@ class Multipliers:
     resolution: float
 
 
-@dataclass(frozen=True, order=True)
+AXES = ("alpha", "beta", "gamma")
+
+
+@dataclass(frozen=True, order=True, slots=True)
 class Coefficients:
     """α, β, γ: depth, width and resolution multipliers at φ = 1 (Tan & Le 2019, Eq. 3)."""
 
@@ -108,51 +111,80 @@ def scale_spec(
         ScalingError: less than one channel, or less than half a pixel at the last stage, would be left.
     """
     rounding = rounding or Rounding()
+    widths = scaled_widths(spec, multipliers.width, rounding)
+    pixels = scaled_pixels(spec, multipliers.resolution, rounding)
+    return resized(spec, scaled_repeats(spec, multipliers.depth, rounding), widths, pixels, dropout=dropout)
+
+
+class Widths(NamedTuple):
+    """Channels of the stem, of every stage, and of the head's convolution where there is one."""
+
+    stem: int
+    stages: tuple[int, ...]
+    head: int | None
+
+
+def scaled_repeats(spec: ModelSpec, depth: float, rounding: Rounding) -> tuple[int, ...]:
+    """Every stage's blocks at ``depth`` times as many."""
+    fixed = (0, len(spec.stages) - 1) if rounding.fix_stem_head else ()
+    return tuple(
+        stage.repeats if i in fixed else rounding.repeats(stage.repeats, depth) for i, stage in enumerate(spec.stages)
+    )
+
+
+def scaled_widths(spec: ModelSpec, width: float, rounding: Rounding) -> Widths:
+    """Every layer's channels at ``width`` times as many.
+
+    Raises:
+        ScalingError: less than one channel would be left.
+    """
     for where, channels in _widths(spec):
-        if channels * multipliers.width < 1:
+        if channels * width < 1:
             raise ScalingError(
-                f"{where}: width ×{multipliers.width:.3g} leaves {channels * multipliers.width:.2g} of "
+                f"{where}: width ×{width:.3g} leaves {channels * width:.2g} of "
                 f"{channels} channels; use coefficients or a φ that scale less"
             )
-    resolution = rounding.pixels(spec.resolution, multipliers.resolution)
-    if 2 * resolution < spec.total_stride:
+    stages = tuple(rounding.channels(stage.channels, width) for stage in spec.stages)
+    stem, head = spec.stem.channels, spec.head.channels
+    if not rounding.fix_stem_head:
+        stem = rounding.channels(stem, width)
+        head = head and rounding.channels(head, width if spec.head.shrinks else max(1.0, width))
+    return Widths(stem, stages, head)
+
+
+def scaled_pixels(spec: ModelSpec, resolution: float, rounding: Rounding) -> int:
+    """The image's side at ``resolution`` times as many pixels.
+
+    Raises:
+        ScalingError: less than half a pixel would be left at the last stage.
+    """
+    pixels = rounding.pixels(spec.resolution, resolution)
+    if 2 * pixels < spec.total_stride:
         raise ScalingError(
-            f"resolution: ×{multipliers.resolution:.3g} leaves {resolution} of {spec.resolution} px, "
+            f"resolution: ×{resolution:.3g} leaves {pixels} of {spec.resolution} px, "
             f"nothing at the network's stride of {spec.total_stride}; use coefficients or a φ that scale less"
         )
-    fixed, last = rounding.fix_stem_head, len(spec.stages) - 1
-    stem_channels = spec.stem.channels if fixed else rounding.channels(spec.stem.channels, multipliers.width)
-    stem = spec.stem.model_copy(update={"channels": stem_channels})
+    return pixels
+
+
+def resized(
+    spec: ModelSpec, repeats: tuple[int, ...], widths: Widths, pixels: int, *, dropout: float | None = None
+) -> ModelSpec:
+    """``spec`` with these blocks per stage, channels and pixels; ``dropout`` replaces the head's."""
     stages = tuple(
-        _scale_stage(stage, multipliers, rounding, fixed_depth=fixed and i in (0, last))
-        for i, stage in enumerate(spec.stages)
+        stage.model_copy(update={"channels": channels, "repeats": blocks})
+        for stage, channels, blocks in zip(spec.stages, widths.stages, repeats, strict=True)
     )
-    head = spec.head if fixed else _widen_head(spec.head, multipliers.width, rounding)
+    stem = spec.stem.model_copy(update={"channels": widths.stem})
+    head = spec.head if widths.head is None else spec.head.model_copy(update={"channels": widths.head})
     if dropout is not None:
         head = head.model_copy(update={"dropout": dropout})
-    return spec.model_copy(update={"resolution": resolution, "stem": stem, "stages": stages, "head": head})
+    return spec.model_copy(update={"resolution": pixels, "stem": stem, "stages": stages, "head": head})
 
 
 def _widths(spec: ModelSpec) -> list[tuple[str, int]]:
     widths = [("stem.channels", spec.stem.channels)]
     return widths + [(f"stages[{i}].channels", stage.channels) for i, stage in enumerate(spec.stages)]
-
-
-def _scale_stage(stage: StageSpec, multipliers: Multipliers, rounding: Rounding, *, fixed_depth: bool) -> StageSpec:
-    return stage.model_copy(
-        update={
-            "channels": rounding.channels(stage.channels, multipliers.width),
-            "repeats": stage.repeats if fixed_depth else rounding.repeats(stage.repeats, multipliers.depth),
-        }
-    )
-
-
-def _widen_head(head: HeadSpec, width: float, rounding: Rounding) -> HeadSpec:
-    if head.channels is None:
-        return head
-    return head.model_copy(
-        update={"channels": rounding.channels(head.channels, width if head.shrinks else max(1.0, width))}
-    )
 
 
 def grown_dropout(base: float, phi: float) -> float:

@@ -21,6 +21,9 @@ class Strict(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where PyYAML was built with it: ten times as fast."""
+
 
 def parse(model: type[Model], data: object, error: type[FieldError]) -> Model:
     """Validate ``data``; every broken field at once, each with its path.
@@ -64,7 +67,7 @@ def _fields_at(model: Any, loc: tuple[str | int, ...]) -> list[str]:
 def read_yaml(path: Path, error: type[FieldError]) -> object:
     """The content of a YAML file as plain Python values."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except OSError as failure:
         raise ScaleSearchError(f"cannot read {path}: {failure.strerror}") from failure
     except UnicodeDecodeError as failure:

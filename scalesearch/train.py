@@ -15,7 +15,8 @@ from torch import Tensor
 
 from scalesearch.baselines import ScaledModel
 from scalesearch.checkpoints import Checkpoints
-from scalesearch.cost import Count, count
+from scalesearch.cost import Count
+from scalesearch.counting import counted
 from scalesearch.data.batches import TrainBatches, default_workers
 from scalesearch.data.images import Images
 from scalesearch.device import Clock, is_out_of_memory, release_memory
@@ -113,13 +114,13 @@ def train(
         DivergedError: the loss is no longer finite.
         OutOfMemoryError: memory ends even at a micro-batch of one, or in a team.
     """
-    counted = count(candidate.build(images.num_classes), candidate.resolution)
+    fvcores = counted(candidate, images.num_classes)
     micro_batch = math.ceil(min(recipe.train.batch_size, len(images.train)) / team.world)
     trial: _Trial | None
     while True:
         try:
             trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team)
-            return trial.run(counted, listener or Deaf())
+            return trial.run(fvcores, listener or Deaf())
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
                 raise

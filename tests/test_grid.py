@@ -17,7 +17,7 @@ B0 = SpecBaseline(builtin("efficientnet_b0"))
 
 def test_the_papers_own_coefficients_survive_the_default_tolerance() -> None:
     """(1.2, 1.1, 1.15) grows MACs by 1.92: a tolerance of 0.05 would lose the paper's answer."""
-    points = list(enumerate_points(SearchSettings()))
+    points = enumerate_points(SearchSettings())
     assert PAPER in select(points)[0]
     assert PAPER not in select(points, tolerance=0.05)[0]
 
@@ -69,6 +69,11 @@ def test_matching_what_cannot_be_matched_names_the_nearest() -> None:
     coarse = SpecBaseline(builtin("efficientnet_b0"), Rounding(resolution_multiple=224))
     with pytest.raises(EmptyGridError, match=r"no candidate costs 2× .* The nearest is"):
         plan(coarse, 1.0, SearchSettings(match="macs", step=0.5, match_tolerance=0.001), num_classes=10)
+
+
+def test_a_coefficient_that_can_only_be_one_is_not_solved() -> None:
+    with pytest.raises(EmptyGridError, match="--solve gamma: it can only be 1"):
+        plan(B0, 1.0, SearchSettings(match="macs", max_gamma=1.0), num_classes=10)
 
 
 def test_budgets_drop_what_is_over_them_with_the_reason() -> None:

@@ -16,6 +16,7 @@ from scalesearch.scaling import Coefficients, Multipliers, Rounding, grown_dropo
 from scalesearch.surgery import Account, Network, Scaled, prove, prove_identity
 from scalesearch.surgery.regular import head_dropout, set_drop_path, set_head_dropout
 from scalesearch.surgery.sources import load_module
+from scalesearch.survey import OneByOne
 
 
 @dataclass(frozen=True)
@@ -208,13 +209,7 @@ class ModuleBaseline:
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ModuleModel:
         found = opened(self.source, self.rounding)
-        start = self.start
-        depth = multipliers.depth * (start.depth if start else 1)
-        width = multipliers.width * (start.width if start else 1)
-        wanted = self.rounding.pixels(self.resolution, multipliers.resolution)
-        if wanted < 1:
-            raise ScalingError(f"resolution: ×{multipliers.resolution:.3g} leaves nothing of {self.resolution} px")
-        size = wanted if wanted == self.resolution and self.side is None else found.network.nearest(wanted)
+        depth, width, size = self._sizes(multipliers)
         account = _scaled(self.source, self.rounding, depth, width, size).account
         return ModuleModel(
             ModuleSpec(
@@ -231,6 +226,27 @@ class ModuleBaseline:
                 stochastic_depth=self.stochastic_depth,
             )
         )
+
+    def _sizes(self, multipliers: Multipliers) -> tuple[float, float, int]:
+        """Depth and width over the original module's, and pixels."""
+        start = self.start
+        depth = multipliers.depth * (start.depth if start else 1)
+        width = multipliers.width * (start.width if start else 1)
+        wanted = self.rounding.pixels(self.resolution, multipliers.resolution)
+        if wanted < 1:
+            raise ScalingError(f"resolution: ×{multipliers.resolution:.3g} leaves nothing of {self.resolution} px")
+        if wanted == self.resolution and self.side is None:
+            return depth, width, wanted
+        return depth, width, opened(self.source, self.rounding).network.nearest(wanted)
+
+    def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> OneByOne:
+        def realise(point: Coefficients) -> ModuleModel:
+            return self.scaled(point.at(phi), dropout=dropout)
+
+        def price(point: Coefficients) -> int:
+            return _scaled(self.source, self.rounding, *self._sizes(point.at(phi)), num_classes).cost.macs
+
+        return OneByOne(realise, price, num_classes)
 
     def member(self, coefficients: Coefficients, phi: float) -> ModuleModel:
         multipliers = coefficients.at(phi)

@@ -11,6 +11,10 @@ from scalesearch.specs import Spec
 if TYPE_CHECKING:
     from torch import nn
 
+    from scalesearch.points import Points
+    from scalesearch.survey import Networks
+    from scalesearch.tariff import Counts
+
 
 class ScaledModel(Protocol):
     """A network at certain multipliers, known before it is built."""
@@ -36,6 +40,19 @@ class ScaledModel(Protocol):
 
     def build(self, num_classes: int) -> nn.Module:
         """The network, freshly initialised from torch's global generator."""
+
+
+class Survey(Protocol):
+    """A baseline's networks at one φ, many points of a grid at a time.
+
+    Both methods raise `ScalingError` where a point leaves nothing of the network; it says why the first one does.
+    """
+
+    def macs(self, points: Points) -> Counts:
+        """Of each point's network, (N,)."""
+
+    def networks(self, points: Points) -> Networks:
+        """The distinct networks that the points realise, and what they cost."""
 
 
 class Baseline(Protocol):
@@ -70,6 +87,9 @@ class Baseline(Protocol):
         """The head's dropout at φ; None to leave the network's own."""
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ScaledModel: ...
+
+    def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> Survey:
+        """Its networks at φ, to be asked for by coefficients."""
 
     def member(self, coefficients: Coefficients, phi: float) -> ScaledModel:
         """The member of its family at φ, from its native resolution, named and with its origin written down."""

@@ -12,6 +12,8 @@ from scalesearch.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
+    from scalesearch.survey import TableSurvey
+
 
 @dataclass(frozen=True)
 class SpecModel:
@@ -80,6 +82,11 @@ class SpecBaseline:
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> SpecModel:
         return SpecModel(scale_spec(self.spec, multipliers, self.rounding, dropout=dropout))
+
+    def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> TableSurvey:
+        from scalesearch.survey import TableSurvey
+
+        return TableSurvey(self.spec, self.rounding, phi, num_classes=num_classes, dropout=dropout)
 
     def member(self, coefficients: Coefficients, phi: float) -> SpecModel:
         return SpecModel(scaled_family_member(self.native, coefficients, phi, self.rounding))

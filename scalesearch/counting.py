@@ -1,0 +1,52 @@
+"""fvcore's counts, kept on the disk: a search trains a network once per seed, and need count it only once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from scalesearch import __version__
+from scalesearch.baselines import ScaledModel
+from scalesearch.cost import Count, count
+from scalesearch.data.cache import cache_folder
+from scalesearch.errors import RunError
+from scalesearch.folder import write_text
+from scalesearch.modulespec import ModuleSpec
+
+COUNTERS = ("fvcore", "torch", "torchvision")
+"""Whose versions decide what is counted, beside scalesearch's and those that a module was made with."""
+
+
+def counted(model: ScaledModel, num_classes: int) -> Count:
+    """fvcore's count of one image through ``model``: from the cache if it has it, else counted and added to it.
+
+    A cache that is broken or cannot be written costs the time it would have saved, nothing else.
+    """
+    path = _kept(model, num_classes)
+    if path is None:
+        return count(model.build(num_classes), model.resolution)
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = json.loads(path.read_text(encoding="utf-8"))["count"]
+        uncounted = {str(name): int(times) for name, times in known["uncounted"].items()}
+        return Count(int(known["macs"]), int(known["total"]), uncounted)
+    fresh = count(model.build(num_classes), model.resolution)
+    about = {"network": model.fingerprint, "resolution": model.resolution, "num_classes": num_classes}
+    with suppress(RunError):
+        write_text(path, json.dumps(about | {"count": asdict(fresh)}) + "\n")
+    return fresh
+
+
+def _kept(model: ScaledModel, num_classes: int) -> Path | None:
+    """The file of its count; None for a user's own code, which may change and keep its fingerprint."""
+    spec = model.spec
+    key: list[object] = [model.fingerprint, model.resolution, num_classes, __version__]
+    key += [version(name) for name in COUNTERS]
+    if isinstance(spec, ModuleSpec):
+        if spec.module.partition(":")[0] not in ("timm", "torchvision"):
+            return None
+        key += [sorted(spec.versions.items()), spec.rounding.model_dump_json()]
+    return cache_folder() / "counts" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.json"

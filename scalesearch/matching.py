@@ -1,0 +1,54 @@
+"""Candidates of equal cost: two coefficients from the grid, and the third solved for a ratio of measured MACs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from scalesearch.errors import EmptyGridError, ScalingError
+from scalesearch.points import Floats, Ints, Points
+
+DECIMALS = 10**4
+"""Coefficients are kept to four decimals, so that what is printed realises the same network again."""
+
+Ratio = Callable[[Points], Floats]
+"""Each point's measured MACs over the baseline's, (N,)."""
+
+
+def solve(
+    ratio: Ratio, name: str, low: float, high: float, others: Mapping[str, Sequence[float]], target: float
+) -> tuple[Points, Floats]:
+    """For every pair of the ``others``, the point whose network costs most nearly ``target``, and its ratio, (N,).
+
+    Cost is a monotone staircase in the coefficient ``name``: all pairs are bisected at once, down to the two steps
+    on either side of the target, and the nearer one is taken; an end of the range where that does not reach.
+
+    Raises:
+        EmptyGridError: an end of the range leaves nothing of the network.
+    """
+    grid = np.meshgrid(*[np.array(values, np.float64) for values in others.values()], indexing="ij")
+    pairs = {other: values.ravel() for other, values in zip(others, grid, strict=True)}
+
+    def at(values: Floats, chosen: Ints) -> Points:
+        return Points(**{other: column[chosen] for other, column in pairs.items()}, **{name: values})
+
+    everywhere = np.arange(grid[0].size)
+    try:
+        ends = ratio(at(np.tile([low, high], len(everywhere)), np.repeat(everywhere, 2)))
+    except ScalingError as failure:
+        raise EmptyGridError(f"the range of {name} leaves nothing of the network: {failure}") from failure
+    left, right = ends[::2].copy(), ends[1::2].copy()
+    at_left, at_right = np.full(len(everywhere), low), np.full(len(everywhere), high)
+    below, above = (np.full(len(everywhere), round(end * DECIMALS)) for end in (low, high))
+    crosses = (left - target) * (right - target) <= 0
+    while len(active := np.flatnonzero(crosses & (above - below > 1))):
+        middle = (below[active] + above[active]) // 2
+        values = middle / DECIMALS
+        here = ratio(at(values, active))
+        short = (here - target) * (left[active] - target) > 0
+        for side, rows in ((short, (below, at_left, left)), (~short, (above, at_right, right))):
+            for row, new in zip(rows, (middle, values, here), strict=True):
+                row[active[side]] = new[side]
+    nearer = np.abs(left / target - 1) <= np.abs(right / target - 1)
+    return at(np.where(nearer, at_left, at_right), everywhere), np.where(nearer, left, right)
