@@ -56,7 +56,7 @@ SEARCH_KEYS = (
     "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory", "target_activations",
     "target_latency",
 )  # fmt: skip
-RUN_KEYS = ("workers", "retries", "trial_minutes")
+RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
 OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
@@ -71,7 +71,7 @@ def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str
 
     keys = {"search": SEARCH_KEYS, "train": TRAIN_KEYS, "run": RUN_KEYS}
     sections = {key: f"{section}.{key}" for section, names in keys.items() for key in names}
-    sections |= {"data": "data.source", "limit": "data.limit"}
+    sections |= {"data": "data.source", "limit": "data.limit", "cache_size": "data.cache_size"}
     if given.get("also"):
         given = given | {"also": [point.split(",") for point in given["also"]]}
     named = {sections.get(key, key): value for key, value in given.items() if value not in (None, [])}
@@ -141,12 +141,18 @@ def grid(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
+    cache_size: Annotated[
+        str | None, typer.Option(help="Most bytes of decoded images kept on the disk, e.g. 20GiB [default: 64GiB].")
+    ] = None,
     top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
     device: Annotated[
         str | None, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that train side by side [default: one per device]; 0: only this one.")
+    ] = None,
+    per_device: Annotated[
+        str | None, typer.Option(help="Worker processes on each device, or auto: as many as a probe finds fastest.")
     ] = None,
     retries: Annotated[int | None, typer.Option(help="How often a trial whose worker died is repeated.")] = None,
     trial_minutes: Annotated[float | None, typer.Option(help="Longest that one trial may take, minutes.")] = None,

@@ -214,6 +214,10 @@ def _show(prepared: Prepared, result: Result, folder: Path, console: Console) ->
         f"{share.min():.2f}–{share.max():.2f} of the estimate",
         style="dim",
     )
+    if result.quoted:
+        seconds, count = result.quoted
+        done = f"{len(kept)} trial{'s' * (len(kept) != 1)} took {duration(kept['seconds'].sum())} of training"
+        console.print(f"{done}; quoted for {count}: {duration(seconds)}", style="dim")
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
     console.print(f"wrote   {folder}/ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True)

@@ -51,7 +51,7 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
     settings["data"]["fingerprint"] = data_fingerprint
-    for key in ("source", "cache", "workers"):
+    for key in ("source", "cache", "cache_size", "workers"):
         settings["data"].pop(key)
     return dict(_flat(settings, ""))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +13,18 @@ from scalesearch.baselines import Baseline, open_baseline
 from scalesearch.bench import bench
 from scalesearch.cost import Cost
 from scalesearch.data import open_source
-from scalesearch.data.cache import cache_folder
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source
 from scalesearch.device import device_name, pick_device, pick_precision
-from scalesearch.errors import DeviceError, RunError
-from scalesearch.folder import settings_of, write_text
+from scalesearch.errors import DeviceError
+from scalesearch.folder import settings_of
 from scalesearch.grid import Candidate, Plan, plan
+from scalesearch.kept import kept
 from scalesearch.measurement import BenchSettings
 from scalesearch.memory import estimated_memory
+from scalesearch.pace import cpu_precision
 from scalesearch.recipe import Recipe
+from scalesearch.scaling import Multipliers
 from scalesearch.study import Task
 
 LATENCY_SECONDS = 1.0
@@ -84,13 +84,13 @@ def prepare(recipe: Recipe) -> Prepared:
         ScaleSearchError: whatever of it the user can mend.
     """
     device = pick_device(recipe.device)
-    precision = pick_precision(recipe.train, device)  # written down: a run does not change it when it moves
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
     baseline = open_baseline(recipe.baseline, recipe.rounding).at(
         resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth
     )
     dropout = recipe.train.dropout if recipe.train.dropout is not None else baseline.dropout_at(recipe.phi)
     source = open_source(recipe.data)
+    precision = _precision(baseline, recipe, device, len(source.classes))
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
     made = plan(
         baseline,
         recipe.phi,
@@ -107,6 +107,13 @@ def prepare(recipe: Recipe) -> Prepared:
     return Prepared(recipe, baseline, source, made, device, precision, *counts)
 
 
+def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:
+    """Found once and written down: a run does not change it when it moves."""
+    if device.type == "cpu" and recipe.train.precision == "auto":
+        return cpu_precision(baseline.scaled(Multipliers(1, 1, 1)), recipe, classes)
+    return pick_precision(recipe.train, device)
+
+
 def _latencies(candidates: Sequence[Candidate], recipe: Recipe, device: torch.device, classes: int) -> list[float]:
     """Milliseconds of one image through each candidate, in turns on this device (median; see `bench`).
 
@@ -115,14 +122,9 @@ def _latencies(candidates: Sequence[Candidate], recipe: Recipe, device: torch.de
     Raises:
         DeviceError: one of them cannot run.
     """
-    kept = cache_folder() / "latency.json"
-    try:
-        known: dict[str, float] = json.loads(kept.read_text())
-    except (OSError, ValueError):
-        known = {}
     place = f"{device_name(device)} {recipe.train.precision} {recipe.train.channels_last}"
     keys = {c.model.fingerprint: f"{c.model.fingerprint} {classes} {place}" for c in candidates}
-    new = {c.model.fingerprint: c.model for c in candidates if keys[c.model.fingerprint] not in known}
+    models = {c.model.fingerprint: c.model for c in candidates}
     settings = BenchSettings(
         batch_size=1,
         seconds=LATENCY_SECONDS,
@@ -131,11 +133,15 @@ def _latencies(candidates: Sequence[Candidate], recipe: Recipe, device: torch.de
         num_classes=classes,
         device=str(device),
     )
-    for measured in bench(new, settings) if new else ():
-        if measured.single is None:
-            raise DeviceError(f"the latency of {measured.name} cannot be measured: {measured.failures.get('single')}")
-        known[keys[measured.name]] = measured.single.median_ms
-    if new:
-        with suppress(RunError):  # no room: it will be measured again
-            write_text(kept, json.dumps(known, indent=0))
-    return [known[keys[c.model.fingerprint]] for c in candidates]
+
+    def measure(new: Sequence[str]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for measured in bench({name: models[name] for name in new}, settings):
+            if measured.single is None:
+                why = measured.failures.get("single")
+                raise DeviceError(f"the latency of {measured.name} cannot be measured: {why}")
+            found[measured.name] = measured.single.median_ms
+        return found
+
+    known = kept("latency", keys, measure)
+    return [known[c.model.fingerprint] for c in candidates]

@@ -58,6 +58,12 @@ class PlainWatcher:
                 self._say(f"{len(done)} of {len(tasks)} trials were done before")
         self.done, self.total = len(done), len(tasks)
 
+    def quoted(self, seconds: float) -> None:
+        self._say(f"about {duration(seconds)} of training (from a few steps of three candidates)")
+
+    def packed(self, workers: int) -> None:
+        self._say(f"{workers} worker{'s' * (workers != 1)} per device (the fastest of those tried)")
+
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
         pass
 
@@ -145,6 +151,12 @@ class LiveWatcher:
         left = sum(macs[t.fingerprint] for t in tasks) - sum(macs[t.fingerprint] for t in done)
         self.bars.reset(self.search, total=left, told=f"{self.done}/{self.total}")
         self.live.start()
+
+    def quoted(self, seconds: float) -> None:
+        self.console.print(f"about {duration(seconds)} of training (from a few steps of three candidates)")
+
+    def packed(self, workers: int) -> None:
+        self.console.print(f"{workers} worker{'s' * (workers != 1)} per device (the fastest of those tried)")
 
     def _bar(self, worker: int) -> _Bar:
         if worker not in self.trials:

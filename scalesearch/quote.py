@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.data.batches import TrainBatches
-from scalesearch.data.images import Split
 from scalesearch.device import Clock
+from scalesearch.pace import noise, timed_steps
 from scalesearch.train import total_steps
 from scalesearch.trainer import Trainer
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
+
+
+STEPS = 4
+"""How many of a candidate's steps are timed."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,15 @@ class Quote:
     memory: int
 
 
-def quote(prepared: Prepared, steps: int = 4) -> Quote:
+def is_worthwhile(prepared: Prepared, steps: int = STEPS) -> bool:
+    """Whether the probe is so much shorter than the search that it is no part of it to speak of: three per cent."""
+    recipe = prepared.recipe
+    batch = min(recipe.train.batch_size, prepared.train_images)
+    length = total_steps(recipe.train, prepared.train_images // batch)
+    return 3 * (steps + 2) <= 0.03 * length * len(prepared.tasks)
+
+
+def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     """Time ``steps`` training steps of the cheapest, the median and the dearest candidate; others lie between."""
     recipe = prepared.recipe
     batch = min(recipe.train.batch_size, prepared.train_images)
@@ -46,20 +56,9 @@ def quote(prepared: Prepared, steps: int = 4) -> Quote:
 def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tuple[float, float]:
     """Seconds of one training step and of evaluating one image, on random images, after one step to warm up."""
     recipe, device, classes = prepared.recipe, prepared.device, len(prepared.source.classes)
-    size = recipe.data.cache_resolution or model.resolution
-    generator = torch.Generator().manual_seed(0)
-    split = Split(
-        torch.randint(256, (batch, 3, size, size), dtype=torch.uint8, generator=generator),
-        torch.randint(classes, (batch,), generator=generator),
-    )
+    split = noise(batch, recipe.data.cache_resolution or model.resolution, classes).on(device)
     trainer = Trainer(model, classes, recipe, device)
-    batches = TrainBatches(split, recipe.augment, model.resolution, batch_size=batch, seed=0, workers=0)
+    per_step = timed_steps(trainer, recipe, device, split, steps)
     clock = Clock(device)
-    for step, (images, labels) in enumerate(batches.take(steps + 1)):
-        trainer.step(images, labels, batch)
-        if step == 0:
-            clock.restart()
-    per_step = clock.seconds() / steps
-    clock.restart()
     trainer.evaluate(split)
     return per_step, clock.seconds() / batch

@@ -84,7 +84,8 @@ class DataSettings(Strict):
     Ranking uses the minival, a stratified share of the training images that no candidate trains on. ``limit`` keeps
     at most so many training images, spread evenly over the classes; ``cache_resolution`` is the side at which images
     are decoded and kept (default: as large as any candidate needs; never above the images' own size). Without
-    ``cache``, images are decoded whenever they are needed: for sets too large to keep decoded.
+    ``cache``, images are decoded whenever they are needed, by ``workers`` threads (default: one per core): for sets too
+    large to keep decoded. ``cache_size`` bounds the cache on the disk, bytes: what was used least recently goes first.
     """
 
     source: str = "embedded"
@@ -93,6 +94,7 @@ class DataSettings(Strict):
     limit: PositiveInt | None = None
     cache_resolution: PositiveInt | None = None
     cache: bool = True
+    cache_size: Amount = 64 * 2**30
     workers: NonNegativeInt | None = None
 
 
@@ -152,13 +154,15 @@ class TrainSettings(Strict):
 class RunSettings(Strict):
     """How the trials are carried out. Nothing here changes a result.
 
-    ``workers`` are processes that train side by side (default: one per device; 0: none, train in the search's own). A
+    ``workers`` are processes that train side by side (default: ``per_device`` on each device; 0: none, train in the
+    search's own); with ``per_device: auto`` a probe decides how many feed a device. A
     trial whose worker died is repeated ``retries`` times; one that takes longer than ``trial_minutes`` is ended. Its
     state is kept every ``checkpoint_minutes``, or every ``checkpoint_steps`` if given. A worker that has not shown
     itself for ``lease_seconds`` loses its trial to another.
     """
 
     workers: NonNegativeInt | None = None
+    per_device: PositiveInt | Literal["auto"] = 1
     retries: NonNegativeInt = 2
     trial_minutes: PositiveFloat | None = None
     checkpoint_minutes: PositiveFloat = 2.0

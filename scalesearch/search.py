@@ -14,12 +14,14 @@ import pandas as pd
 
 from scalesearch.data import Images, load_images
 from scalesearch.data.images import Split
+from scalesearch.device import is_out_of_memory
 from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
 from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
+from scalesearch.quote import is_worthwhile, quote
 from scalesearch.ranking import rank, trials_frame
 from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
@@ -42,6 +44,8 @@ class Watcher(Protocol):
 
     def decoding(self, done: int, total: int) -> None: ...
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None: ...
+    def quoted(self, seconds: float) -> None: ...
+    def packed(self, workers: int) -> None: ...
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None: ...
     def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
     def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None: ...
@@ -54,11 +58,13 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; and how sure it is."""
+    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; and how many
+    seconds of training had been expected of how many trials, if that was measured."""
 
     ranking: pd.DataFrame
     trials: pd.DataFrame
     judgement: Judgement
+    quoted: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ class _Session:
             candidates=self.prepared.plan.candidates,
             within=self.prepared.recipe.within,
         )
-        return Result(judgement.add_to(ranking), trials, judgement)
+        return Result(judgement.add_to(ranking), trials, judgement, tuple(self.ledger.noted("quote") or ()) or None)
 
     def left(self) -> int:
         """How many trials are not complete yet."""
@@ -199,6 +205,7 @@ class _Session:
         self._announce()
         if not self._go_on():
             return
+        self._quote()
         pool = self._pool(place)
         try:
             with pool:
@@ -219,6 +226,19 @@ class _Session:
     def _announce(self) -> None:
         done = self._complete()
         self.watcher.search_started(self.prepared, self.tasks, [t for t in self.tasks if t.key in done])
+
+    def _quote(self) -> None:
+        """Say what the search will take, and keep that until it has taken it."""
+        if self.ledger.noted("quote") is not None or not is_worthwhile(self.prepared):
+            return
+        try:
+            price = quote(self.prepared)
+        except (RuntimeError, MemoryError) as failure:
+            if not is_out_of_memory(failure):
+                raise
+            return  # the dearest candidate will split its batches, and take as long as it takes
+        self.ledger.note("quote", [price.seconds, len(self.tasks)])
+        self.watcher.quoted(price.seconds)
 
     def _go_on(self) -> bool:
         """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something.
@@ -269,10 +289,19 @@ class _Session:
         if pace.workers == 0:
             return Here(self._terms(here, None))
         places = list(place.devices) or [here]
-        count = pace.workers or len(places)
-        count = min(count, max(1, self.left()))
+        count = min(pace.workers or len(places) * self._per_device(), max(1, self.left()))
         threads = threads_each(count, places[0])
         return Pool([self._terms(places[i % len(places)], threads) for i in range(count)], limit)
+
+    def _per_device(self) -> int:
+        wanted = self.prepared.recipe.run.per_device
+        if wanted != "auto":
+            return wanted
+        from scalesearch.pace import workers_per_device
+
+        found = workers_per_device(self.prepared, self.prepared.device)
+        self.watcher.packed(found)
+        return found
 
     def _terms(self, device: str, threads: int | None) -> Terms:
         return Terms(self.where, self.ledger.name, self.folder, device, threads)

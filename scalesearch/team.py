@@ -35,9 +35,9 @@ class Team:
         """Whether this is the one that writes and prints."""
         return self.rank == 0
 
-    def share(self, batch: list[T]) -> list[T]:
-        """This process's images of a batch; all get equally many where ``world`` divides it."""
-        return batch[self.rank :: self.world]
+    def share(self, batch: int) -> slice:
+        """This process's images of a batch of so many; all get equally many where ``world`` divides it."""
+        return slice(self.rank, batch, self.world)
 
     def part(self, count: int) -> range:
         """This process's stretch of ``count`` images: each lies in one stretch and in no other."""

@@ -17,7 +17,7 @@ from scalesearch.baselines import ScaledModel
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.cost import Count
 from scalesearch.counting import counted
-from scalesearch.data.batches import TrainBatches, default_workers
+from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
 from scalesearch.device import Clock, is_out_of_memory, release_memory
 from scalesearch.errors import DivergedError, OutOfMemoryError
@@ -157,14 +157,13 @@ class _Trial:
         self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
         if not team.leads:  # the same network, but dropout of its own
             seed_all(seed_of(seed, team.rank))
-        workers = recipe.data.workers if recipe.data.workers is not None else default_workers(device)
         self.batches = TrainBatches(
             images.train,
             recipe.augment,
             candidate.resolution,
             batch_size=self.settings.batch_size,
             seed=seed,
-            workers=workers,
+            device=device,
             team=team,
         )
         self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
@@ -183,10 +182,9 @@ class _Trial:
             torch.cuda.reset_peak_memory_stats(device)
         whole, lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
         train_loss, correct = math.nan, None
-        for batch, labels in self.batches.take(self.steps, start=self.step, pin_memory=device.type == "cuda"):
-            if generators is not None:  # drawing the first batch may have used them
-                restore_generators(generators, device)
-                generators = None
+        if generators is not None:
+            restore_generators(generators, device)
+        for batch, labels in self.batches.take(self.steps, start=self.step):
             loss = self._update(batch, labels)
             if self.step % REPORT_EVERY == 0 or self.step == self.steps:
                 train_loss = self._finite(self.team.mean(loss))

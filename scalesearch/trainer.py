@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.data.batches import evaluation_batches, normalise
+from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.device import pick_precision
 from scalesearch.optim import WeightAverage, make_optimizer
@@ -19,6 +20,12 @@ from scalesearch.team import ALONE, Team
 
 AUXILIARY = 0.3
 """Weight of an auxiliary head's loss beside the classifier's."""
+
+KEPT_VIEWS = 2**28
+"""Bytes of a split's views at the network's size that are kept from one evaluation to the next."""
+
+
+Views = tuple[Tensor, Tensor]
 
 
 class Evaluation(NamedTuple):
@@ -51,19 +58,21 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.settings)
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
+        self._seen: tuple[Split, int, list[Views]] | None = None
 
     @property
     def result(self) -> nn.Module:
         """The network that is evaluated: the average, if there is one."""
-        averaged: nn.Module | None = self.average and self.average.module
-        return averaged or self.model
+        return self.average.module if self.average is not None else self.model
 
     def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
         """One update from uint8 images (B, 3, r, r); returns their mean loss, still on the device.
 
         In a team, B is this process's share, and the gradients are the whole batch's: means over equal shares.
         """
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         model = self.model if self.parallel is None else self.parallel
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
@@ -78,7 +87,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update()
         return total
 
     @torch.inference_mode()
@@ -89,7 +98,7 @@ class Trainer:
         correct: list[Tensor] = []
         losses: list[Tensor] = []
         size = batch_size or self.settings.batch_size
-        for part, labels in evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team):
+        for part, labels in self._views(split, size):
             truth = labels.to(self.device)
             logits = self._logits(model, part)[0]
             correct.append(logits.argmax(1) == truth)
@@ -101,6 +110,16 @@ class Trainer:
             sums[-1] = torch.stack(losses).cpu().double().sum()
         right, loss = self.team.total(sums)[:-1].bool(), sums[-1].item()
         return Evaluation(int(right.sum()) / len(split), loss / len(split), right)
+
+    def _views(self, split: Split, size: int) -> Iterable[Views]:
+        """The batches of an evaluation; a small split's are kept on the device for the next one."""
+        if self._seen is not None and self._seen[0] is split and self._seen[1] == size:
+            return self._seen[2]
+        made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team)
+        if 3 * self.resolution**2 * len(self.team.part(len(split))) > KEPT_VIEWS:
+            return made
+        self._seen = (split, size, [(part.to(self.device), labels.to(self.device)) for part, labels in made])
+        return self._seen[2]
 
     def state(self) -> dict[str, Any]:
         """Everything that training changes, for a checkpoint."""
@@ -129,9 +148,8 @@ class Trainer:
 
     def _logits(self, model: nn.Module, images: Tensor) -> list[Tensor]:
         """The classifier's logits, then those of auxiliary heads, if it has any in this mode."""
-        inputs = normalise(images, self.device, channels_last=self.settings.channels_last)
         with self.autocast():
-            outputs = model(inputs)
+            outputs = model(self.normalise(images))
         every = [outputs] if isinstance(outputs, Tensor) else [each for each in outputs if isinstance(each, Tensor)]
         return [logits.float() for logits in every]
 

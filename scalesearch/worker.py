@@ -139,7 +139,8 @@ class Worker:
                 f"the images at {recipe.data.source} are not those of the study (fingerprint {source.fingerprint}, "
                 f"not {wanted}); --data names the right ones on this node"
             )
-        return load_images(source, recipe.data, recipe.data.cache_resolution or self.work.baseline.resolution)
+        images = load_images(source, recipe.data, recipe.data.cache_resolution or self.work.baseline.resolution)
+        return images.on(self.device)
 
     def work_once(self) -> bool:
         """Do one trial; False when none is waiting.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
+import pytest
 import torch
 
-from scalesearch.data.batches import TrainBatches, evaluation_batches, normalise
+from scalesearch.data import load_images, open_source
+from scalesearch.data.ahead import AHEAD, ahead
+from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
 from scalesearch.data.images import Split
-from scalesearch.recipe import AugmentSettings
+from scalesearch.recipe import AugmentSettings, DataSettings
 
 
 def _split(count: int = 24, size: int = 20) -> Split:
@@ -15,10 +21,12 @@ def _split(count: int = 24, size: int = 20) -> Split:
     return Split(images, torch.arange(count))
 
 
-def _take(seed: int, workers: int = 0, policy: str = "none", steps: int = 5) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _take(
+    seed: int, policy: str = "none", steps: int = 5, start: int = 0, split: Split | None = None
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     augment = AugmentSettings.model_validate({"policy": policy})
-    batches = TrainBatches(_split(), augment, 16, batch_size=8, seed=seed, workers=workers)
-    return list(batches.take(steps))
+    batches = TrainBatches(split or _split(), augment, 16, batch_size=8, seed=seed)
+    return list(batches.take(steps, start=start))
 
 
 def _equal(a: list[tuple[torch.Tensor, torch.Tensor]], b: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
@@ -32,8 +40,19 @@ def test_a_seed_fixes_every_batch_whatever_else_draws_random_numbers() -> None:
     assert not _equal(first, _take(4, policy="randaugment"))
 
 
-def test_worker_processes_make_the_same_batches() -> None:
-    assert _equal(_take(1), _take(1, workers=2))
+def test_a_trial_that_goes_on_sees_what_it_would_have_seen() -> None:
+    assert _equal(_take(1, policy="randaugment", steps=7)[4:], _take(1, policy="randaugment", steps=7, start=4))
+
+
+def test_images_that_are_decoded_again_and_again_make_the_same_batches() -> None:
+    """A thread fetches them ahead."""
+    source, settings = open_source(DataSettings()), {"limit": 24}
+    lazy, cached = (
+        load_images(source, DataSettings.model_validate(settings | {"cache": cache}), 20).train
+        for cache in (False, True)
+    )
+    assert lazy.device is None and cached.device == torch.device("cpu")
+    assert _equal(_take(1, split=lazy), _take(1, split=cached))
 
 
 def test_an_epoch_sees_every_image_once_and_the_next_in_another_order() -> None:
@@ -45,7 +64,7 @@ def test_an_epoch_sees_every_image_once_and_the_next_in_another_order() -> None:
 def test_every_sample_gets_its_own_crop() -> None:
     """One image eight times: eight different views."""
     same = Split(_split().images[:1].expand(8, -1, -1, -1), torch.zeros(8, dtype=torch.int64))
-    views, _ = next(TrainBatches(same, AugmentSettings(), 16, batch_size=8, seed=0, workers=0).take(1))
+    views, _ = next(TrainBatches(same, AugmentSettings(), 16, batch_size=8, seed=0).take(1))
     assert len({view.numpy().tobytes() for view in views}) == 8
 
 
@@ -65,6 +84,29 @@ def test_evaluation_sees_the_central_part_at_the_networks_size() -> None:
 
 def test_normalised_images_have_imagenets_statistics() -> None:
     images = torch.tensor([124, 116, 104], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 4, 4)
-    out = normalise(images, torch.device("cpu"), channels_last=True)
+    out = Normaliser(torch.device("cpu"), channels_last=True)(images)
     assert out.abs().max() < 0.02
     assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_work_ahead_keeps_its_order_tells_what_failed_and_ends_when_it_is_left() -> None:
+    made = []
+
+    def items(until: int) -> Iterator[int]:
+        for i in range(100):
+            if i == until:
+                raise OSError("gone")
+            made.append(i)
+            yield i
+
+    taken = []
+    with pytest.raises(OSError, match="gone"):
+        for item in ahead(items(5)):
+            taken.append(item)
+    assert taken == [0, 1, 2, 3, 4]
+    made.clear()
+    for item in ahead(items(100)):
+        if item == 3:
+            break
+    assert len(made) <= 4 + AHEAD + 1
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]

@@ -71,11 +71,11 @@ def test_the_weight_average_forgets_its_random_start() -> None:
     model = nn.Linear(1, 1, bias=False)
     average = WeightAverage(model, 0.9999)
     nn.init.constant_(model.weight, 0.0)
-    average.update_parameters(model)  # the first update copies
+    average.update()  # the first update copies
     nn.init.constant_(model.weight, 1.0)
-    average.update_parameters(model)
+    average.update()
     averaged = next(average.module.parameters())
     assert averaged.item() == pytest.approx(1 - 2 / 11)
     for _ in range(200):
-        average.update_parameters(model)
+        average.update()
     assert averaged.item() > 0.99

@@ -18,7 +18,7 @@ from torch import nn
 
 from scalesearch.baselines import build_model
 from scalesearch.data import load_images, open_source
-from scalesearch.data.batches import TrainBatches, evaluation_batches, normalise
+from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.errors import DeviceError, RecipeError, ScaleSearchError
 from scalesearch.job import Wish, job_of
@@ -64,7 +64,7 @@ class Unlucky(Plain):
 """Networks without batch norm or dropout: who shares a batch with whom makes no difference to them."""
 
 TWO = ("--nproc-per-node", "2")
-RUN = ("--recipe", "quick", "--limit", "96", "--device", "cpu", "--set", "data.workers=0")
+RUN = ("--recipe", "quick", "--limit", "96", "--device", "cpu")
 pair = [Team(0, 2, 0), Team(1, 2, 1)]
 
 
@@ -84,7 +84,7 @@ def test_the_images_of_every_step_are_those_of_a_single_run() -> None:
 
     def batches(team: Team) -> list[tuple[torch.Tensor, torch.Tensor]]:
         augment = AugmentSettings(policy="randaugment")
-        made = TrainBatches(_split(), augment, 12, batch_size=8, seed=5, workers=0, team=team)
+        made = TrainBatches(_split(), augment, 12, batch_size=8, seed=5, team=team)
         assert (made.batch_size, made.steps_per_epoch) == (8, 5)
         return list(made.take(15, start=2))
 
@@ -195,11 +195,12 @@ def test_a_network_with_batch_norm_agrees_within_noise_and_its_weights_are_the_a
     minival = load_images(open_source(settings), settings, 16).minival
     network = build_model(load_spec(tmp_path / "two" / "spec.yaml"), 12)
     network.load_state_dict(torch.load(tmp_path / "two" / "weights.pt", weights_only=True))
+    normalise = Normaliser(torch.device("cpu"), channels_last=True)
     for logits_of in (network.eval(), torch.export.load(tmp_path / "two.pt2").module()):
         right = 0
         for images, labels in evaluation_batches(minival, 16, 1.0, 100):
             with torch.no_grad():
-                logits = logits_of(normalise(images, torch.device("cpu"), channels_last=True))
+                logits = logits_of(normalise(images))
             right += int((logits.argmax(1) == labels).sum())
         assert right / len(minival) == pytest.approx(two["accuracy"], abs=1.5 / len(minival))
 

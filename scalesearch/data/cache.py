@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,30 @@ def cache_folder() -> Path:
 
 
 def decoded(
-    part: Part, indices: Sequence[int], size: int, key: str, on_image: Callable[[int], None] | None = None
+    part: Part,
+    indices: Sequence[int],
+    size: int,
+    key: str,
+    on_image: Callable[[int], None] | None = None,
+    *,
+    most: int | None = None,
 ) -> Array:
     """The chosen images as uint8 (N, 3, size, size): from the cache if it has them, else decoded and added to it.
 
     Args:
         key: identifies the source and the part; together with the indices and the size it names the cache file.
         on_image: called now and then with the number of images decoded so far.
+        most: bytes that the whole cache may take; files go in the order of their last use, this one never.
 
     Raises:
         DataError: an image cannot be decoded; the message names the file.
     """
     digest = hashlib.sha256(repr((key, size, list(indices))).encode()).hexdigest()[:24]
     path = cache_folder() / f"{digest}.npy"
-    try:
-        return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError):
-        pass
+    with suppress(OSError, ValueError, EOFError):
+        found: Array = np.load(path, mmap_mode="c")
+        _used(path)
+        return found
     shape = (len(indices), 3, size, size)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,11 +66,32 @@ def decoded(
         _fill(array, part, indices, size, on_image)
         array.flush()  # type: ignore[attr-defined]
         unfinished.replace(path)
+        _bound(path, most)
     except OSError:  # no room for a cache: this run keeps its images in memory
         return _fill(np.empty(shape, np.uint8), part, indices, size, on_image)
     finally:
         unfinished.unlink(missing_ok=True)
     return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]
+
+
+def _used(path: Path) -> None:
+    """Note when a file was last used: its time of change says so, since few disks keep that of the last reading."""
+    with suppress(OSError):
+        os.utime(path)
+
+
+def _bound(newest: Path, most: int | None) -> None:
+    """Delete what was not used for longest until the rest takes ``most`` bytes. Processes that read it still can."""
+    if most is None:
+        return
+    files = {path: path.stat() for path in newest.parent.glob("*.npy") if path.exists()}
+    excess = sum(file.st_size for file in files.values()) - most
+    for path in sorted(files, key=lambda p: files[p].st_mtime_ns):
+        if excess <= 0:
+            return
+        if path != newest:
+            path.unlink(missing_ok=True)
+            excess -= files[path].st_size
 
 
 def _reserve(path: Path) -> None:

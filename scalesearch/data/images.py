@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,28 +20,56 @@ from scalesearch.data.sources import Part, Source, embedded, folder, torchvision
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
 
+RESIDENT = 0.3
+"""Share of an accelerator's free memory that images may take."""
+
 
 class LazyImages:
-    """Images that are decoded whenever they are asked for: ``[i]`` is uint8 (3, S, S), ``[a:b]`` uint8 (N, 3, S, S)."""
+    """Images that are decoded whenever they are asked for, uint8 (N, 3, S, S), by ``workers`` threads."""
 
-    def __init__(self, part: Part, indices: list[int], size: int) -> None:
+    device = torch.device("cpu")
+
+    def __init__(self, part: Part, indices: list[int], size: int, workers: int | None) -> None:
         self.part, self.indices, self.shape = part, indices, (len(indices), 3, size, size)
+        self.workers = workers or os.cpu_count() or 1
 
-    def __getitem__(self, where: int | slice) -> Tensor:
-        if isinstance(where, slice):
-            return torch.stack([self[i] for i in range(*where.indices(len(self.indices)))])
-        return torch.from_numpy(decode(self.part, self.indices[where], self.shape[-1]).copy())
+    def __getitem__(self, where: slice | Tensor) -> Tensor:
+        every = range(len(self.indices))
+        chosen = every[where] if isinstance(where, slice) else where.tolist()
+        with ThreadPoolExecutor(self.workers) as pool:
+            decoded = pool.map(lambda i: decode(self.part, self.indices[i], self.shape[-1]), chosen)
+            return torch.from_numpy(np.stack(list(decoded)))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 (N, 3, S, S), and their labels, int64 (N,)."""
+    """Images, uint8 (N, 3, S, S), and their labels, int64 (N,), on one device."""
 
     images: Tensor | LazyImages
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the images are at hand; None where they have to be decoded first."""
+        return self.images.device if isinstance(self.images, Tensor) else None
+
+    def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels at these indices, int64 (B,) on the CPU; they are where the split is."""
+        where = chosen.to(self.labels.device, non_blocking=True)
+        if isinstance(self.images, LazyImages):
+            return self.images[chosen], self.labels[where]
+        return self.images.index_select(0, where), self.labels[where]
+
+    def on(self, device: torch.device) -> Split:
+        """The split on an accelerator, if its free memory allows that; itself otherwise."""
+        if device.type != "cuda" or not isinstance(self.images, Tensor) or self.images.device == device:
+            return self
+        if self.images.nbytes > RESIDENT * torch.cuda.mem_get_info(device)[0]:
+            return self
+        return Split(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -55,6 +85,10 @@ class Images:
     @property
     def num_classes(self) -> int:
         return len(self.source.classes)
+
+    def on(self, device: torch.device) -> Images:
+        """The same images, those that every trial sees on an accelerator if its memory allows that."""
+        return replace(self, train=self.train.on(device), minival=self.minival.on(device))
 
     @cached_property
     def val(self) -> Split | None:
@@ -149,6 +183,6 @@ def _split(
     part = source.val if name == "val" and source.val else source.train
     labels = torch.tensor([part.labels[i] for i in indices])
     if not settings.cache:
-        return Split(LazyImages(part, indices, size), labels)
+        return Split(LazyImages(part, indices, size, settings.workers), labels)
     key = f"{source.cache_key}-{name}"
-    return Split(torch.from_numpy(decoded(part, indices, size, key, on_image)), labels)
+    return Split(torch.from_numpy(decoded(part, indices, size, key, on_image, most=settings.cache_size)), labels)

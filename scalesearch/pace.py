@@ -1,0 +1,164 @@
+"""How fast steps are here: the precision that trains a network faster, and how many workers a device feeds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from threading import BrokenBarrierError
+from typing import TYPE_CHECKING
+
+import torch
+
+from scalesearch.baselines import ScaledModel
+from scalesearch.data.batches import TrainBatches
+from scalesearch.data.images import Split
+from scalesearch.device import Clock, device_name
+from scalesearch.kept import kept
+from scalesearch.recipe import Recipe
+from scalesearch.trainer import Trainer
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from scalesearch.prepare import Prepared
+
+FASTER = 1.25
+"""How much faster bf16 has to be on a CPU to be worth its rounding."""
+
+WORTH_MEASURING = 10**9
+"""MACs of a batch below which a step is too short to tell."""
+
+MORE = 1.05
+"""How much more workers have to train together to be worth their memory."""
+
+
+def noise(images: int, size: int, classes: int) -> Split:
+    """Images of nothing, to time steps with."""
+    generator = torch.Generator().manual_seed(0)
+    return Split(
+        torch.randint(256, (images, 3, size, size), dtype=torch.uint8, generator=generator),
+        torch.randint(classes, (images,), generator=generator),
+    )
+
+
+def seconds_per_step(model: ScaledModel, recipe: Recipe, device: torch.device, split: Split, steps: int) -> float:
+    """Of training on ``split`` in batches of all its images, after one step to warm up."""
+    trainer = Trainer(model, int(split.labels.max()) + 1, recipe, device)
+    return timed_steps(trainer, recipe, device, split.on(device), steps)
+
+
+def timed_steps(trainer: Trainer, recipe: Recipe, device: torch.device, split: Split, steps: int) -> float:
+    """Seconds of one of ``steps`` steps, data and augmentation included, after one more to warm up."""
+    batches = TrainBatches(split, recipe.augment, trainer.resolution, batch_size=len(split), seed=0, device=device)
+    clock = Clock(device)
+    for number, (images, labels) in enumerate(batches.take(steps + 1)):
+        trainer.step(images, labels, len(split))
+        if number == 0:
+            clock.restart()
+    return clock.seconds() / steps
+
+
+def has_bf16_units() -> bool:
+    """Whether this CPU multiplies bf16 in hardware, as far as Linux tells."""
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in told or "avx512_bf16" in told
+
+
+def cpu_precision(model: ScaledModel, recipe: Recipe, classes: int) -> str:
+    """``bf16`` where this CPU trains ``model`` at least a quarter faster with it than with ``fp32``, measured once.
+
+    Dense convolutions gain, depthwise ones lose.
+    """
+    batch, device = recipe.train.batch_size, torch.device("cpu")
+    if not has_bf16_units() or model.cost(classes).macs * batch < WORTH_MEASURING:
+        return "fp32"
+
+    def measure(names: Sequence[str]) -> dict[str, str]:
+        split, seconds = noise(batch, model.resolution, classes), {}
+        for precision in ("fp32", "bf16"):
+            train = recipe.train.model_copy(update={"precision": precision})
+            own = recipe.model_copy(update={"train": train})
+            seconds[precision] = seconds_per_step(model, own, device, split, steps=2)
+        return dict.fromkeys(names, "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32")
+
+    place = f"{device_name(device)} × {torch.get_num_threads()} torch {torch.__version__}"
+    key = f"{model.fingerprint} {classes} {batch} {recipe.train.channels_last} {place}"
+    return kept("precision", {"it": key}, measure)["it"]
+
+
+def workers_per_device(prepared: Prepared, device: torch.device, *, seconds: float = 3.0) -> int:
+    """How many workers together train the median candidate fastest on ``device``: 1, 2, 4 … while that gains 5 %.
+
+    Each number is tried in processes of its own, for ``seconds``. On a CPU they share its threads.
+    """
+    by_cost = sorted(prepared.plan.candidates, key=lambda c: c.cost.macs)
+    model = by_cost[len(by_cost) // 2].model
+    most = torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    count, best = 1, together(1, model, prepared, device, seconds)
+    while 2 * count <= most:
+        rate = together(2 * count, model, prepared, device, seconds)
+        if rate < MORE * best:
+            break
+        count, best = 2 * count, rate
+    return count
+
+
+def together(count: int, model: ScaledModel, prepared: Prepared, device: torch.device, seconds: float) -> float:
+    """Images per second of ``count`` processes that train side by side; 0 if one of them cannot."""
+    context = multiprocessing.get_context("forkserver")
+    barrier = context.Barrier(count)
+    threads = max(1, torch.get_num_threads() // count) if device.type == "cpu" else None
+    classes, recipe = len(prepared.source.classes), prepared.recipe
+    links, processes = [], []
+    for _ in range(count):
+        mine, theirs = context.Pipe()
+        arguments = (theirs, barrier, model, recipe, str(device), classes, threads, seconds)
+        processes.append(context.Process(target=_trained, args=arguments))
+        processes[-1].start()
+        theirs.close()
+        links.append(mine)
+    rates = []
+    for link in links:
+        try:
+            rates.append(float(link.recv()))
+        except EOFError:
+            barrier.abort()
+            rates.append(0.0)
+    for process in processes:
+        process.join()
+    return sum(rates) if all(rates) else 0.0
+
+
+def _trained(
+    link: Connection,
+    barrier: Barrier,
+    model: ScaledModel,
+    recipe: Recipe,
+    device_name: str,
+    classes: int,
+    threads: int | None,
+    seconds: float,
+) -> None:
+    """A process that trains for a while, and says how many images a second it trained on."""
+    device, batch = torch.device(device_name), recipe.train.batch_size
+    if threads:
+        torch.set_num_threads(threads)
+    split = noise(batch, model.resolution, classes)
+    try:
+        trainer = Trainer(model, classes, recipe, device)
+        once = timed_steps(trainer, recipe, device, split.on(device), steps=1)
+        barrier.wait(timeout=120)
+        start = time.perf_counter()
+        steps = max(2, round(seconds / once))
+        timed_steps(trainer, recipe, device, split.on(device), steps)
+        link.send((steps + 1) * batch / (time.perf_counter() - start))
+    except (RuntimeError, MemoryError, BrokenBarrierError):  # as a rule the device's memory ended
+        barrier.abort()
+        link.send(0.0)

@@ -1,0 +1,47 @@
+"""The benchmarks' command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+Rounds = Annotated[int, typer.Option(help="How often each contender takes its turn.")]
+Data = Annotated[Path, typer.Option(help="A folder with train/ and val/, one folder of JPEG files per class.")]
+
+
+@app.command()
+def overhead(rounds: Rounds = 3, policy: Annotated[str, typer.Option(help="none, or randaugment.")] = "none") -> None:
+    """The whole trainer beside the bare step."""
+    from tests.benchmarks.overhead import overhead as measure
+
+    measure(rounds, policy)
+
+
+@app.command()
+def peers(data: Data, rounds: Rounds = 3) -> None:
+    """Epochs beside those of torchvision's reference loop and of timm's parts."""
+    from tests.benchmarks.peers import peers as measure
+
+    measure(data, rounds)
+
+
+@app.command()
+def grid(data: Data, rounds: Rounds = 1) -> None:
+    """A grid of twelve candidates beside the same twelve trained one by one by torchvision's loop."""
+    from tests.benchmarks.whole_grid import whole_grid as measure
+
+    measure(data, rounds)
+
+
+@app.command()
+def memory() -> None:
+    """Peak memory of a search, as it tries more candidates."""
+    from tests.benchmarks.memory import memory as measure
+
+    measure()
+
+
+app()

@@ -1,0 +1,69 @@
+"""What every benchmark shares: taking turns, spreads, and a page that says where it was measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from scalesearch.environment import environment
+
+RESULTS = Path(__file__).parents[2] / "results" / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, lowest and highest of the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.low:.3g}–{self.high:.3g})"
+
+
+def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Every contender once per round, in an order that is turned round each time."""
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        order = list(contenders.items())
+        for name, measure in order if number % 2 == 0 else reversed(order):
+            measured[name].append(measure())
+            print(f"  round {number + 1} of {rounds}: {name} {measured[name][-1]:.3g}", flush=True)
+    return measured
+
+
+def ratios(measured: Mapping[str, Sequence[float]], ours: str, other: str) -> Spread:
+    """Of what was measured in the same round."""
+    return Spread.of([a / b for a, b in zip(measured[ours], measured[other], strict=True)])
+
+
+def write_page(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], notes: str) -> None:
+    """``results/benchmarks/NAME.md`` for people and NAME.json for programs."""
+    about = environment(["python", "-m", "tests.benchmarks", name], pick(), {})
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    plain = {"environment": about, "header": list(header), "rows": [[str(cell) for cell in row] for row in rows]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"# {title}", "", f"`python -m tests.benchmarks {name}`", "", notes.strip(), ""]
+    lines += ["| " + " | ".join(header) + " |", "|" + "--|" * len(header)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    lines += [
+        "",
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; machine and versions: {name}.json",
+        "",
+    ]
+    (RESULTS / f"{name}.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+def pick() -> torch.device:
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,51 @@
+"""Peak memory of a search, as it tries more candidates."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+
+from tests.benchmarks.common import pick, write_page
+
+STEPS = (0.25, 0.12, 0.1)
+"""Of grids of ever more candidates."""
+INSIDE = """
+import resource, sys, torch
+from scalesearch.cli import app
+try:
+    app(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+import json
+from pathlib import Path
+count = len(json.loads(Path(sys.argv[-1], "ranking.json").read_text())["ranking"])
+peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+print("measured", count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, peak)
+"""
+
+
+def memory() -> None:
+    """Run three grids, each in a process of its own, and write the page."""
+    rows = []
+    for step in STEPS:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [
+                sys.executable, "-c", INSIDE, "grid", "--baseline", "mobilenet_v2", "--recipe", "quick", "--resolution",
+                "48", "--set", f"search.step={step}", "--set", "search.also=[]", "--steps", "4", "--workers", "0",
+                "--top", "0", "--exhaustive", "--out", f"{folder}/run",
+            ]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        words = next(line for line in done.stdout.splitlines() if line.startswith("measured")).split()
+        rows.append((words[1], f"{int(words[2]) / 2**20:.2f}", f"{int(words[3]) / 2**30:.2f}"))
+        print(rows[-1], flush=True)
+    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    write_page(
+        "memory" if pick().type == "cpu" else "memory-gpu",
+        "Memory of a search",
+        ("candidates", "peak of the process, GiB", "peak on the device, GiB"),
+        rows,
+        "MobileNetV2 at 48 px × γ, batch 32, four steps each, all trials in the search's own process (`--workers 0`), "
+        f"so that its peak is that of everything. Python with torch imported takes {here:.2f} GiB of it.",
+    )

@@ -1,0 +1,111 @@
+"""A whole grid, from the command to the ranking, beside its candidates trained one by one by torchvision's loop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from scalesearch.data import open_source
+from scalesearch.data.images import split_indices
+from scalesearch.prepare import Prepared, prepare
+from scalesearch.recipe import load_recipe
+from tests.benchmarks.common import Spread, in_turns, pick, ratios, write_page
+from tests.benchmarks.loops import torchvision_epochs
+
+GRID = {"baseline": "mobilenet_v2", "resolution": 64, "search.step": 0.12, "top": 0, "exhaustive": True}
+CPU = {"data.limit": 640, "train.epochs": 2, "train.batch_size": 32, "train.evaluations": 2}
+LARGE = {"data.limit": 7680, "train.epochs": 4, "train.batch_size": 256, "train.evaluations": 4}
+
+
+def whole_grid(data: Path, rounds: int) -> None:
+    """Measure both in turns and write the page."""
+    device = pick()
+    options = GRID | (LARGE if device.type == "cuda" else CPU) | {"data.source": f"folder:{data.resolve()}"}
+    prepared = prepare(load_recipe("imagenette", options))
+    measured = in_turns(
+        {"scalesearch grid": lambda: _search(options), "one by one": lambda: _one_by_one(prepared, data, device)},
+        rounds,
+    )
+    rows = [(name, Spread.of(seconds)) for name, seconds in measured.items()]
+    rows.append(("one by one ÷ grid", ratios(measured, "one by one", "scalesearch grid")))
+    count, recipe = len(prepared.plan.candidates), prepared.recipe
+    write_page(
+        "grid" if device.type == "cpu" else "grid-gpu",
+        "A whole grid",
+        ("", "seconds"),
+        rows,
+        f"{count} candidates of MobileNetV2 at 64 px × γ, {prepared.train_images} images × {recipe.train.epochs:g} "
+        f"epochs, batch {recipe.train.batch_size}, {prepared.minival_images} images held out and measured "
+        f"{recipe.train.evaluations} times. The grid: the command in a process of its own with an empty cache, so with "
+        "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs. One by one: torchvision's loop as "
+        "in `peers`, in a process that has everything imported, each candidate evaluated as often.",
+    )
+
+
+def _search(options: dict[str, object]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "scalesearch", "grid", "--recipe", "imagenette", "--out", f"{folder}/run"]
+        for key, value in options.items():
+            command += ["--set", f"{key}={value}"]
+        start = time.perf_counter()
+        done = subprocess.run(
+            command,
+            env=os.environ | {"SCALESEARCH_CACHE": f"{folder}/cache"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return seconds
+
+
+def _one_by_one(prepared: Prepared, data: Path, device: torch.device) -> float:
+    recipe = prepared.recipe
+    train, minival = split_indices(open_source(recipe.data), recipe.data)
+    workers = min(16, os.cpu_count() or 1) if device.type == "cuda" else 2
+    start = time.perf_counter()
+    for candidate in prepared.plan.candidates:
+        network, size = candidate.model.build(10), candidate.model.resolution
+        per_epoch = int((recipe.train.epochs or 1) / recipe.train.evaluations)
+        for _ in range(recipe.train.evaluations):
+            torchvision_epochs(
+                network, data, train, size=size, batch=recipe.train.batch_size, epochs=per_epoch, workers=workers,
+                device=device,
+            )  # fmt: skip
+            _evaluate(network, data, minival, size, recipe.train.batch_size, workers, device)
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def _evaluate(
+    network: nn.Module, data: Path, chosen: list[int], size: int, batch: int, workers: int, device: torch.device
+) -> float:
+    views = v2.Compose(
+        [
+            v2.Resize(round(size / 0.875)),
+            v2.CenterCrop(size),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            v2.ToPureTensor(),
+        ]
+    )
+    network.eval()
+    loader = DataLoader(Subset(ImageFolder(str(data / "train"), views), chosen), batch, num_workers=workers)
+    right = 0
+    for images, labels in loader:
+        moved = images.to(device, memory_format=torch.channels_last)
+        right += int((network(moved).argmax(1).cpu() == labels).sum())
+    return right / len(chosen)
