@@ -14,6 +14,7 @@ import torch
 from scalesearch.baselines import ScaledModel, open_baseline
 from scalesearch.data import load_images, open_source
 from scalesearch.data.images import split_indices
+from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.scaling import Multipliers
 from scalesearch.train import Deaf, train
@@ -45,6 +46,8 @@ def peers(data: Path, rounds: int, epochs: int = 3) -> None:
         model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
         settings = DataSettings(source=f"folder:{data}", limit=count)
         chosen = split_indices(open_source(settings), settings)[0]
+        recipe = Recipe(train=TrainSettings(steps=2, batch_size=batch))
+        seconds_per_step(model, recipe, device, noise(batch, size, 10), steps=2)  # the kernels' first calls
         first: dict[str, list[float]] = {}
         later: dict[str, list[float]] = {}
         for number in range(rounds):
