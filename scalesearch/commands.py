@@ -98,6 +98,7 @@ def grid(
     console = _console(stderr=as_json)
     from scalesearch.device import every_device
     from scalesearch.pool import warm_up
+    from scalesearch.quote import is_worthwhile
     from scalesearch.search import Place
     from scalesearch.study.storages import masked, storage_url
 
@@ -110,8 +111,8 @@ def grid(
     if dry_run:
         _dry_run(prepared, console, as_json=as_json)
         return
-    if engine == "processes" and recipe.run.workers != 0:
-        warm_up()  # not before: a mistake would have to wait for it
+    if engine == "processes" and recipe.run.workers != 0 and not is_worthwhile(prepared):
+        warm_up()  # not before: a mistake would have to wait for it, and a quote would be taken beside it
     folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")

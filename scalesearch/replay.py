@@ -176,8 +176,8 @@ POLICIES: Mapping[str, Policy] = {
     "scalesearch, drops only": pruned(_intervals),
     "scalesearch, seeds only": search(0.95, drop=False),
     "scalesearch --confidence 0.95": search(0.95),
-    "… --within 0.01": search(0.95, within=0.01),
-    "… --within 0.02": search(0.95, within=0.02),
+    "scalesearch --within 0.01": search(0.95, within=0.01),
+    "scalesearch --within 0.02": search(0.95, within=0.02),
 }
 """What is compared; all trainings of the run itself are the measure."""
 

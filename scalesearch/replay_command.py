@@ -17,6 +17,7 @@ from scalesearch.folder import write_text
 from scalesearch.replay import Curves, Score, curves_of, replay
 from scalesearch.study import JOURNAL, Ledger
 
+MARKERS = "os^vDPX*<>p"
 HEAD = ("policy", "replays", "compute", "names the winner", "or one tied", "points lost")
 
 
@@ -44,7 +45,8 @@ def replay_command(run: Path, *, replays: int, seed: int, confidence: float) -> 
     console.print(f"{run.name}: {about}\n", soft_wrap=True)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in HEAD:
-        shown.add_column(name, justify="left" if name == "policy" else "right")
+        first = name == "policy"
+        shown.add_column(name, justify="left" if first else "right", no_wrap=first)
     for score in scores:
         shown.add_row(*_cells(score))
     console.print(shown)
@@ -104,25 +106,22 @@ def _figure(scores: Sequence[Score], title: str, folder: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "scalesearch"
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-    for score in scores:
-        ours = score.policy.startswith("scalesearch")
-        axes.plot(100 * score.compute, 100 * score.named_tied, "o", color="#c2410c" if ours else "#3b6ea5")
-        right = score.compute > 0.7
-        axes.annotate(
-            score.policy,
-            (100 * score.compute, 100 * score.named_tied),
-            textcoords="offset points",
-            xytext=(-6 if right else 6, 4),
-            ha="right" if right else "left",
-            fontsize=8,
-        )
-    axes.set_xlim(0, 105)
-    axes.set_xlabel("compute (% of training everything to the end)")
-    axes.set_ylabel("names the winner, or one tied with it (%)")
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e5e7eb", zorder=0)
+    figure, panels = plt.subplots(2, 1, figsize=(7.2, 5.6), sharex=True, layout="constrained")
+    for axes, what in zip(panels, ("named_tied", "regret"), strict=True):
+        for number, score in enumerate(scores):
+            at = 100 * score.compute, 100 * float(getattr(score, what))
+            ours = score.policy.startswith("scalesearch")
+            marker, color = MARKERS[number % len(MARKERS)], "#c2410c" if ours else "#3b6ea5"
+            axes.plot(*at, marker, color=color, label=score.policy, alpha=0.8, markersize=7, linestyle="none")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e5e7eb", zorder=0)
+    names, points = panels
+    points.set_xlim(0, 105)
+    points.set_xlabel("compute (% of training everything to the end)")
+    points.set_ylabel("accuracy lost (points)")
+    names.set_ylabel("names the winner,\nor one tied with it (%)")
+    names.set_title(title, fontsize=10, loc="left")
+    figure.legend(*names.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "replay.png", dpi=140, metadata={"Software": None})
     figure.savefig(folder / "replay.svg", metadata={"Date": None})

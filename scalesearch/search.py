@@ -14,7 +14,7 @@ import pandas as pd
 
 from scalesearch.data import Images, load_images
 from scalesearch.data.images import Split
-from scalesearch.device import is_out_of_memory
+from scalesearch.device import is_out_of_memory, release_memory
 from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
@@ -205,7 +205,8 @@ class _Session:
         self._announce()
         if not self._go_on():
             return
-        self._quote()
+        if place.engine == "processes":
+            self._quote()
         pool = self._pool(place)
         try:
             with pool:
@@ -237,6 +238,8 @@ class _Session:
             if not is_out_of_memory(failure):
                 raise
             return  # the dearest candidate will split its batches, and take as long as it takes
+        finally:
+            release_memory(self.prepared.device)
         self.ledger.note("quote", [price.seconds, len(self.tasks)])
         self.watcher.quoted(price.seconds)
 

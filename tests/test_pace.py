@@ -16,7 +16,7 @@ from scalesearch.pace import cpu_precision, has_bf16_units, together
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
 from scalesearch.scaling import Multipliers
-from tests.conftest import TINY, Cli
+from tests.conftest import TINY, TINY_RUN, Cli
 
 
 def test_what_was_measured_once_is_not_measured_again() -> None:
@@ -77,3 +77,13 @@ def test_two_workers_per_device_train_side_by_side(cli: Cli) -> None:
     wrong = cli(*run, "--per-device", "many")
     assert wrong.returncode != 0
     assert "per_device" in wrong.stderr
+
+
+def test_a_search_is_quoted_before_and_told_at_its_end_what_it_took(cli: Cli) -> None:
+    run = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "90", "--top", "0", "--out", "run")
+    done = cli(*run)
+    assert done.returncode == 0, done.stderr
+    assert "of training (from a few steps of three candidates)" in done.stdout
+    assert "7 trials took 0:" in done.stdout and "quoted for 7: 0:" in done.stdout
+    short = cli(*run[:-1], "short", "--steps", "6")
+    assert "quoted" not in short.stdout, "a probe that takes as long as the search is none"
