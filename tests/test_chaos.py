@@ -23,10 +23,10 @@ from tests.conftest import TINY_RUN, Cli
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 TABLES = ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv")
 Server = mariadb.Server | postgres.Server
-ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "100", "--seeds", "4", "--workers", "1")
+ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "200", "--seeds", "4", "--workers", "1")
 SIDE_BY_SIDE = (
-    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "120", "--seeds", "5", "--workers", "4", "--top", "1",
-    "--retries", "1000", "--set", "run.lease_seconds=4", "--set", "run.checkpoint_steps=20",
+    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "300", "--seeds", "5", "--workers", "4", "--top", "1",
+    "--retries", "1000", "--set", "run.lease_seconds=4", "--set", "run.checkpoint_steps=50",
 )  # fmt: skip
 
 
