@@ -30,6 +30,14 @@ def headline(prepared: Prepared) -> str:
     )
 
 
+def _price(seconds: float) -> str:
+    return f"about {duration(seconds)} of training (from a few steps of three candidates)"
+
+
+def _packing(workers: int) -> str:
+    return f"{workers} worker{'s' * (workers != 1)} per device (the fastest of those tried)"
+
+
 def leaderboard(ranking: pd.DataFrame, most: int = 5) -> Text:
     lines = [
         f"  {row['rank']:>2}  α {row['alpha']:<6.4g} β {row['beta']:<6.4g} γ {row['gamma']:<6.4g} "
@@ -59,10 +67,10 @@ class PlainWatcher:
         self.done, self.total = len(done), len(tasks)
 
     def quoted(self, seconds: float) -> None:
-        self._say(f"about {duration(seconds)} of training (from a few steps of three candidates)")
+        self._say(_price(seconds))
 
     def packed(self, workers: int) -> None:
-        self._say(f"{workers} worker{'s' * (workers != 1)} per device (the fastest of those tried)")
+        self._say(_packing(workers))
 
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
         pass
@@ -153,10 +161,10 @@ class LiveWatcher:
         self.live.start()
 
     def quoted(self, seconds: float) -> None:
-        self.console.print(f"about {duration(seconds)} of training (from a few steps of three candidates)")
+        self.console.print(_price(seconds))
 
     def packed(self, workers: int) -> None:
-        self.console.print(f"{workers} worker{'s' * (workers != 1)} per device (the fastest of those tried)")
+        self.console.print(_packing(workers))
 
     def _bar(self, worker: int) -> _Bar:
         if worker not in self.trials:

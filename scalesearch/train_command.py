@@ -81,7 +81,7 @@ def _kept(job: Job) -> dict[str, Any] | None:
 def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     recipe = job.recipe
     side = recipe.data.cache_resolution or job.model.resolution
-    images = team.in_turn(lambda: load_images(job.source, recipe.data, side))
+    images = team.in_turn(lambda: load_images(job.source, recipe.data, side)).on(job.device)
     checkpoints = Checkpoints(job.folder / "checkpoints")
     outcome, trainer = train(
         job.model,

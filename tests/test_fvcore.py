@@ -13,15 +13,10 @@ from scalesearch.cost import closed_form, count
 from scalesearch.models import build_model
 from scalesearch.scaling import Multipliers, Rounding, scale_spec
 from scalesearch.spec import ModelSpec
+from tests.strategies import roundings_to
 
 multipliers = st.builds(Multipliers, st.floats(0.3, 2.2), st.floats(0.2, 1.6), st.floats(0.5, 2.0))
-roundings = st.builds(
-    Rounding,
-    width_divisor=st.sampled_from([1, 4, 8]),
-    depth=st.sampled_from(["ceil", "round"]),
-    fix_stem_head=st.booleans(),
-    resolution_multiple=st.sampled_from([1, 8]),
-)
+roundings = roundings_to(pixels=8)
 
 
 def _check(name: str, chosen: Multipliers, rounding: Rounding, classes: int) -> None:

@@ -27,6 +27,7 @@ from scalesearch.scaling import AXES, Coefficients, Rounding, scale_spec
 from scalesearch.spec import ModelSpec
 from scalesearch.survey import OneByOne
 from tests.plain_grid import PlainGrid, Row
+from tests.strategies import roundings_to
 
 B0 = SpecBaseline(builtin("efficientnet_b0"))
 MILLION = 0.0063
@@ -96,13 +97,7 @@ def test_a_matched_plan_is_the_one_made_pair_by_pair(name: str, phi: float) -> N
     _same(SpecBaseline(builtin(name)), phi, SearchSettings(match="macs", solve="any", step=0.5, match_tolerance=0.05))
 
 
-roundings = st.builds(
-    Rounding,
-    width_divisor=st.sampled_from([1, 4, 8]),
-    depth=st.sampled_from(["ceil", "round"]),
-    fix_stem_head=st.booleans(),
-    resolution_multiple=st.sampled_from([1, 16]),
-)
+roundings = roundings_to(pixels=16)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
