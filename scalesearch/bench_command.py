@@ -23,8 +23,8 @@ from scalesearch.environment import environment
 from scalesearch.errors import RecipeError
 from scalesearch.folder import write_text
 from scalesearch.measurement import BenchSettings, Measurement
-from scalesearch.report import amount, params
 from scalesearch.schema import parse
+from scalesearch.tables import amount, params
 from scalesearch.timing import Timing
 
 

@@ -18,8 +18,8 @@ from scalesearch.errors import DeviceError, ScaleSearchError
 from scalesearch.folder import RunFolder, default_folder
 from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.report import duration, plan_summary, plan_table, ranking_table
 from scalesearch.scaling import Coefficients
+from scalesearch.tables import duration, plan_summary, plan_table, ranking_table
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared

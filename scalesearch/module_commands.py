@@ -13,10 +13,10 @@ from rich.console import Console
 from scalesearch.checking import Check, check, depth_words, resolution_words, width_words
 from scalesearch.errors import RecipeError
 from scalesearch.exporting import export_model
-from scalesearch.report import amount, check_table, params, stages_table
 from scalesearch.scaling import Rounding
 from scalesearch.schema import parse
 from scalesearch.specs import load_spec
+from scalesearch.tables import amount, check_table, params, stages_table
 
 
 def check_command(

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from scalesearch.report import duration, percent
+from scalesearch.tables import duration, percent
 
 if TYPE_CHECKING:
     import pandas as pd

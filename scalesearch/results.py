@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scalesearch.errors import RunError, ScalingError
+from scalesearch.figures import accuracy_figure
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate, Plan, same_network
 from scalesearch.points import Points
 from scalesearch.ranking import holdout_error, records_json
-from scalesearch.report import accuracy_figure, ranking_markdown
 from scalesearch.scaling import AXES, Coefficients
 from scalesearch.specs import dump_spec
+from scalesearch.tables import ranking_markdown
 
 if TYPE_CHECKING:
     from scalesearch.prepare import Prepared

@@ -14,11 +14,11 @@ from scalesearch.baselines import baseline_of, builtin_names, model_of, open_bas
 from scalesearch.cost import closed_form
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.folder import read_recipe_settings, write_text
-from scalesearch.report import amount, spec_table, stage_table
 from scalesearch.scaling import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member
 from scalesearch.schema import parse
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import Spec, dump_spec, load_spec
+from scalesearch.tables import amount, spec_table, stage_table
 
 
 def _console() -> Console:

@@ -19,8 +19,8 @@ from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.job import Job, Wish, job_of
 from scalesearch.launch import connect, launch, membership
-from scalesearch.report import duration
 from scalesearch.specs import dump_spec
+from scalesearch.tables import duration
 from scalesearch.team import ALONE, Team, place_in
 from scalesearch.train import Deaf, train
 from scalesearch.trainer import Trainer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -96,21 +97,29 @@ def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Pat
 
 @pytest.mark.long
 def test_a_worker_from_elsewhere_helps_and_both_see_the_same_result(cli: Cli, tmp_path: Path) -> None:
-    """A second command on the same machine joins a run's folder."""
-    grid = [sys.executable, "-m", "scalesearch", "grid", "--baseline", "tiny.yaml", *POOLED, "--seeds", "6", "--out"]
-    search = subprocess.Popen([*grid, "run"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    """A second command on the same machine joins a run's folder; the first one's worker waits for it in a trial."""
+    wait = "while 'JOINED' not in os.environ and not pathlib.Path('joined').exists(): time.sleep(0.1)"
+    own = _dying(tmp_path, range(12, 10**6), wait, size=16)
+    grid = [sys.executable, "-m", "scalesearch", "grid", "--baseline", own, *POOLED, "--seeds", "2", "--out", "run"]
+    search = subprocess.Popen(grid, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert search.stdout is not None
     for line in search.stdout:
-        if line.startswith("[1/42]"):
+        if line.startswith("[1/14]"):
             break
-    joined = cli("worker", "run", "--device", "cpu")
+    worker = [sys.executable, "-m", "scalesearch", "worker", "run", "--device", "cpu"]
+    joined = subprocess.Popen(
+        worker, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "JOINED": "yes"}
+    )
+    ledger = Ledger(tmp_path / "run" / JOURNAL, "run")
+    while joined.poll() is None and len({r.owner for r in ledger.records() if r.state == "complete"}) < 2:
+        time.sleep(0.1)
+    (tmp_path / "joined").touch()
     search.communicate()
-    assert search.returncode == 0
-    assert joined.returncode == 0, joined.stderr
-    assert "1 worker on cpu for run" in joined.stdout
-    records = Ledger(tmp_path / "run" / JOURNAL, "run").records()
-    assert [r.state for r in records] == ["complete"] * 42
-    assert len({r.owner for r in records}) == 2
+    said = joined.communicate()[0]
+    assert search.returncode == joined.returncode == 0
+    assert "1 worker on cpu for run" in said
+    assert [r.state for r in ledger.records()] == ["complete"] * 14
+    assert len({r.owner for r in ledger.records()}) == 2
 
 
 @pytest.mark.parametrize(

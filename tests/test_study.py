@@ -181,10 +181,10 @@ def test_outcomes_are_plain_json(path: Path) -> None:
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-@pytest.mark.long
+@pytest.mark.timed
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_trial_costs_the_ledger_less_than_ten_milliseconds(tmp_path: Path, workers: int) -> None:
-    """A thousand trials that take no time; the best of three, since other work may be going on."""
+    """A thousand trials that take no time; the best of three."""
     times = []
     for turn in range(3):
         (tmp_path / str(turn)).mkdir()

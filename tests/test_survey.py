@@ -21,11 +21,11 @@ from scalesearch.errors import EmptyGridError, ScalingError
 from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.points import Points
 from scalesearch.recipe import SearchSettings
-from scalesearch.report import plan_table
 from scalesearch.results import candidates_frame
 from scalesearch.scaling import AXES, Coefficients, Rounding, scale_spec
 from scalesearch.spec import ModelSpec
 from scalesearch.survey import OneByOne
+from scalesearch.tables import plan_table
 from tests.plain_grid import PlainGrid, Row
 from tests.strategies import roundings_to
 
