@@ -14,7 +14,7 @@ import pytest
 from scalesearch.errors import RunError
 from scalesearch.scaling import Coefficients
 from scalesearch.study import Ledger, Task
-from tests.ledger_speed import ours
+from tests.ledger_speed import optunas_journal, ours
 
 ME = "this worker"
 OUTCOME: dict[str, Any] = {"accuracy": 0.5, "curve": [[1, 0.25, 2.0], [2, 0.5, 1.0]]}
@@ -184,10 +184,10 @@ def test_outcomes_are_plain_json(path: Path) -> None:
 @pytest.mark.timed
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_trial_costs_the_ledger_less_than_ten_milliseconds(tmp_path: Path, workers: int) -> None:
-    """A thousand trials that take no time; the best of three."""
+    """A thousand trials that take no time, the best of three; more only where Optuna's own loop, 3 ms, takes more."""
     times = []
     for turn in range(3):
         (tmp_path / str(turn)).mkdir()
         times.append(ours(tmp_path / str(turn), workers))
     print(f"\n{workers} workers: {min(times):.2f} ms per trial")
-    assert min(times) < 10
+    assert min(times) < 10 * max(1.0, optunas_journal(tmp_path) / 3)
