@@ -60,6 +60,7 @@ RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
 OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
+OF_A_COMPARISON = ("comparison", "baseline", "match_macs", "match_tolerance", "from_")
 NOT_IN_A_RECIPE = (
     "recipe", "assign", "out", "dry_run", "json_", "storage", "study", "verify", "longer", "engine", "address",
 )  # fmt: skip
@@ -193,6 +194,62 @@ def grid(
         engine=engine,
         address=address,
     )
+
+
+@app.command()
+def compare(
+    comparison: Annotated[
+        str | None,
+        typer.Argument(help="table3, table7, figure3, figure4, figure8 or a file of one's own [default: table3]."),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option("--baseline", help="Compare this network's rows (repeatable) [default: the comparison's own]."),
+    ] = None,
+    match_macs: Annotated[
+        str | None,
+        typer.Option(metavar="4x", help="Depth, width, resolution, compound and dWr, each at this measured cost."),
+    ] = None,
+    match_tolerance: Annotated[float, typer.Option(help="With --match-macs, the largest relative miss.")] = 0.02,
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="With --match-macs, scale by this run's winner too.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A shipped recipe by name, or a recipe's path.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trainings per row, each with its own seed.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="The baselines' input side, pixels.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
+    top: Annotated[int | None, typer.Option(help="How many of each baseline's best to validate.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that train side by side; 0: only this one.")] = None,
+    storage: StorageOption = None,
+    engine: Annotated[str, typer.Option(help="processes, or ray.")] = "processes",
+    address: Annotated[str | None, typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT.")] = None,
+    assign: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the result [default: results/NAME.]")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the networks and their costs; train nothing.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Compare ways to grow: the paper's Table 3 and figures, or every way at one cost, on your network and images."""
+    given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE + OF_A_COMPARISON}
+    from scalesearch.compare_command import Wish, compare_command, growth_of
+
+    wish = Wish(
+        comparison, tuple(baseline or ()), recipe, _overrides(given, assign), growth_of(match_macs), match_tolerance,
+        from_, out, storage, engine, address,
+    )  # fmt: skip
+    compare_command(wish, dry_run=dry_run, as_json=json_)
 
 
 @app.command()

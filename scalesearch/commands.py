@@ -84,7 +84,7 @@ def grid(
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
-    _check_engine(engine, address, first)
+    check_engine(engine, address, first)
     from scalesearch.prepare import prepare
 
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
@@ -93,7 +93,7 @@ def grid(
     from scalesearch.pool import warm_up
     from scalesearch.quote import is_worthwhile
     from scalesearch.search import Place
-    from scalesearch.study.storages import masked, storage_url
+    from scalesearch.study.storages import storage_url
 
     where = storage_url(storage) if storage else None
     if engine == "ray":
@@ -112,10 +112,9 @@ def grid(
     console.print(_summary(prepared.plan, recipe) + "\n")
     try:
         place = Place(where, study, every_device(recipe.device), engine, address)
-        result, verified = _search(prepared, folder, console, place, (verify, longer) if verify else None)
+        result, verified = train_in(prepared, folder, console, place, (verify, longer) if verify else None)
     except KeyboardInterrupt:
-        console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
-        console.print(f"  {masked(shlex.join(['scalesearch', *sys.argv[1:]]))}", soft_wrap=True)
+        tell_stopped(folder, console)
         raise
     if as_json:
         print((folder / "ranking.json").read_text(), end="")
@@ -125,7 +124,16 @@ def grid(
             console.print(f"\n{verified.words}", style="bold")
 
 
-def _check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
+def tell_stopped(folder: Path, console: Console) -> None:
+    """What is left after Ctrl-C, and how to go on."""
+    from scalesearch.study.storages import masked
+
+    console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
+    console.print(f"  {masked(shlex.join(['scalesearch', *sys.argv[1:]]))}", soft_wrap=True)
+
+
+def check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
+    """Refuse an engine that does not go with the other options."""
     if engine not in ("processes", "ray"):
         raise ScaleSearchError(f"--engine: expected processes or ray, got {engine!r}")
     if address is not None and engine != "ray":
@@ -138,9 +146,10 @@ def _check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
         raise ScaleSearchError(f"--engine ray: expected --device auto, cpu or cuda, got {recipe.device!r}")
 
 
-def _search(
-    prepared: Prepared, path: Path, console: Console, place: Place, verify: tuple[int, float] | None
+def train_in(
+    prepared: Prepared, path: Path, console: Console, place: Place, verify: tuple[int, float] | None = None
 ) -> tuple[Result, Verified | None]:
+    """Do what is left of a run in the folder ``path``, telling how it goes; then verify it, if wanted."""
     from scalesearch.progress import LiveWatcher, PlainWatcher
     from scalesearch.search import run
     from scalesearch.verify import verify as verified

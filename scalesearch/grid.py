@@ -15,13 +15,16 @@ from scalesearch.cost import Cost
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.matching import solve
 from scalesearch.points import Floats, Points
-from scalesearch.recipe import SearchSettings
+from scalesearch.recipe import Row, SearchSettings
 from scalesearch.scaling import AXES, Coefficients, Multipliers
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Coefficients, the network they realise, and what it costs; ``also`` realise the very same network."""
+    """Coefficients, the network they realise, and what it costs; ``also`` realise the very same network.
+
+    ``label`` is what a comparison calls it; a grid's candidates go by their coefficients.
+    """
 
     coefficients: Coefficients
     model: ScaledModel
@@ -29,6 +32,12 @@ class Candidate:
     ratio: float
     also: tuple[Coefficients, ...] = ()
     latency_ms: float | None = None
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return self.label or str(self.coefficients)
 
     @property
     def growth(self) -> float:
@@ -145,17 +154,19 @@ def plan(
     survey = baseline.survey(phi, num_classes=num_classes, dropout=dropout)
     rejected: list[Rejected] = []
     outside = Points.of([])
-    if search.match == "macs":
+    if search.rows:
+        inside, count = Points.of(Coefficients(row.depth, row.width, row.resolution) for row in search.rows), 0
+    elif search.match == "macs":
         inside, count = _matched(survey, base, phi, search, rejected)
     else:
         inside, outside = select(enumerate_points(search), target=search.target, tolerance=search.tolerance)
         count = len(inside)
-    by_hand = dict.fromkeys(Coefficients(*point) for point in search.also)
+    by_hand = dict.fromkeys(Coefficients(*point) for point in search.also if not search.rows)
     if by_hand:
         there = set(inside)
         by_hand = {point: None for point in by_hand if point not in there}
         inside += Points.of(by_hand)
-    distinct = _distinct(survey, inside.sorted(), base)
+    distinct = _labelled(_distinct(survey, inside if search.rows else inside.sorted(), base), search.rows)
     admitted = _within(distinct, _budgets(search, training_memory), rejected)
     admitted = _in_time(admitted, search.target_latency, latency, rejected)
     growth = f"growth outside {search.target:g} ± {search.tolerance:g}"
@@ -186,6 +197,22 @@ def _distinct(survey: Survey, points: Points, base: Cost) -> tuple[Candidate, ..
     return tuple(
         Candidate(first, model, cost, cost.macs / base.macs, tuple(others))
         for (first, *others), model, cost in zip(groups, networks.models, networks.costs, strict=True)
+    )
+
+
+def _labelled(candidates: tuple[Candidate, ...], rows: Sequence[Row]) -> tuple[Candidate, ...]:
+    """Each with the names of the rows that realise it, if there are rows."""
+    if not rows:
+        return candidates
+    names: dict[Coefficients, list[str]] = {}
+    for row in rows:
+        names.setdefault(Coefficients(row.depth, row.width, row.resolution), []).append(row.label)
+    return tuple(
+        replace(
+            c,
+            label=" = ".join(name for point in dict.fromkeys((c.coefficients, *c.also)) for name in names[point]),
+        )
+        for c in candidates
     )
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from scalesearch.inference import Plan, Standing, closeness, contenders, draws, in_words, next_seeds, summarise
+from scalesearch.optimum import Fitted, fit
+from scalesearch.optimum import in_words as fitted_in_words
 from scalesearch.ranking import trade_off
 from scalesearch.resampling import Floats, Measured
 from scalesearch.scaling import PAPER
-from scalesearch.shares import Fitted, Shares, fit, shares
-from scalesearch.shares import in_words as fitted_in_words
+from scalesearch.shares import Shares, shares
 from scalesearch.train import unpacked
 
 if TYPE_CHECKING:
@@ -45,13 +46,17 @@ FRONT = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """How sure the ranking is: a standing by network, those that may be the best, and a sentence or three."""
+    """How sure the ranking is: a standing by network, those that may be the best, and a sentence or three.
+
+    ``drawn`` has the bootstrap's accuracies by network, (resamples,) each: the same images in the same draw.
+    """
 
     confidence: float
     standings: Mapping[str, Standing]
     contenders: tuple[str, ...]
     words: str
     fitted: Fitted | None = None
+    drawn: Mapping[str, Floats] = field(default_factory=dict, repr=False)
 
     def add_to(self, ranking: pd.DataFrame) -> pd.DataFrame:
         """The ranking with the columns front, low, high, p_best and contender."""
@@ -119,8 +124,11 @@ def judge(
         why=why,  # type: ignore[arg-type]
         close=(within, closeness(found, drawn, within)) if within else None,
     )
-    fitted = _fitted([by_network[m.name] for m in found], drawn, confidence) if by_network else None
-    return Judgement(confidence, standings, likely, words, fitted)
+    fitted = None
+    if by_network and not any(c.label for c in by_network.values()):
+        fitted = _fitted([by_network[m.name] for m in found], drawn, confidence)
+    by_name = {m.name: drawn[:, i] for i, m in enumerate(found)}
+    return Judgement(confidence, standings, likely, words, fitted, by_name)
 
 
 def _fitted(candidates: Sequence[Candidate], drawn: Floats, confidence: float) -> Fitted | None:

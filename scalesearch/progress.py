@@ -81,27 +81,27 @@ class PlainWatcher:
     def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
         self.done += 1
         self._say(
-            f"[{self.done}/{self.total}] {candidate.coefficients}  {100 * outcome['accuracy']:.1f} %  "
+            f"[{self.done}/{self.total}] {candidate.name}  {100 * outcome['accuracy']:.1f} %  "
             f"{candidate.ratio:.2f}×  {outcome['images_per_second']:.0f} img/s  {duration(outcome['seconds'])}"
         )
 
     def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
         self.done += 1
         told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
-        self._say(f"[{self.done}/{self.total}] {candidate.coefficients}  {told}")
+        self._say(f"[{self.done}/{self.total}] {candidate.name}  {told}")
 
     def fewer(self, total: int) -> None:
         self.total = total
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
         self.total -= 1
-        self._say(f"failed: {candidate.coefficients}: {reason}")
+        self._say(f"failed: {candidate.name}: {reason}")
 
     def trial_lost(self, candidate: Candidate, reason: str) -> None:
-        self._say(f"again: {candidate.coefficients}: {reason}")
+        self._say(f"again: {candidate.name}: {reason}")
 
     def validating(self, candidate: Candidate, seed: int) -> None:
-        self._say(f"validating {candidate.coefficients}, seed {seed}")
+        self._say(f"validating {candidate.name}, seed {seed}")
 
     def close(self) -> None:
         pass
@@ -173,7 +173,7 @@ class LiveWatcher:
 
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
         bar = self._bar(worker)
-        self.bars.reset(bar.task, told=f"{candidate.coefficients}")
+        self.bars.reset(bar.task, told=f"{candidate.name}")
         bar.macs, bar.part = candidate.cost.macs, 0.0
 
     def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
@@ -192,22 +192,22 @@ class LiveWatcher:
         self.done += 1
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
         told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
-        self.console.print(f"{candidate.coefficients} {told}", style="dim")
+        self.console.print(f"{candidate.name} {told}", style="dim")
 
     def fewer(self, total: int) -> None:
         self.total = total
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
-        self.console.print(f"failed: {candidate.coefficients}: {reason}", style="yellow")
+        self.console.print(f"failed: {candidate.name}: {reason}", style="yellow")
 
     def trial_lost(self, candidate: Candidate, reason: str) -> None:
-        self.console.print(f"again: {candidate.coefficients}: {reason}", style="dim")
+        self.console.print(f"again: {candidate.name}: {reason}", style="dim")
 
     def validating(self, candidate: Candidate, seed: int) -> None:
         bar = self._bar(0)
         bar.macs = 0  # what is trained again here was counted before
-        self.bars.update(bar.task, told=f"validating {candidate.coefficients}")
+        self.bars.update(bar.task, told=f"validating {candidate.name}")
 
     def close(self) -> None:
         self.live.stop()

@@ -101,6 +101,7 @@ def rank(
                 "memory": int(group["memory"].max()),
                 "estimated_memory": (memory or {}).get(name),
                 "latency_ms": candidate.latency_ms,
+                "label": candidate.label,
                 "also": "; ".join(str(other) for other in candidate.also),
                 "network": name,
             }
@@ -116,7 +117,8 @@ def rank(
         ["score", "macs", "alpha", "beta", "gamma"], ascending=[False, True, True, True, True], ignore_index=True
     )
     ranking.insert(0, "rank", range(1, len(ranking) + 1))
-    return ranking[list(RANKING_COLUMNS)]
+    named = ["label"] if ranking["label"].notna().any() else []
+    return ranking[[RANKING_COLUMNS[0], *named, *RANKING_COLUMNS[1:]]]
 
 
 def trade_off(macs: int, target: int) -> float:

@@ -41,13 +41,23 @@ def _amount(value: object) -> object:
 Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
 
 
+class Row(Strict):
+    """A candidate named by hand: the baseline made so many times as deep, wide and sharp."""
+
+    label: Annotated[str, Field(min_length=1)]
+    depth: PositiveFloat = 1.0
+    width: PositiveFloat = 1.0
+    resolution: PositiveFloat = 1.0
+
+
 class SearchSettings(Strict):
     """Which coefficients are candidates (Tan & Le 2019, Eq. 3), and what they may cost (Eq. 2).
 
     ``match: nominal`` admits |α·β²·γ² − target| ≤ tolerance. ``match: macs`` takes two coefficients from the grid
     and solves the third (``solve``), so that the measured MACs are target^φ times the baseline's within
     ``match_tolerance``. The targets of MACs, parameters, training memory (bytes), activations (per image) and latency
-    (milliseconds at batch 1 on the device that trains) admit what stays below them (Eq. 2).
+    (milliseconds at batch 1 on the device that trains) admit what stays below them (Eq. 2). Where there are ``rows``,
+    as `compare` makes them, they are the candidates, and there is no grid.
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -68,6 +78,7 @@ class SearchSettings(Strict):
     target_activations: Amount | None = None
     target_latency: PositiveFloat | None = None
     also: tuple[tuple[PositiveFloat, PositiveFloat, PositiveFloat], ...] = ()
+    rows: tuple[Row, ...] = ()
 
     @model_validator(mode="after")
     def _ranges_are_not_empty(self) -> SearchSettings:

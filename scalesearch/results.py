@@ -69,8 +69,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         f"the interval ({100 * result.judgement.confidence:g} %) and P (of being the best) know seeds and images",
         "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
     ]
-    if recipe.search.match == "nominal" and len(ranking) > 1:
-        low, high = ranking["ratio"].min(), ranking["ratio"].max()
+    low, high = ranking["ratio"].min(), ranking["ratio"].max()
+    if recipe.search.match == "nominal" and high > 1.05 * low:
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
     keys = trials[["network", "seed"]]
     lost = len(keys.drop_duplicates()) - len(keys[trials["state"].isin(["complete", "dropped"])].drop_duplicates())

@@ -183,7 +183,7 @@ class _Session:
         judgement = judge(
             records,
             images=len(self.images.minival),
-            labels={name: str(c.coefficients) for name, c in self.by_network.items()},
+            labels={name: c.name for name, c in self.by_network.items()},
             confidence=self.prepared.recipe.confidence or DEFAULT_CONFIDENCE,
             why=self.why,
             target=self.prepared.target,

@@ -114,7 +114,7 @@ def _coefficients(given: tuple[float | None, ...], run: Path | None, *, fitted: 
         raise ScaleSearchError("--fitted needs --from RUN")
     start, origin = PAPER, "Tan & Le 2019"
     if run is not None:
-        start, origin = _best(run, fitted=fitted), f"the {'fitted optimum' if fitted else 'winner'} of {run.name}"
+        start, origin = best_of(run, fitted=fitted), f"the {'fitted optimum' if fitted else 'winner'} of {run.name}"
     values = [g if g is not None else getattr(start, name) for g, name in zip(given, AXES, strict=True)]
     for name, value in zip(AXES, values, strict=True):
         if not 0 < value < 100:
@@ -124,7 +124,12 @@ def _coefficients(given: tuple[float | None, ...], run: Path | None, *, fitted: 
     return Coefficients(*values), origin
 
 
-def _best(run: Path, *, fitted: bool) -> Coefficients:
+def best_of(run: Path, *, fitted: bool) -> Coefficients:
+    """The coefficients of a run's winner, or of its fitted optimum.
+
+    Raises:
+        RunError: there is no finished ranking, or no fitted optimum.
+    """
     try:
         found = json.loads((run / "ranking.json").read_text())
         best = found.get("fitted") if fitted else found["ranking"][0]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalesearch.optimum import fit, in_words
 from scalesearch.scaling import PAPER, Coefficients
-from scalesearch.shares import Shares, fit, in_words, shares
+from scalesearch.shares import Shares, shares
 from scalesearch.surface import Floats
 
 GRID = [Shares(i / 8, j / 8, (8 - i - j) / 8) for i in range(9) for j in range(9 - i)]

@@ -1,0 +1,232 @@
+"""`compare`: a table of named networks, its first half at once, its second half by training."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from scalesearch.baselines import open_baseline
+from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
+from scalesearch.compare import Group, group_json, with_rows
+from scalesearch.comparison import Comparison, Line, lines_of, load_comparison
+from scalesearch.comparison_tables import comparison_markdown, comparison_table, remarks
+from scalesearch.errors import ScaleSearchError
+from scalesearch.folder import digest, write_text
+from scalesearch.grid import plan
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.scaling import Coefficients
+from scalesearch.spec_commands import best_of
+from scalesearch.strategies import matched
+from scalesearch.tables import duration
+
+if TYPE_CHECKING:
+    from scalesearch.prepare import Prepared
+    from scalesearch.search import Result
+
+DEFAULT = "table3"
+IMAGENET = 1000
+"""Classes that a table is made for where no images are named."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for, beside the recipe's keys."""
+
+    comparison: str | None
+    baselines: tuple[str, ...]
+    recipe: str | None
+    overrides: Mapping[str, object]
+    match_macs: float | None = None
+    tolerance: float = 0.02
+    own: Path | None = None
+    out: Path | None = None
+    storage: str | None = None
+    engine: str = "processes"
+    address: str | None = None
+
+
+def growth_of(text: str | None) -> float | None:
+    """``4x``, ``4×`` or ``4``: how many times the baseline's MACs.
+
+    Raises:
+        ScaleSearchError: it is not a number above 1.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]?\s*", text)
+    if not found or float(found[1]) <= 1:
+        raise ScaleSearchError(f"--match-macs: expected a growth above 1, such as 4x, got {text!r}")
+    return float(found[1])
+
+
+def compare_command(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
+    """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
+    comparison = load_comparison(wish.comparison or DEFAULT)
+    if wish.match_macs:
+        title = f"At {wish.match_macs:g}× the MACs" + (f" ({comparison.title}'s baselines)" if wish.comparison else "")
+        comparison = comparison.model_copy(update={"title": title, "source": None, "about": None})
+    elif wish.own:
+        raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs")
+    names = list(dict.fromkeys(wish.baselines)) or list(comparison.baselines)
+    console = Console(highlight=False, markup=False, stderr=as_json)
+    if dry_run and wish.recipe is None and "data.source" not in wish.overrides:
+        recipe = load_recipe("paper", wish.overrides)
+        groups = [_planned(wish, comparison, name, recipe, IMAGENET) for name in names]
+        _show_plan(comparison, groups, console, as_json=as_json)
+        return
+    load_recipe(wish.recipe or "quick", wish.overrides)  # a wrong word is told before torch is loaded
+    prepared = _prepared(wish, comparison, names)
+    groups = [group for group, _ in prepared]
+    if dry_run:
+        _show_plan(comparison, groups, console, as_json=as_json)
+        if not as_json:
+            _price([each for _, each in prepared], console)
+        return
+    _show_plan(comparison, groups, console, as_json=False)
+    _compare(wish, comparison, prepared, console)
+    if as_json:
+        print((_folder(wish, comparison, prepared) / "comparison.json").read_text(), end="")
+
+
+def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> Group:
+    baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
+    lines = _lines(wish, comparison, name, recipe, num_classes)
+    made = plan(baseline, 1, with_rows(recipe, name, lines).search, num_classes=num_classes)
+    return Group(name, lines, made, baseline.resolution)
+
+
+def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> list[Line]:
+    baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
+    if not wish.match_macs:
+        lines = lines_of(comparison, name, baseline)
+        return [_as_far_as_it_goes(x, baseline.fixed) for x in lines]
+    own: dict[str, Coefficients] = {}
+    if wish.own:
+        own[f"compound ({wish.own.name})"] = best_of(wish.own, fitted=False)
+    return matched(baseline, wish.match_macs, num_classes, wish.tolerance, own)
+
+
+def _as_far_as_it_goes(line: Line, fixed: Mapping[str, str]) -> Line:
+    """Without what the network cannot scale."""
+    return replace(
+        line,
+        depth=1.0 if "alpha" in fixed else line.depth,
+        width=1.0 if "beta" in fixed else line.width,
+        resolution=1.0 if "gamma" in fixed else line.resolution,
+    )
+
+
+def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:
+    """Every baseline's rows, ready to be trained."""
+    from scalesearch.data import open_source
+    from scalesearch.prepare import prepare
+
+    recipe = load_recipe(wish.recipe or default_recipe(str(wish.overrides.get("device", "auto"))), wish.overrides)
+    check_engine(wish.engine, wish.address, recipe)
+    recipe = recipe.model_copy(update={"exhaustive": True})
+    classes = len(open_source(recipe.data).classes)
+    found = []
+    for name in names:
+        lines = _lines(wish, comparison, name, recipe, classes)
+        prepared = prepare(with_rows(recipe, name, lines))
+        found.append((Group(name, lines, prepared.plan, prepared.baseline.resolution), prepared))
+    return found
+
+
+def _show_plan(comparison: Comparison, groups: Sequence[Group], console: Console, *, as_json: bool) -> None:
+    if as_json:
+        document = {"title": comparison.title, "groups": [group_json(group, "", None) for group in groups]}
+        print(json.dumps(document, ensure_ascii=False))
+        return
+    console.print(f"{comparison.title}" + (f" — {comparison.source}" if comparison.source else ""), style="bold")
+    if comparison.about:
+        console.print(comparison.about, style="dim")
+    for group in groups:
+        plain = group_json(group, "", None)
+        console.print(f"\n{group.name} · {group.resolution} px", style="bold")
+        console.print(comparison_table(plain["rows"]))
+        for remark in remarks(group):
+            console.print(remark, style="dim")
+    console.print()
+
+
+def _price(prepared: Sequence[Prepared], console: Console) -> None:
+    from scalesearch.quote import quote
+
+    prices = [quote(each) for each in prepared]
+    trials = sum(len(each.tasks) for each in prepared)
+    console.print(
+        f"{trials} trials on {prepared[0].device}: about {duration(sum(price.seconds for price in prices))} (h:mm:ss), "
+        f"{max(price.memory for price in prices) / 2**30:.2f} GiB peak (estimated)"
+    )
+
+
+def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]]) -> Path:
+    """Named after what changes a result, as a grid's."""
+    if wish.out:
+        return wish.out
+    settings = {group.name: each.settings for group, each in prepared}
+    title = re.sub(r"[^a-z0-9]+", "", comparison.title.partition("(")[0].lower())
+    return Path("results") / f"compare-{title}-{prepared[0][1].recipe.name}-{digest(settings)}"
+
+
+def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], console: Console) -> None:
+    from scalesearch.device import every_device
+    from scalesearch.search import Place
+    from scalesearch.study.storages import storage_url
+
+    root = _folder(wish, comparison, prepared)
+    where = storage_url(wish.storage) if wish.storage else None
+    results: list[Result | None] = [None] * len(prepared)
+    for i, (group, each) in enumerate(prepared):
+        place = Place(
+            where, f"{root.name}-{_slug(group)}" if where else None, every_device(each.recipe.device), wish.engine,
+            wish.address,
+        )  # fmt: skip
+        try:
+            results[i] = train_in(each, root / _slug(group), console, place)[0]
+        except KeyboardInterrupt:
+            tell_stopped(root, console)
+            raise
+        plain = _document(wish, comparison, prepared, results)
+        write_text(root / "comparison.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+        write_text(root / "comparison.md", comparison_markdown(plain))
+        console.print(f"\n{group.name} · {each.source.title}", style="bold")
+        console.print(comparison_table(plain["groups"][i]["rows"]), "", sep="\n")
+        for sentence in filter(None, ((plain["groups"][i]["gain"] or {}).get("words"), plain["groups"][i]["words"])):
+            console.print(sentence, style="dim")
+    console.print(f"\nwrote   {root}/comparison.json, .md · a run's folder for each baseline", soft_wrap=True)
+
+
+def _document(
+    wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], results: Sequence[Result | None]
+) -> dict[str, Any]:
+    from scalesearch.results import caveats
+
+    notes = [
+        note
+        for (_, each), result in zip(prepared, results, strict=True)
+        if result is not None
+        for note in caveats(each, result)[1:]
+    ]
+    return {
+        "title": comparison.title,
+        "source": comparison.source,
+        "about": comparison.about,
+        "match": f"{wish.match_macs:g}x" if wish.match_macs else "rows",
+        "notes": list(dict.fromkeys(notes)),
+        "groups": [
+            group_json(group, _slug(group), result) for (group, _), result in zip(prepared, results, strict=True)
+        ],
+    }
+
+
+def _slug(group: Group) -> str:
+    """The name of a group's folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(group.name).name if "/" in group.name else group.name)

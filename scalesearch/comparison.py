@@ -1,0 +1,128 @@
+"""A comparison: rows of named multipliers for some baselines, and what its source printed of them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from scalesearch.baselines import Baseline
+from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.recipe import Amount, recipe_folder
+from scalesearch.schema import Strict, parse, read_yaml
+
+SINGLE = ("depth", "width", "resolution")
+
+
+class Printed(Strict):
+    """What a source printed of a row: MACs (it calls them FLOPS) and ImageNet top-1 accuracy, per cent."""
+
+    macs: Amount
+    top1: PositiveFloat | None = None
+
+
+class RowSettings(Strict):
+    """One network of a comparison, by its multipliers; ``pixels`` is the resolution at the baseline's native size.
+
+    ``dimension`` (depth, width, resolution, compound, …; by default the label) says what is scaled, ``series`` which
+    curve of a figure it belongs to.
+    """
+
+    label: Annotated[str, Field(min_length=1)]
+    dimension: str | None = None
+    series: str | None = None
+    depth: PositiveFloat = 1.0
+    width: PositiveFloat = 1.0
+    resolution: PositiveFloat = 1.0
+    pixels: PositiveInt | None = None
+    paper: Printed | None = None
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _one_resolution(self) -> RowSettings:
+        if self.pixels is not None and self.resolution != 1:
+            raise ValueError("either resolution or pixels")
+        return self
+
+
+class Comparison(Strict):
+    """Rows by baseline; one without rows of its own takes those of ``any``, and so does whatever else a user names."""
+
+    title: str
+    source: str | None = None
+    about: str | None = None
+    baselines: dict[str, tuple[RowSettings, ...] | None] = Field(default_factory=dict)
+    any: tuple[RowSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Comparison:
+        for rows in (self.any, *self.baselines.values()):
+            labels = [row.label for row in rows or ()]
+            twice = next((label for label in labels if labels.count(label) > 1), None)
+            if twice:
+                raise ValueError(f"every label once (there are two rows {twice!r})")
+        return self
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row for one baseline: its multipliers, and what is known of it before it is built."""
+
+    label: str
+    dimension: str
+    depth: float
+    width: float
+    resolution: float
+    series: str | None = None
+    paper: Printed | None = None
+    note: str | None = None
+
+
+def comparison_names() -> list[str]:
+    return sorted(path.stem for path in (recipe_folder() / "compare").glob("*.yaml"))
+
+
+def load_comparison(name: str) -> Comparison:
+    """A shipped comparison by name, or a file by path.
+
+    Raises:
+        RecipeError: there is none, or a key breaks its rule.
+    """
+    shipped = recipe_folder() / "compare" / f"{name}.yaml"
+    path = shipped if shipped.is_file() else Path(name).expanduser()
+    if not path.is_file():
+        near = difflib.get_close_matches(name, comparison_names(), n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ScaleSearchError(
+            f"no comparison {name!r}{hint}: the shipped ones are {', '.join(comparison_names())}; a path works too"
+        )
+    return parse(Comparison, read_yaml(path, RecipeError), RecipeError)
+
+
+def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[Line]:
+    """The comparison's rows for ``baseline``, which it may know by ``name``.
+
+    Raises:
+        ScaleSearchError: it has none for it.
+    """
+    rows = comparison.baselines.get(name) or comparison.any
+    if not rows:
+        raise ScaleSearchError(
+            f"{comparison.title} has rows for {', '.join(comparison.baselines)} alone, none under `any`"
+        )
+    return [
+        Line(
+            row.label,
+            row.dimension or row.label,
+            row.depth,
+            row.width,
+            round(row.pixels / baseline.native.resolution, 6) if row.pixels else row.resolution,
+            row.series,
+            row.paper,
+            row.note,
+        )
+        for row in rows
+    ]

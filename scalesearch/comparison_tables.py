@@ -1,0 +1,117 @@
+"""A comparison for the eye: its rows beside what their source printed, and what of that does not follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group as Lines
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from scalesearch.baselines import open_baseline
+from scalesearch.compare import Group
+from scalesearch.scaling import Multipliers, Rounding
+from scalesearch.tables import amount, params, percent
+
+REPRODUCED = 0.05
+"""A printed cost counts as reproduced within five per cent,"""
+ROUNDED = 0.05e9
+"""or within what was rounded away."""
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Headings and cells; what no row has is left out."""
+    columns = [
+        ("", [row["label"] for row in rows]),
+        ("depth", [f"×{row['depth']:.3g}" for row in rows]),
+        ("width", [f"×{row['width']:.3g}" for row in rows]),
+        ("px", [str(row["pixels"]) for row in rows]),
+        ("MACs", [amount(row["macs"]) for row in rows]),
+        ("ratio", [f"{row['ratio']:.2f}×" for row in rows]),
+        ("params", [params(row["params"]) for row in rows]),
+    ]
+    if any(row["paper"] for row in rows):
+        columns += [
+            ("paper", [amount(row["paper"]["macs"]) if row["paper"] else "" for row in rows]),
+            ("top-1", [f"{row['paper']['top1']:.1f}" if (row["paper"] or {}).get("top1") else "" for row in rows]),
+        ]
+    if any(row["accuracy"] is not None for row in rows):
+        columns += [
+            ("acc %", [_accuracy(row) for row in rows]),
+            ("interval", [_interval(row) for row in rows]),
+            ("P", ["" if row["p_best"] is None else f"{row['p_best']:.2f}" for row in rows]),
+        ]
+        if any(row["val_accuracy"] is not None for row in rows):
+            columns.append(
+                ("val %", ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in rows])
+            )
+    return columns
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    return "" if row["accuracy"] is None else percent(row["accuracy"], math.nan if row["sd"] is None else row["sd"])
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return "" if row["low"] is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The rows of one baseline; ``paper`` and ``top-1`` are what the source printed."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    columns = _columns(rows)
+    for heading, _ in columns:
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+    for cells in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*cells)
+    notes = [Text(f"  {row['label']}: {row['note']}", style="dim") for row in rows if row["note"]]
+    return Lines(table, *notes)
+
+
+def remarks(group: Group) -> list[str]:
+    """What of the printed costs does not follow from the rows' multipliers, and what it would follow from."""
+    found, candidates = [], group.candidates
+    printed = {x.label: x.paper.macs for x in group.lines if x.paper}
+    missed = [x for x in group.lines if x.paper and not _near(candidates[x.label].cost.macs, x.paper.macs)]
+    for line in missed:
+        macs = candidates[line.label].cost.macs
+        fits = [other.label for other in missed if other is not line and _near(macs, printed[other.label], 0.02)]
+        reasons = [f"it is what the row {label} prints: are the two swapped?" for label in fits]
+        reasons += _kept_ends(group, line.label, printed[line.label])
+        told = f" ({'; '.join(reasons)})" if reasons else ""
+        found.append(f"≠ {line.label}: {amount(macs)} MACs, not the printed {amount(printed[line.label])}{told}")
+    return found
+
+
+def _near(macs: float, printed: float, tolerance: float = REPRODUCED) -> bool:
+    return abs(macs - printed) <= max(tolerance * printed, ROUNDED)
+
+
+def _kept_ends(group: Group, label: str, printed: float) -> list[str]:
+    """The count if stem and head keep their width, and the outer stages their depth."""
+    line = next(x for x in group.lines if x.label == label)
+    if ":" in group.name or (line.depth == line.width == 1):
+        return []
+    kept = open_baseline(group.name, Rounding(fix_stem_head=True)).at(resolution=group.resolution)
+    macs = kept.scaled(Multipliers(line.depth, line.width, line.resolution)).cost(1000).macs
+    return [f"{amount(macs)} if stem, head and the outer stages' depth stay as they are"]
+
+
+def comparison_markdown(plain: Mapping[str, Any]) -> str:
+    """The whole comparison, of `comparison.json`'s values, as Markdown."""
+    lines = [f"# {plain['title']}", ""]
+    lines += [text + "\n" for text in (plain["about"], plain["source"] and f"Source: {plain['source']}.") if text]
+    for group in plain["groups"]:
+        columns = _columns(group["rows"])
+        lines += [f"## {group['baseline']}, {group['base']['resolution']} px", ""]
+        lines.append("| " + " | ".join(heading for heading, _ in columns) + " |")
+        lines.append("|--" * len(columns) + "|")
+        lines += ["| " + " | ".join(cells) + " |" for cells in zip(*(cells for _, cells in columns), strict=True)]
+        notes = [f"{row['label']}: {row['note']}" for row in group["rows"] if row["note"]]
+        said = [*notes, (group["gain"] or {}).get("words"), group["words"]]
+        lines += ["", *(f"- {text}" for text in said if text), ""]
+    lines += [f"- {note}" for note in plain["notes"]]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,122 @@
+"""Ways to divide a growth among depth, width and resolution, each scaled until the measured MACs have grown so much.
+
+Rounded labels ("d = 4", "w = 2") do not cost the same. Here every strategy is followed to the same measured cost; what
+whole layers, channels and pixels leave to be desired is mended by the smallest change of pixels or width that does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+
+from scalesearch.baselines import Baseline
+from scalesearch.baselines.protocols import Survey
+from scalesearch.comparison import Line
+from scalesearch.errors import EmptyGridError
+from scalesearch.points import Floats, Points
+from scalesearch.scaling import PAPER, Coefficients, Multipliers
+from scalesearch.shares import Shares, shares
+
+STRATEGIES: Mapping[str, Shares] = {
+    "depth": Shares(1, 0, 0),
+    "width": Shares(0, 1, 0),
+    "resolution": Shares(0, 0, 1),
+    "compound": shares(PAPER),
+    "dWr": Shares(0.1, 0.8, 0.1),
+}
+"""One dimension alone; Tan & Le 2019, §3.3; Dollár, Singh & Girshick 2021."""
+
+WHOSE = {"compound": "shares of the paper's 1.2, 1.1, 1.15", "dWr": "shares of pycls's dWr: 10, 80, 10 %"}
+FINENESS = 1e-4
+"""Steps of log₂(growth) in which a strategy is followed."""
+FARTHEST = 4.0
+"""A strategy's nominal growth goes up to this power of the target: rounding at small sizes may eat much of it."""
+PIXELS = range(-8, 9)
+WIDTHS = tuple(round(1 + 0.01 * i, 2) for i in range(-8, 9))
+
+
+def matched(
+    baseline: Baseline, target: float, num_classes: int, tolerance: float, own: Mapping[str, Coefficients] | None = None
+) -> list[Line]:
+    """The baseline, and every strategy at ``target`` times its MACs.
+
+    Args:
+        own: further compound coefficients by label, such as a run's winner.
+
+    Raises:
+        EmptyGridError: a strategy reaches nothing within ``tolerance`` (relative), with what came nearest.
+    """
+    survey = baseline.survey(1, num_classes=num_classes)
+    base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes).macs
+    every = {**STRATEGIES, **{label: shares(c) for label, c in (own or {}).items()}}
+    fixed = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
+    lines = [Line("baseline", "baseline", 1.0, 1.0, 1.0)]
+    for label, divided in every.items():
+        if fixed.get(label) in baseline.fixed:
+            continue
+        lines.append(_solved(survey, baseline.resolution, base, label, divided, target, tolerance))
+    return lines
+
+
+def _solved(
+    survey: Survey, pixels: int, base: int, label: str, divided: Shares, target: float, tolerance: float
+) -> Line:
+    def ratio(points: list[Coefficients]) -> Floats:
+        ratios: Floats = (survey.macs(Points.of(points)) / base).astype(np.float64)
+        return ratios
+
+    def at(step: int) -> Coefficients:
+        return _rounded(divided.coefficients(2 ** (step * FINENESS)))
+
+    below, above = 0, round(math.log2(target) * FARTHEST / FINENESS)
+    if ratio([at(above)])[0] < target:
+        raise EmptyGridError(f"{label} alone does not reach {target:g}× the baseline's MACs")
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if ratio([at(middle)])[0] < target else (below, middle)
+    trims = {(c, trim): _trimmed(c, trim, pixels) for c in (at(below), at(above)) for trim in _trims()}
+    ratios = ratio(list(trims.values()))
+    misses = [abs(value / target - 1) for value in ratios.tolist()]
+    good = [i for i, miss in enumerate(misses) if miss <= tolerance]
+    if not good:
+        nearest = min(range(len(misses)), key=misses.__getitem__)
+        raise EmptyGridError(
+            f"{label}: nothing costs {target:g}× the baseline within {tolerance:.1%}. The nearest is "
+            f"{list(trims.values())[nearest]} at {ratios[nearest]:.3f}×: take another --match-macs or --resolution, "
+            "or widen --match-tolerance"
+        )
+    keys = list(trims)
+    best = min(good, key=lambda i: (_change(keys[i][1], keys[i][0], pixels), misses[i]))
+    chosen, (added, width) = trims[keys[best]], keys[best][1]
+    told = [f"{added:+d} px"] * (added != 0) + [f"width ×{width:g}"] * (width != 1)
+    notes = [WHOSE.get(label, ""), f"mended by {' and '.join(told)}" if told else ""]
+    note = "; ".join(filter(None, notes))
+    return Line(label, label, chosen.alpha, chosen.beta, chosen.gamma, note=note or None)
+
+
+def _trims() -> list[tuple[int, float]]:
+    return list(product(PIXELS, WIDTHS))
+
+
+def _trimmed(c: Coefficients, trim: tuple[int, float], pixels: int) -> Coefficients:
+    """With some pixels more or less, and that much wider; as it is for (0, 1)."""
+    added, width = trim
+    if not added:
+        return _rounded(Coefficients(c.alpha, c.beta * width, c.gamma))
+    side = max(1, math.floor(pixels * c.gamma + 0.5) + added)
+    return _rounded(Coefficients(c.alpha, c.beta * width, side / pixels))
+
+
+def _change(trim: tuple[int, float], c: Coefficients, pixels: int) -> float:
+    """How much of the cost a trim shifts: the logarithms of what it does to pixels and to width."""
+    added, width = trim
+    side = math.floor(pixels * c.gamma + 0.5)
+    return abs(math.log(max(1, side + added) / side)) + abs(math.log(width))
+
+
+def _rounded(c: Coefficients) -> Coefficients:
+    """As they are written down."""
+    return Coefficients(round(c.alpha, 6), round(c.beta, 6), round(c.gamma, 6))
