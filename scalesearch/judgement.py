@@ -56,7 +56,7 @@ class Judgement:
     contenders: tuple[str, ...]
     words: str
     fitted: Fitted | None = None
-    drawn: Mapping[str, Floats] = field(default_factory=dict, repr=False)
+    drawn: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
     def add_to(self, ranking: pd.DataFrame) -> pd.DataFrame:
         """The ranking with the columns front, low, high, p_best and contender."""
