@@ -17,7 +17,7 @@ from scalesearch.compare import Group, group_json, with_rows
 from scalesearch.comparison import Comparison, Line, lines_of, load_comparison
 from scalesearch.comparison_tables import comparison_markdown, comparison_table, remarks
 from scalesearch.errors import ScaleSearchError
-from scalesearch.folder import digest, write_text
+from scalesearch.folder import digest, slug, write_text
 from scalesearch.grid import plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling import Coefficients
@@ -185,12 +185,10 @@ def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group,
     where = storage_url(wish.storage) if wish.storage else None
     results: list[Result | None] = [None] * len(prepared)
     for i, (group, each) in enumerate(prepared):
-        place = Place(
-            where, f"{root.name}-{_slug(group)}" if where else None, every_device(each.recipe.device), wish.engine,
-            wish.address,
-        )  # fmt: skip
+        name = f"{root.name}-{slug(each.baseline.name)}" if where else None
+        place = Place(where, name, every_device(each.recipe.device), wish.engine, wish.address)
         try:
-            results[i] = train_in(each, root / _slug(group), console, place)[0]
+            results[i] = train_in(each, root / slug(each.baseline.name), console, place)[0]
         except KeyboardInterrupt:
             tell_stopped(root, console)
             raise
@@ -222,11 +220,7 @@ def _document(
         "match": f"{wish.match_macs:g}x" if wish.match_macs else "rows",
         "notes": list(dict.fromkeys(notes)),
         "groups": [
-            group_json(group, _slug(group), result) for (group, _), result in zip(prepared, results, strict=True)
+            group_json(group, slug(each.baseline.name), result)
+            for (group, each), result in zip(prepared, results, strict=True)
         ],
     }
-
-
-def _slug(group: Group) -> str:
-    """The name of a group's folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(group.name).name if "/" in group.name else group.name)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -65,6 +66,11 @@ def _flat(value: object, path: str) -> list[tuple[str, object]]:
 def default_folder(root: Path, recipe: Recipe, baseline: str, settings: Mapping[str, Any]) -> Path:
     """``root/<baseline>-phi<φ>-<recipe>-<hash>``: the same settings find the same folder again."""
     return root / f"{baseline}-phi{recipe.phi:g}-{recipe.name}-{digest(settings)}"
+
+
+def slug(name: str) -> str:
+    """``name`` as a file's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
 
 
 def digest(settings: Mapping[str, Any]) -> str:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from scalesearch.errors import RunError, ScalingError
 from scalesearch.figures import accuracy_figure
-from scalesearch.folder import RunFolder
+from scalesearch.folder import RunFolder, slug
 from scalesearch.grid import Candidate, Plan, same_network
 from scalesearch.points import Points
 from scalesearch.ranking import holdout_error, records_json
 from scalesearch.scaling import AXES, Coefficients
-from scalesearch.specs import dump_spec
+from scalesearch.specs import Spec, dump_spec
 from scalesearch.tables import ranking_markdown
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ FAMILY = range(8)
 
 
 def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
-    """Write ranking, trials, figure and the winner's family.
+    """Write ranking, trials, figure and the specs of the winner's family, or of every named row.
 
     Raises:
         RunError: the folder cannot be written.
@@ -40,18 +40,27 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     data = {"title": title, "notes": notes, "fitted": _fitted(result), "ranking": records_json(ranking)}
     folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     folder.write("ranking.md", ranking_markdown(ranking, title, notes))
+    for name, spec in _specs(prepared, ranking).items():
+        folder.write(f"specs/{name}.yaml", dump_spec(spec))
+    try:
+        accuracy_figure(ranking, prepared.minival_images, title, folder.path / "figures")
+    except OSError as failure:
+        raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
+
+
+def _specs(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Spec]:
+    """What the run proposes to build, by file name: every named row, else the winner's family."""
+    if prepared.recipe.search.rows:
+        return {slug(f"{prepared.baseline.name}-{c.name}"): c.model.spec for c in prepared.plan.candidates}
     best = ranking.iloc[0]
-    winner = Coefficients(float(best["alpha"]), float(best["beta"]), float(best["gamma"]))
+    winner, family = Coefficients(float(best["alpha"]), float(best["beta"]), float(best["gamma"])), {}
     for phi in FAMILY:
         try:
             member = prepared.baseline.member(winner, phi).spec
         except ScalingError:
             break  # coefficients below 1: from here on nothing is left of a layer
-        folder.write(f"specs/{member.name}.yaml", dump_spec(member))
-    try:
-        accuracy_figure(ranking, prepared.minival_images, title, folder.path / "figures")
-    except OSError as failure:
-        raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
+        family[member.name] = member
+    return family
 
 
 def caveats(prepared: Prepared, result: Result) -> list[str]:
