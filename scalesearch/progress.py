@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 def headline(prepared: Prepared) -> str:
     """What is searched, on what, with what."""
-    recipe = prepared.recipe
+    rows = prepared.recipe.search.rows
+    growth = f"{len(rows)} rows" if rows else f"φ {prepared.recipe.phi:g}"
     return (
-        f"{prepared.baseline.name} · φ {recipe.phi:g} · {prepared.source.title} ({prepared.train_images:,} train · "
+        f"{prepared.baseline.name} · {growth} · {prepared.source.title} ({prepared.train_images:,} train · "
         f"{prepared.minival_images:,} minival) · {prepared.device} {prepared.precision}"
     )
 

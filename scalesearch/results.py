@@ -32,7 +32,9 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     Raises:
         RunError: the folder cannot be written.
     """
-    title = f"{prepared.baseline.name}, φ = {prepared.recipe.phi:g}, {prepared.source.title} ({prepared.recipe.name})"
+    recipe = prepared.recipe
+    growth = f"{len(recipe.search.rows)} rows" if recipe.search.rows else f"φ = {recipe.phi:g}"
+    title = f"{prepared.baseline.name}, {growth}, {prepared.source.title} ({recipe.name})"
     trials, ranking = result.trials, result.ranking
     notes = caveats(prepared, result)
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
