@@ -41,6 +41,10 @@ AdaptivePoolOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
 ]
+CompileOption = Annotated[
+    str | None,
+    typer.Option("--compile", help="off, on, or auto: compile networks where a trial earns the time back."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 StorageOption = Annotated[
@@ -57,7 +61,7 @@ SEARCH_KEYS = (
     "target_latency",
 )  # fmt: skip
 RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes")
-TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
+TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision", "grow_batch", "compile")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
 OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
 OF_A_COMPARISON = ("comparison", "baseline", "match_macs", "match_tolerance", "from_")
@@ -73,6 +77,9 @@ def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str
     keys = {"search": SEARCH_KEYS, "train": TRAIN_KEYS, "run": RUN_KEYS}
     sections = {key: f"{section}.{key}" for section, names in keys.items() for key in names}
     sections |= {"data": "data.source", "limit": "data.limit", "cache_size": "data.cache_size"}
+    given = given | {"compile": given.get("compile_"), "compile_": None}
+    if given.get("batch_size") == "auto":
+        given = given | {"batch_size": None, "grow_batch": True}
     if given.get("also"):
         given = given | {"also": [point.split(",") for point in given["also"]]}
     named = {sections.get(key, key): value for key, value in given.items() if value not in (None, [])}
@@ -137,7 +144,10 @@ def grid(
     longer: Annotated[float, typer.Option(min=1, help="With --verify, how many times as long.")] = 4,
     epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Images per step, or auto: doubled while that trains faster.")
+    ] = None,
+    compile_: CompileOption = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
@@ -223,7 +233,10 @@ def compare(
     resolution: Annotated[int | None, typer.Option(min=1, help="The baselines' input side, pixels.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Images per step, or auto: doubled while that trains faster.")
+    ] = None,
+    compile_: CompileOption = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
@@ -412,7 +425,8 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step, of all processes together.")] = None,
+    batch_size: Annotated[str | None, typer.Option(help="Images per step, of all processes together, or auto.")] = None,
+    compile_: CompileOption = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,

@@ -41,6 +41,7 @@ UNRANKED = (
 LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
+    ("train", "grow_batch"), ("train", "compile"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
 

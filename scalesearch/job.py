@@ -22,6 +22,7 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import Spec
 from scalesearch.team import Team, device_of
+from scalesearch.tune import decide
 
 SEARCHED = ("search.", "phi", "rounding.")
 """Settings of a recipe that say what a grid tries: they change nothing about one network."""
@@ -52,6 +53,8 @@ class Job:
     train_images: int
     folder: Path
     settings: dict[str, Any]
+    tuned: tuple[str, ...] = ()
+    """What a probe decided, a sentence each."""
 
 
 def job_of(wish: Wish, team: Team) -> Job:
@@ -77,6 +80,9 @@ def job_of(wish: Wish, team: Team) -> Job:
             "data": recipe.data.model_copy(update={"cache_resolution": side}),
         }
     )
+    if team.world > 1 and (recipe.train.grow_batch or recipe.train.compile == "auto"):
+        raise RecipeError("train", "a batch_size, and compile on or off, where several processes train", "auto")
+    recipe, tuned = decide(recipe, model, model, device, len(source.classes), images)
     ranked = settings_of(recipe, {"layers": model.fingerprint}, source.fingerprint)
     settings = {key: value for key, value in ranked.items() if not key.startswith(SEARCHED)} | {
         "seed": wish.seed,
@@ -84,7 +90,7 @@ def job_of(wish: Wish, team: Team) -> Job:
         "sync_batchnorm": team.sync_batchnorm,
     }
     folder = wish.out or Path("results") / f"{native.name}-trained-{recipe.name}-{digest(settings)}"
-    return Job(recipe, model, source, device, wish.seed, images, folder, settings)
+    return Job(recipe, model, source, device, wish.seed, images, folder, settings, tuned)
 
 
 def _regularised(spec: Spec, recipe: Recipe) -> Spec:

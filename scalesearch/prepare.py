@@ -26,6 +26,7 @@ from scalesearch.pace import cpu_precision
 from scalesearch.recipe import Recipe
 from scalesearch.scaling import Multipliers
 from scalesearch.study import Task
+from scalesearch.tune import decide
 
 LATENCY_SECONDS = 1.0
 """How long each candidate is timed for ``target_latency``."""
@@ -43,6 +44,8 @@ class Prepared:
     precision: str
     train_images: int
     minival_images: int
+    tuned: tuple[str, ...] = ()
+    """What a probe decided, a sentence each."""
 
     @property
     def tasks(self) -> list[Task]:
@@ -104,7 +107,9 @@ def prepare(recipe: Recipe) -> Prepared:
         size = math.ceil(max(c.model.resolution for c in made.candidates) / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(source, recipe.data)]
-    return Prepared(recipe, baseline, source, made, device, precision, *counts)
+    by_cost = [c.model for c in sorted(made.candidates, key=lambda c: c.cost.macs)]
+    recipe, tuned = decide(recipe, by_cost[-1], by_cost[len(by_cost) // 2], device, len(source.classes), counts[0])
+    return Prepared(recipe, baseline, source, made, device, precision, counts[0], counts[1], tuned)
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

@@ -62,7 +62,8 @@ class PlainWatcher:
         if self.total:  # a further round of seeds
             self._say(f"not decided: {len(tasks) - len(done)} more trials")
         else:
-            self._say(headline(prepared))
+            for line in (headline(prepared), *prepared.tuned):
+                self._say(line)
             if done:
                 self._say(f"{len(done)} of {len(tasks)} trials were done before")
         self.done, self.total = len(done), len(tasks)
@@ -153,7 +154,7 @@ class LiveWatcher:
         if self.total:  # a further round of seeds
             self.console.print(f"not decided: {len(tasks) - len(done)} more trials")
         else:
-            self.console.print(headline(prepared))
+            self.console.print(headline(prepared), *prepared.tuned, sep="\n")
             if done:
                 self.console.print(f"{len(done)} of {len(tasks)} trials were done before")
         self.done, self.total = len(done), len(tasks)

@@ -56,7 +56,7 @@ def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
     with ExitStack() as stack:
         if team.leads:
             stack.enter_context(RunFolder(job.folder)).adopt(job.recipe, job.settings)
-        console.print(_headline(job, team))
+        console.print(_headline(job, team), *job.tuned, sep="\n")
         done = team.first(lambda: _kept(job)) or _trained(job, team, console)
         if not team.leads:
             return

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scalesearch.baselines import ScaledModel
+from scalesearch.compiling import as_written, compile_blocks
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.device import pick_precision
@@ -60,6 +61,9 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
         self._seen: tuple[Split, int, list[Views]] | None = None
+        self._as_written = as_written if self.settings.compile == "on" else nullcontext
+        if self.settings.compile == "on":
+            compile_blocks(self.model)
 
     @property
     def result(self) -> nn.Module:
@@ -100,7 +104,8 @@ class Trainer:
         size = batch_size or self.settings.batch_size
         for part, labels in self._views(split, size):
             truth = labels.to(self.device)
-            logits = self._logits(model, part)[0]
+            with self._as_written():
+                logits = self._logits(model, part)[0]
             correct.append(logits.argmax(1) == truth)
             losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
         sums = torch.zeros(len(split) + 1, dtype=torch.float64)  # which were right, and the loss: one exchange
