@@ -56,7 +56,7 @@ SEARCH_KEYS = (
     "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory", "target_activations",
     "target_latency",
 )  # fmt: skip
-RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes")
+RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes", "keep_weights")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
 OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
@@ -146,6 +146,9 @@ def grid(
         str | None, typer.Option(help="Most bytes of decoded images kept on the disk, e.g. 20GiB [default: 64GiB].")
     ] = None,
     top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
+    keep_weights: Annotated[
+        int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.")
     ] = None,
