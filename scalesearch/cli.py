@@ -41,6 +41,9 @@ AdaptivePoolOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
 ]
+KeepWeightsOption = Annotated[
+    int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 StorageOption = Annotated[
@@ -146,9 +149,7 @@ def grid(
         str | None, typer.Option(help="Most bytes of decoded images kept on the disk, e.g. 20GiB [default: 64GiB].")
     ] = None,
     top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
-    keep_weights: Annotated[
-        int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")
-    ] = None,
+    keep_weights: KeepWeightsOption = None,
     device: Annotated[
         str | None, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.")
     ] = None,
@@ -232,6 +233,7 @@ def compare(
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
     top: Annotated[int | None, typer.Option(help="How many of each baseline's best to validate.")] = None,
+    keep_weights: KeepWeightsOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train side by side; 0: only this one.")] = None,
     storage: StorageOption = None,
