@@ -137,6 +137,7 @@ class Best:
             resolution=model.resolution,
             file=self.weights.file(network, seed),
             spec=f"{network}.yaml",
+            label=candidate.label,
         )
 
 

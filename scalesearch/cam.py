@@ -44,7 +44,7 @@ def class_maps(network: nn.Module, images: Tensor, *, classes: Tensor | None = N
     """
     network.eval()
     with torch.enable_grad(), _heard(network) as heard:
-        outputs = network(images.requires_grad_(requires_grad=True))
+        outputs = network(images.detach().requires_grad_())
         logits: Tensor = outputs if isinstance(outputs, Tensor) else next(o for o in outputs if isinstance(o, Tensor))
         probability, predicted = logits.detach().float().softmax(1).max(1)
         about = predicted if classes is None else classes.to(predicted.device)

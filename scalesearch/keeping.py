@@ -18,7 +18,8 @@ FOLDER, LIST = "weights", "weights.json"
 class KeptWeights(Strict):
     """One trained network: which, by how much of what it was scaled, and the files of its weights and its spec.
 
-    ``accuracy`` is the minival's, in [0, 1], of this seed; the files lie beside the list.
+    ``label`` is what a comparison calls it, ``accuracy`` the minival's, in [0, 1], of this seed. The files lie
+    beside the list.
     """
 
     network: str
@@ -30,6 +31,7 @@ class KeptWeights(Strict):
     resolution: PositiveInt
     file: str
     spec: str
+    label: str | None = None
 
     @property
     def coefficients(self) -> Coefficients:
