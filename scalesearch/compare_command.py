@@ -87,7 +87,8 @@ def compare_command(wish: Wish, *, dry_run: bool, form: str) -> None:
     groups = [group for group, _ in prepared]
     if dry_run:
         _show_plan(comparison, groups, page)
-        _price([each for _, each in prepared], console)
+        if page.is_terminal:
+            _price([each for _, each in prepared], console)
         return
     _say_plan(comparison, groups, console)
     _compare(wish, comparison, prepared, console)
@@ -148,7 +149,8 @@ def _show_plan(comparison: Comparison, groups: Sequence[Group], page: Page) -> N
     document = {"title": comparison.title, "groups": [group_json(group, "", None) for group in groups]}
     page.show(comparison_tables(document), document)
     for group in groups:
-        page.remarks().print(*remarks(group), sep="\n", style="dim")
+        for remark in remarks(group):
+            page.remarks().print(remark, style="dim")
 
 
 def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import RecipeError
@@ -111,7 +112,12 @@ class Table:
 
 def tex(text: str) -> str:
     """The text with what LaTeX reads as commands escaped, and signs as maths."""
-    return "".join(f"${MATHS[sign]}$" if sign in MATHS else WORDS.get(sign, sign) for sign in text)
+    runs = ("".join(run) for _, run in groupby(text, MATHS.__contains__))
+    return "".join(f"${_each(run, MATHS)}$" if run[0] in MATHS else _each(run, WORDS) for run in runs)
+
+
+def _each(text: str, words: Mapping[str, str]) -> str:
+    return "".join(words.get(sign, sign) for sign in text)
 
 
 def comma_separated(tables: Iterable[Table]) -> str:

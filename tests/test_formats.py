@@ -40,7 +40,7 @@ def test_latex_has_booktabs_rules_right_aligned_numbers_and_signs_as_maths() -> 
     ("text", "escaped"),
     [
         ("2.05×", r"2.05$\times$"),
-        ("d·w²·r²", r"d$\cdot$w$^2$$\cdot$r$^2$"),
+        ("d·w²·r²", r"d$\cdot$w$^2\cdot$r$^2$"),
         ("#1 {x} $y\\z~^", r"\#1 \{x\} \$y\textbackslash{}z\textasciitilde{}\textasciicircum{}"),
         ("49.3–60.7", "49.3--60.7"),
     ],
