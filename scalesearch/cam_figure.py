@@ -15,9 +15,11 @@ from scalesearch.cam import Maps
 from scalesearch.errors import RunError
 
 OPACITY = 0.5
+GREY = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue: below the colours of a map the image has none of its own."""
 RIGHT, WRONG = "#15803d", "#b91c1c"
-CELL, MARGIN, HEAD = 1.5, 0.25, 0.55
-"""Inches: a picture's side, the line of words below it, and the words above a column and below the figure."""
+CELL, MARGIN, HEAD = 1.5, 0.24, 0.5
+"""Inches: a picture's side, the words below it, and the words above a column and below the figure."""
 
 Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
@@ -46,6 +48,7 @@ def cam_figure(
     from matplotlib.figure import Figure
 
     pictures = images.permute(0, 2, 3, 1).numpy() / 255
+    faded = (pictures @ np.array(GREY))[..., None]
     heats = [_heat(column.maps, images.shape[-1]) for column in columns]
     wide, high = 1 + len(columns), len(labels)
     figure = Figure(figsize=(wide * CELL, high * (CELL + MARGIN) + 2 * HEAD), layout="constrained")
@@ -54,9 +57,9 @@ def cam_figure(
         _picture(grid[row, 0], pictures[row], _short(classes[label]), "black")
         for place, column, heat in zip(grid[row, 1:], columns, heats, strict=True):
             said = int(column.maps.predicted[row])
-            words = f"{'✓' if said == label else '✗'} {column.maps.probability[row]:.0%} {_short(classes[said], 18)}"
-            seen = (1 - OPACITY) * pictures[row] + OPACITY * heat[row]
-            _picture(place, seen, words, RIGHT if said == label else WRONG)
+            sign, color = ("✓", RIGHT) if said == label else ("✗", WRONG)
+            words = f"{_short(classes[said])}\n{sign} {100 * column.maps.probability[row]:.0f} %"
+            _picture(place, (1 - OPACITY) * faded[row] + OPACITY * heat[row], words, color)
     grid[0, 0].set_title("image", fontsize=7)
     for place, column in zip(grid[0, 1:], columns, strict=True):
         place.set_title("\n".join(column.words), fontsize=7)
@@ -90,5 +93,5 @@ def _heat(maps: Maps, side: int) -> Pixels:
     return heat
 
 
-def _short(name: str, most: int = 24) -> str:
+def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -19,7 +19,7 @@ from tests.conftest import TINY_RUN, Cli, make_folder
 
 
 def test_a_comparisons_networks_are_drawn_on_the_same_images(cli: Cli, tmp_path: Path) -> None:
-    make_folder(tmp_path / "pets", {"cat": 12, "dog": 12})
+    make_folder(tmp_path / "pets", {"cat": 30, "dog": 30})
     options = ("--match-macs", "2x", "--match-tolerance", "0.3", "--data", "folder:pets", "--top", "0")
     few = [option for option in TINY_RUN if option != "--exhaustive"]
     done = cli("compare", "--baseline", "tiny.yaml", *few, *options, "--keep-weights", "2", "--out", "runs")
