@@ -13,6 +13,7 @@ from scalesearch.comparison_tables import comparison_markdown
 from scalesearch.formats import FORMATS, Column, Page, Table, comma_separated, tex
 from scalesearch.replay import Score
 from scalesearch.replay_command import _markdown, _table
+from scalesearch.tables import verified_table
 from tests.conftest import Cli
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -118,6 +119,24 @@ def test_every_form_of_a_plan_has_the_same_rows(command: tuple[str, ...], cli: C
     assert all(line.isascii() for line in typeset)
     assert all(None not in row.values() for row in rows)
     assert cli(*command, "--format", "json").stdout == cli(*command, "--json").stdout
+
+
+def test_a_benchmark_is_one_line_of_values_for_each_network(cli: Cli) -> None:
+    done = cli("bench", "tiny.yaml", "--seconds", "0.02", "--rounds", "1", "--batch-size", "2", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["name"] == "tiny" and float(row["single_median_ms"]) > 0 and float(row["batch_p90_ms"]) > 0
+    assert row["training_median_ms"] == row["failures"] == "" and "median over 1 rounds" in done.stderr
+
+
+def test_what_a_longer_schedule_found_is_shown_in_the_short_ones_order() -> None:
+    ranking = [{"network": name, "alpha": 1, "beta": 1, "gamma": gamma} for name, gamma in (("a", 1.4), ("b", 1.2))]
+    networks = [{"network": "b", "short": 0.4, "long": 0.6}, {"network": "a", "short": 0.5, "long": 0.55}]
+    table = verified_table({"longer": 4, "networks": networks}, ranking)
+    assert list(table.rows) == [
+        ("1", "1", "1.4", "1", "50.0", "2", "55.0"),
+        ("1", "1", "1.2", "2", "40.0", "1", "60.0"),
+    ]
+    assert [(record["network"], record["long_rank"]) for record in table.records] == [("a", 2), ("b", 1)]
 
 
 @pytest.mark.parametrize(
