@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from scalesearch.baselines import ScaledModel, model_of, open_baseline
@@ -22,6 +21,7 @@ from scalesearch.device import pick_device, pick_precision
 from scalesearch.environment import environment
 from scalesearch.errors import RecipeError
 from scalesearch.folder import write_text
+from scalesearch.formats import Column, Page, Table
 from scalesearch.measurement import BenchSettings, Measurement
 from scalesearch.schema import parse
 from scalesearch.tables import amount, params
@@ -29,30 +29,27 @@ from scalesearch.timing import Timing
 
 
 def bench_command(
-    names: Sequence[str], options: Mapping[str, object], *, resolution: int | None, out: Path | None, as_json: bool
+    names: Sequence[str], options: Mapping[str, object], *, resolution: int | None, out: Path | None, form: str
 ) -> bool:
     """Measure the networks and print the tables; whether any of them ran."""
+    page = Page(form)
     settings = parse(BenchSettings, {k: v for k, v in options.items() if v is not None}, RecipeError)
     if settings.threads is not None and settings.threads > (cores := os.cpu_count() or 1):
         raise RecipeError("threads", f"at most this machine's {cores}", settings.threads)
     device = pick_device(settings.device)
     models = open_models(names, resolution)
-    console, progress = Console(highlight=False, markup=False), Console(stderr=True)
+    progress = Console(stderr=True)
     if progress.is_terminal:  # no spinner: its thread would take time from what is timed
         with Live(console=progress, auto_refresh=False, transient=True) as line:
             rows = bench(models, settings, told=lambda words: line.update(Text(words), refresh=True))
     else:
         rows = bench(models, settings)
     about = _about(settings, device)
-    text = json.dumps(about | {"networks": [as_plain(row) for row in rows]}, ensure_ascii=False, indent=2)
-    if as_json:
-        print(text)
-    else:
-        show(rows, about, console)
+    document = about | {"networks": [as_plain(row) for row in rows]}
+    show(rows, about, page, document)
     if out is not None:
-        write_text(out, text + "\n")
-        if not as_json:
-            console.print(f"wrote {out}", soft_wrap=True)
+        write_text(out, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+        page.remarks().print(f"wrote {out}", soft_wrap=True)
     return any(row.ran for row in rows)
 
 
@@ -87,28 +84,41 @@ def as_plain(row: Measurement) -> dict[str, Any]:
     return plain | {key: cost[key] for key in ("macs", "params", "activations")} | {k: getattr(row, k) for k in derived}
 
 
-def show(rows: Sequence[Measurement], about: Mapping[str, Any], console: Console) -> None:
+def show(rows: Sequence[Measurement], about: Mapping[str, Any], page: Page, document: object = None) -> None:
     """Two tables or three, why something is missing in them, and the notes that a reader needs."""
-    settings, batch = about["settings"], rows[0].batch_size
-    costs = _table("", "px", "MACs", "params", "activations", "memory")
-    speeds = _table("inference", "batch 1, ms", f"batch {batch}, ms", "images/s", "MACs/s", "of peak")
-    steps = _table("training", f"step of {batch}, ms", "images/s", "memory")
-    for row in rows:
-        cost, share, failed = row.cost, row.share_of_peak, row.failures
-        counts = [amount(cost.macs), params(cost.params), amount(cost.activations)]
-        costs.add_row(row.name, str(row.resolution), *counts, _amount(row.memory, "B"))
-        speeds.add_row(
+    settings, batch, console = about["settings"], rows[0].batch_size, page.remarks()
+    costs = [
+        (row.name, str(row.resolution), amount(row.cost.macs), params(row.cost.params), amount(row.cost.activations),
+         _amount(row.memory, "B"))
+        for row in rows
+    ]  # fmt: skip
+    speeds = [
+        (
             row.name,
-            _cell(row.single, failed, "single"),
-            _cell(row.batch, failed, "batch"),
+            _cell(row.single, row.failures, "single"),
+            _cell(row.batch, row.failures, "batch"),
             _rate(row.images_per_second),
             _amount(row.macs_per_second),
-            "–" if share is None else f"{100 * share:.1f} %",
+            "–" if row.share_of_peak is None else f"{100 * row.share_of_peak:.1f} %",
         )
-        rate, memory = _rate(row.training_images_per_second), _amount(row.training_memory, "B")
-        steps.add_row(row.name, _cell(row.training, failed, "training"), rate, memory)
-    for table in (costs, speeds, steps) if settings["training"] else (costs, speeds):
-        console.print(table, "", sep="\n")
+        for row in rows
+    ]
+    steps = [
+        (row.name, _cell(row.training, row.failures, "training"), _rate(row.training_images_per_second),
+         _amount(row.training_memory, "B"))
+        for row in rows
+    ]  # fmt: skip
+    tables = [
+        _table(("", "px", "MACs", "params", "activations", "memory"), costs, map(_record, rows)),
+        _table(("inference", "batch 1, ms", f"batch {batch}, ms", "images/s", "MACs/s", "of peak"), speeds),
+        _table(("training", f"step of {batch}, ms", "images/s", "memory"), steps),
+    ][: 3 if settings["training"] else 2]
+    if page.is_terminal:
+        for table in tables:
+            page.show([table])
+            console.print()
+    else:
+        page.show(tables, document, indent=2)
     for row in rows:
         for reason in dict.fromkeys(row.failures.values()):
             kinds = [_KINDS[kind].format(batch) for kind, why in row.failures.items() if why == reason]
@@ -151,12 +161,23 @@ def _notes(rows: Sequence[Measurement], settings: Mapping[str, Any], where: Mapp
     return notes
 
 
-def _table(*columns: str) -> Table:
+def _table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], records: Iterable[Mapping[str, object]] = ()
+) -> Table:
     """Numbers keep their line; a long name folds."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
-    return table
+    cells = zip(headings, zip(*rows, strict=True), strict=True)
+    return Table([Column(name, each, words=i == 0, folds=i == 0) for i, (name, each) in enumerate(cells)], records)
+
+
+def _record(row: Measurement) -> dict[str, object]:
+    """A measurement as one line of values: those of a timing under its name, failures in words."""
+    record: dict[str, object] = {}
+    for key, value in as_plain(row).items():
+        if key in _KINDS:
+            record |= {f"{key}_{what.name}": value and value[what.name] for what in fields(Timing)}
+        else:
+            record[key] = "; ".join(f"{k}: {why}" for k, why in value.items()) if isinstance(value, dict) else value
+    return record
 
 
 def _cell(timing: Timing | None, failures: Mapping[str, str], kind: str) -> str:

@@ -45,6 +45,10 @@ CompileOption = Annotated[
     str | None,
     typer.Option("--compile", help="off, on, or auto: compile networks where a trial earns the time back."),
 ]
+KeepWeightsOption = Annotated[
+    int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")
+]
+FormatOption = Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json (also: --json).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 StorageOption = Annotated[
@@ -60,14 +64,16 @@ SEARCH_KEYS = (
     "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory", "target_activations",
     "target_latency",
 )  # fmt: skip
-RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes")
+RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes", "keep_weights")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision", "grow_batch", "compile")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
 OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
 OF_A_COMPARISON = ("comparison", "baseline", "match_macs", "match_tolerance", "from_")
 NOT_IN_A_RECIPE = (
-    "recipe", "assign", "out", "dry_run", "json_", "storage", "study", "verify", "longer", "engine", "address",
+    "recipe", "assign", "out", "dry_run", "format_", "json_", "storage", "study", "verify", "longer", "engine",
+    "address",
 )  # fmt: skip
+NO_SETTING_OF_BENCH = ("specs", "resolution", "compile_", "out", "format_", "json_")
 
 
 def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
@@ -84,6 +90,10 @@ def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str
         given = given | {"also": [point.split(",") for point in given["also"]]}
     named = {sections.get(key, key): value for key, value in given.items() if value not in (None, [])}
     return named | parse_assignments(assignments or [])
+
+
+def _form(name: str, *, json: bool) -> str:
+    return "json" if json else name
 
 
 @app.command()
@@ -156,6 +166,7 @@ def grid(
         str | None, typer.Option(help="Most bytes of decoded images kept on the disk, e.g. 20GiB [default: 64GiB].")
     ] = None,
     top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
+    keep_weights: KeepWeightsOption = None,
     device: Annotated[
         str | None, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.")
     ] = None,
@@ -185,6 +196,7 @@ def grid(
     assign: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: results/NAME-FROM-SETTINGS].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.")] = False,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
@@ -196,7 +208,7 @@ def grid(
         _overrides(given, assign),
         out=out,
         dry_run=dry_run,
-        as_json=json_,
+        form=_form(format_, json=json_),
         storage=storage,
         study=study,
         verify=verify,
@@ -242,6 +254,7 @@ def compare(
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
     top: Annotated[int | None, typer.Option(help="How many of each baseline's best to validate.")] = None,
+    keep_weights: KeepWeightsOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train side by side; 0: only this one.")] = None,
     storage: StorageOption = None,
@@ -252,6 +265,7 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the networks and their costs; train nothing.")
     ] = False,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Compare ways to grow: the paper's Table 3 and figures, or every way at one cost, on your network and images."""
@@ -262,7 +276,7 @@ def compare(
         comparison, tuple(baseline or ()), recipe, _overrides(given, assign), growth_of(match_macs), match_tolerance,
         from_, out, storage, engine, address,
     )  # fmt: skip
-    compare_command(wish, dry_run=dry_run, as_json=json_)
+    compare_command(wish, dry_run=dry_run, form=_form(format_, json=json_))
 
 
 @app.command()
@@ -298,13 +312,14 @@ def candidates(
     target_params: Annotated[str | None, typer.Option(help="Most parameters, e.g. 10M.")] = None,
     num_classes: Annotated[int, typer.Option(help="Classes of the classifier.")] = 1000,
     assign: SetOption = None,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """List the networks a grid would train, with their nominal growth and measured cost."""
-    given = {key: value for key, value in locals().items() if key not in ("num_classes", "assign", "json_")}
+    given = {key: value for key, value in locals().items() if key not in ("num_classes", "assign", "format_", "json_")}
     from scalesearch.commands import candidates as command
 
-    command(_overrides(given, assign), num_classes=num_classes, as_json=json_)
+    command(_overrides(given, assign), num_classes=num_classes, form=_form(format_, json=json_))
 
 
 @app.command()
@@ -332,6 +347,7 @@ def scale(
     adaptive_pool: AdaptivePoolOption = None,
     num_classes: Annotated[int, typer.Option(min=1, help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several [default: here].")] = None,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Write the spec of the baseline scaled by φ."""
@@ -354,7 +370,7 @@ def scale(
         },
         num_classes=num_classes,
         out=out,
-        as_json=json_,
+        form=_form(format_, json=json_),
     )
 
 
@@ -362,12 +378,13 @@ def scale(
 def baselines(
     name: Annotated[str | None, typer.Argument(help="Show this one's stages; a path works too.")] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print the spec, to copy and edit.")] = False,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """List the built-in baselines, or show one as a table of stages."""
     from scalesearch.spec_commands import baselines as command
 
-    command(name, as_yaml=yaml, as_json=json_)
+    command(name, as_yaml=yaml, form=_form(format_, json=json_))
 
 
 @app.command()
@@ -382,13 +399,15 @@ def check(
     keep_groups: KeepGroupsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
     account: Annotated[bool, typer.Option("--account", help="Also print every layer at depth 1.2, width 1.1.")] = False,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Show what of a network can be scaled, what cannot and why; exit code 1 if a scaled copy fails its proof."""
     from scalesearch.module_commands import check_command
 
     rounding = {"fix_stem_head": fix_stem_head, "keep_groups": keep_groups, "adaptive_pool": adaptive_pool}
-    if not check_command(baseline, resolution=resolution, rounding=rounding, account=account, as_json=json_):
+    form = _form(format_, json=json_)
+    if not check_command(baseline, resolution=resolution, rounding=rounding, account=account, form=form):
         raise typer.Exit(1)
 
 
@@ -471,15 +490,15 @@ def bench(
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Outputs of the classifier [default: 1000].")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
+    format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Measure latency, throughput and memory of networks on this machine; exit code 1 if none of them ran."""
-    options = {
-        key: value for key, value in locals().items() if key not in ("specs", "resolution", "compile_", "out", "json_")
-    }
+    options = {key: value for key, value in locals().items() if key not in NO_SETTING_OF_BENCH}
     from scalesearch.bench_command import bench_command
 
-    if not bench_command(specs, options | {"compile": compile_}, resolution=resolution, out=out, as_json=json_):
+    form = _form(format_, json=json_)
+    if not bench_command(specs, options | {"compile": compile_}, resolution=resolution, out=out, form=form):
         raise typer.Exit(1)
 
 
@@ -489,11 +508,45 @@ def replay(
     replays: Annotated[int, typer.Option(min=1, help="How often each policy is played.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the orders in which candidates and seeds come.")] = 0,
     confidence: Annotated[float, typer.Option(help="At which candidates count as tied with the winner.")] = 0.95,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
 ) -> None:
     """Replay the search over a run's curves: what its short cuts would have saved, and how often they would err."""
     from scalesearch.replay_command import replay_command
 
-    replay_command(run, replays=replays, seed=seed, confidence=confidence)
+    replay_command(run, replays=replays, seed=seed, confidence=confidence, form=_form(format_, json=json_))
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `grid` or `compare`.")],
+    verified: Annotated[
+        bool, typer.Option("--verified", help="What --verify found on a longer schedule, not the ranking.")
+    ] = False,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Print a finished run's table again, for the eye, for a paper or for machines."""
+    from scalesearch.show_command import show_command
+
+    show_command(run, verified=verified, form=_form(format_, json=json_))
+
+
+@app.command()
+def cam(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that has kept weights (--keep-weights).")],
+    images: Annotated[int, typer.Option(min=1, help="Of the minival, one of every class in turn.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of images.")] = 0,
+    true_class: Annotated[
+        bool, typer.Option("--true-class", help="Show the evidence for the true class, not for the predicted one.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="Where the images are now, if they were moved.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Draw class-activation maps of a run's best candidates, side by side on the same images."""
+    from scalesearch.cam_command import cam_command
+
+    cam_command(run, images=images, seed=seed, true_class=true_class, data=data, device=device)
 
 
 def _version(wanted: bool) -> None:

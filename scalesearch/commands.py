@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -11,37 +10,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from scalesearch.baselines import open_baseline
 from scalesearch.errors import DeviceError, ScaleSearchError
-from scalesearch.folder import RunFolder, default_folder
+from scalesearch.folder import RunFolder, default_folder, read_result
+from scalesearch.formats import Page
 from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling import Coefficients
 from scalesearch.tables import duration, plan_summary, plan_table, ranking_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from scalesearch.prepare import Prepared
     from scalesearch.search import Place, Result
     from scalesearch.verify import Verified
 
 
-def _console(*, stderr: bool = False) -> Console:
-    """Plain text: what users and exceptions say may look like markup."""
-    return Console(highlight=False, markup=False, stderr=stderr)
-
-
-def candidates(overrides: Mapping[str, object], *, num_classes: int, as_json: bool) -> None:
+def candidates(overrides: Mapping[str, object], *, num_classes: int, form: str) -> None:
     """Print the plan of a grid without touching images or torch."""
+    page = Page(form)
     recipe = load_recipe("paper", overrides)
     baseline = open_baseline(recipe.baseline, recipe.rounding).at(resolution=recipe.resolution)
     made = plan(baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=baseline.dropout_at(recipe.phi))
-    if as_json:
-        print(json.dumps([_candidate_json(c) for c in made.candidates], ensure_ascii=False))
-        return
-    console = _console()
-    console.print(_summary(made, recipe), plan_table(made.candidates), sep="\n\n")
+    _show_plan(page, made, recipe, [_candidate_json(c) for c in made.candidates] if form == "json" else None)
+
+
+def _show_plan(page: Page, made: Plan, recipe: Recipe, document: object) -> None:
+    page.remarks().print(_summary(made, recipe) + "\n")
+    page.show([plan_table(made.candidates)], document)
 
 
 def _summary(made: Plan, recipe: Recipe) -> str:
@@ -74,7 +71,7 @@ def grid(
     *,
     out: Path | None,
     dry_run: bool,
-    as_json: bool,
+    form: str,
     storage: str | None = None,
     study: str | None = None,
     verify: int | None = None,
@@ -83,12 +80,13 @@ def grid(
     address: str | None = None,
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
+    page = Page(form)
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
     check_engine(engine, address, first)
     from scalesearch.prepare import prepare
 
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
-    console = _console(stderr=as_json)
+    console = page.remarks()
     from scalesearch.device import every_device
     from scalesearch.pool import warm_up
     from scalesearch.quote import is_worthwhile
@@ -102,7 +100,7 @@ def grid(
         load_ray()  # that it is missing is told before the images are decoded
     prepared = prepare(recipe)
     if dry_run:
-        _dry_run(prepared, console, as_json=as_json)
+        _dry_run(prepared, page)
         return
     if engine == "processes" and recipe.run.workers != 0 and not is_worthwhile(prepared):
         warm_up()  # not before: a mistake would have to wait for it, and a quote would be taken beside it
@@ -116,12 +114,9 @@ def grid(
     except KeyboardInterrupt:
         tell_stopped(folder, console)
         raise
-    if as_json:
-        print((folder / "ranking.json").read_text(), end="")
-    else:
-        _show(prepared, result, folder, console)
-        if verified:
-            console.print(f"\n{verified.words}", style="bold")
+    _show(prepared, result, folder, page)
+    if verified:
+        console.print(f"\n{verified.words}", style="bold")
 
 
 def tell_stopped(folder: Path, console: Console) -> None:
@@ -169,7 +164,7 @@ def train_in(
             watcher.close()
 
 
-def _dry_run(prepared: Prepared, console: Console, *, as_json: bool) -> None:
+def _dry_run(prepared: Prepared, page: Page) -> None:
     from scalesearch.device import is_out_of_memory
     from scalesearch.quote import quote
 
@@ -184,30 +179,25 @@ def _dry_run(prepared: Prepared, console: Console, *, as_json: bool) -> None:
             "--batch-size, set --target-memory, or start anyway: a trial that runs out of memory splits its batches"
         ) from failure
     trials = len(prepared.tasks)
-    if as_json:
-        rows = [_candidate_json(c) for c in prepared.plan.candidates]
-        print(
-            json.dumps(
-                {"trials": trials, "seconds": price.seconds, "memory": price.memory, "candidates": rows},
-                ensure_ascii=False,
-            )
-        )
-        return
+    rows = [_candidate_json(c) for c in prepared.plan.candidates]
+    document = {"trials": trials, "seconds": price.seconds, "memory": price.memory, "candidates": rows}
+    _show_plan(page, prepared.plan, recipe, document)
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
-    console.print(_summary(prepared.plan, recipe), plan_table(prepared.plan.candidates), sep="\n\n")
-    console.print(
+    page.remarks().print(
         f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}: about {duration(price.seconds)} "
         f"(h:mm:ss), {price.memory / 2**30:.2f} GiB peak (estimated)\n"
         "(from a few steps of three candidates; decoding the images is not in it)"
     )
 
 
-def _show(prepared: Prepared, result: Result, folder: Path, console: Console) -> None:
+def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
     """The end of a run on screen."""
+    from scalesearch.ranking import records_json
     from scalesearch.results import FAMILY, caveats
 
-    ranking, trials = result.ranking, result.trials
-    console.print(ranking_table(ranking), "", sep="\n")
+    ranking, trials, console = result.ranking, result.trials, page.remarks()
+    page.show([ranking_table(records_json(ranking))], read_result(folder, "ranking.json"), indent=1)
+    console.print()
     for line in caveats(prepared, result):
         console.print(line, style="dim")
     kept = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")

@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from scalesearch.baselines import open_baseline
 from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
 from scalesearch.compare import Group, group_json, with_rows
 from scalesearch.comparison import Comparison, Line, lines_of, load_comparison
-from scalesearch.comparison_tables import comparison_markdown, comparison_table, remarks
+from scalesearch.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.errors import ScaleSearchError
 from scalesearch.folder import digest, slug, write_text
+from scalesearch.formats import Page
 from scalesearch.grid import plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling import Coefficients
@@ -26,6 +25,8 @@ from scalesearch.strategies import matched
 from scalesearch.tables import duration
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from scalesearch.prepare import Prepared
     from scalesearch.search import Result
 
@@ -65,8 +66,9 @@ def growth_of(text: str | None) -> float | None:
     return float(found[1])
 
 
-def compare_command(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
+def compare_command(wish: Wish, *, dry_run: bool, form: str) -> None:
     """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
+    page = Page(form)
     comparison = load_comparison(wish.comparison or DEFAULT)
     if wish.match_macs:
         title = f"At {wish.match_macs:g}× the MACs" + (f" ({comparison.title}'s baselines)" if wish.comparison else "")
@@ -74,24 +76,25 @@ def compare_command(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
     elif wish.own:
         raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs")
     names = list(dict.fromkeys(wish.baselines)) or list(comparison.baselines)
-    console = Console(highlight=False, markup=False, stderr=as_json)
+    console = page.remarks()
     if dry_run and wish.recipe is None and "data.source" not in wish.overrides:
         recipe = load_recipe("paper", wish.overrides)
         groups = [_planned(wish, comparison, name, recipe, IMAGENET) for name in names]
-        _show_plan(comparison, groups, console, as_json=as_json)
+        _show_plan(comparison, groups, page)
         return
     load_recipe(wish.recipe or "quick", wish.overrides)  # a wrong word is told before torch is loaded
     prepared = _prepared(wish, comparison, names)
     groups = [group for group, _ in prepared]
     if dry_run:
-        _show_plan(comparison, groups, console, as_json=as_json)
-        if not as_json:
+        _show_plan(comparison, groups, page)
+        if page.is_terminal:
             _price([each for _, each in prepared], console)
         return
-    _show_plan(comparison, groups, console, as_json=False)
+    _say_plan(comparison, groups, console)
     _compare(wish, comparison, prepared, console)
-    if as_json:
-        print((_folder(wish, comparison, prepared) / "comparison.json").read_text(), end="")
+    if not page.is_terminal:
+        plain = json.loads((_folder(wish, comparison, prepared) / "comparison.json").read_text())
+        page.show(comparison_tables(plain), plain, indent=1)
 
 
 def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> Group:
@@ -139,11 +142,18 @@ def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[
     return found
 
 
-def _show_plan(comparison: Comparison, groups: Sequence[Group], console: Console, *, as_json: bool) -> None:
-    if as_json:
-        document = {"title": comparison.title, "groups": [group_json(group, "", None) for group in groups]}
-        print(json.dumps(document, ensure_ascii=False))
+def _show_plan(comparison: Comparison, groups: Sequence[Group], page: Page) -> None:
+    if page.is_terminal:
+        _say_plan(comparison, groups, page.remarks())
         return
+    document = {"title": comparison.title, "groups": [group_json(group, "", None) for group in groups]}
+    page.show(comparison_tables(document), document)
+    for group in groups:
+        for remark in remarks(group):
+            page.remarks().print(remark, style="dim")
+
+
+def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console) -> None:
     console.print(f"{comparison.title}" + (f" — {comparison.source}" if comparison.source else ""), style="bold")
     if comparison.about:
         console.print(comparison.about, style="dim")

@@ -6,13 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Group as Lines
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from scalesearch.baselines import open_baseline
 from scalesearch.compare import Group
+from scalesearch.formats import Column, Table
 from scalesearch.scaling import Multipliers, Rounding
 from scalesearch.tables import amount, params, percent
 
@@ -59,16 +55,25 @@ def _interval(row: Mapping[str, Any]) -> str:
     return "" if row["low"] is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
 
 
-def comparison_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", title: str | None = None) -> Table:
     """The rows of one baseline; ``paper`` and ``top-1`` are what the source printed."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    columns = _columns(rows)
-    for heading, _ in columns:
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
-    for cells in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*cells)
-    notes = [Text(f"  {row['label']}: {row['note']}", style="dim") for row in rows if row["note"]]
-    return Lines(table, *notes)
+    columns = [Column(heading, cells, heading == "") for heading, cells in _columns(rows)]
+    notes = [f"  {row['label']}: {row['note']}" for row in rows if row["note"]]
+    return Table(columns, (_record(baseline, row) for row in rows), notes, title)
+
+
+def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
+    """A table for each baseline, of `comparison.json`'s values."""
+    return [
+        comparison_table(group["rows"], group["baseline"], f"{group['baseline']}, {group['base']['resolution']} px")
+        for group in plain["groups"]
+    ]
+
+
+def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    paper = row["paper"] or {}
+    printed = {"paper_macs": paper.get("macs"), "paper_top1": paper.get("top1")}
+    return {"baseline": baseline} | {key: value for key, value in row.items() if key != "paper"} | printed
 
 
 def remarks(group: Group) -> list[str]:
@@ -105,11 +110,8 @@ def comparison_markdown(plain: Mapping[str, Any]) -> str:
     lines = [f"# {plain['title']}", ""]
     lines += [text + "\n" for text in (plain["about"], plain["source"] and f"Source: {plain['source']}.") if text]
     for group in plain["groups"]:
-        columns = _columns(group["rows"])
         lines += [f"## {group['baseline']}, {group['base']['resolution']} px", ""]
-        lines.append("| " + " | ".join(heading for heading, _ in columns) + " |")
-        lines.append("|--" * len(columns) + "|")
-        lines += ["| " + " | ".join(cells) + " |" for cells in zip(*(cells for _, cells in columns), strict=True)]
+        lines.append(comparison_table(group["rows"]).markdown(aligned=False).rstrip())
         notes = [f"{row['label']}: {row['note']}" for row in group["rows"] if row["note"]]
         said = [*notes, (group["gain"] or {}).get("words"), group["words"]]
         lines += ["", *(f"- {text}" for text in said if text), ""]

@@ -195,3 +195,18 @@ def read_recipe_settings(path: Path) -> dict[str, Any]:
     except OSError as failure:
         raise RunError(f"{path} is no run's folder: it has no recipe.yaml") from failure
     return loaded
+
+
+def read_result(run: Path, name: str) -> dict[str, Any]:
+    """What one of a finished run's JSON files holds.
+
+    Raises:
+        RunError: it is not there, or broken.
+    """
+    try:
+        found: dict[str, Any] = json.loads((run / name).read_text())
+    except OSError as failure:
+        raise RunError(f"{run} holds no finished {name.partition('.')[0]}: {failure.strerror} ({name})") from failure
+    except ValueError as failure:
+        raise RunError(f"cannot read {run / name}: {failure}") from failure
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from scalesearch.checking import Check, check, depth_words, resolution_words, width_words
 from scalesearch.errors import RecipeError
 from scalesearch.exporting import export_model
+from scalesearch.formats import Page
 from scalesearch.scaling import Rounding
 from scalesearch.schema import parse
 from scalesearch.specs import load_spec
@@ -20,15 +20,13 @@ from scalesearch.tables import amount, check_table, params, stages_table
 
 
 def check_command(
-    name: str, *, resolution: int | None, rounding: Mapping[str, object], account: bool, as_json: bool
+    name: str, *, resolution: int | None, rounding: Mapping[str, object], account: bool, form: str
 ) -> bool:
     """Print what of a network can be scaled, and whether every proof holds; whether it did."""
+    page = Page(form)
     given = {key: value for key, value in rounding.items() if value is not None}
     done = check(name, parse(Rounding, given, RecipeError), resolution=resolution)
-    if as_json:
-        print(json.dumps(_as_json(done), ensure_ascii=False))
-        return done.holds
-    console = Console(highlight=False, markup=False)
+    console = page.remarks()
     network, base = done.network, done.trials[0].cost
     cost = f" · {params(base.params)} params · {amount(base.macs)} MACs" if base else ""
     versions = ", ".join(f"{key} {value}" for key, value in done.versions.items())
@@ -43,7 +41,7 @@ def check_command(
     console.print("  identity    ✓ scaled by 1 it computes the same, bit for bit\n")
     if network.stages:
         console.print(stages_table(network), "", sep="\n")
-    console.print(check_table(done.trials))
+    page.show([check_table(done.trials)], _as_json(done))
     if done.holds:
         console.print("✓ runs forward and backward, with the channels and the MACs accounted for", style="dim")
     if account:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from scalesearch.prepare import Prepared
     from scalesearch.study import Task
 
+_NOT_THERE = "its weights are to be kept, and are not here"
+
 
 def headline(prepared: Prepared) -> str:
     """What is searched, on what, with what."""
@@ -104,6 +106,12 @@ class PlainWatcher:
 
     def validating(self, candidate: Candidate, seed: int) -> None:
         self._say(f"validating {candidate.name}, seed {seed}")
+
+    def training_again(self, candidate: Candidate, seed: int) -> None:
+        self._say(f"training {candidate.coefficients} again, seed {seed}: {_NOT_THERE}")
+
+    def not_kept(self, candidate: Candidate, reason: str) -> None:
+        self._say(f"not kept: the weights of {candidate.coefficients}: {reason}")
 
     def close(self) -> None:
         pass
@@ -210,6 +218,12 @@ class LiveWatcher:
         bar = self._bar(0)
         bar.macs = 0  # what is trained again here was counted before
         self.bars.update(bar.task, told=f"validating {candidate.name}")
+
+    def training_again(self, candidate: Candidate, seed: int) -> None:
+        self.console.print(f"training {candidate.coefficients} again, seed {seed}: {_NOT_THERE}", style="dim")
+
+    def not_kept(self, candidate: Candidate, reason: str) -> None:
+        self.console.print(f"not kept: the weights of {candidate.coefficients}: {reason}", style="yellow")
 
     def close(self) -> None:
         self.live.stop()

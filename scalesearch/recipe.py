@@ -174,7 +174,8 @@ class RunSettings(Strict):
     search's own); with ``per_device: auto`` a probe decides how many feed a device. A
     trial whose worker died is repeated ``retries`` times; one that takes longer than ``trial_minutes`` is ended. Its
     state is kept every ``checkpoint_minutes``, or every ``checkpoint_steps`` if given. A worker that has not shown
-    itself for ``lease_seconds`` loses its trial to another.
+    itself for ``lease_seconds`` loses its trial to another. The trained weights of the best ``keep_weights`` candidates
+    (their first seeds') stay in the run's folder.
     """
 
     workers: NonNegativeInt | None = None
@@ -184,6 +185,7 @@ class RunSettings(Strict):
     checkpoint_minutes: PositiveFloat = 2.0
     checkpoint_steps: PositiveInt | None = None
     lease_seconds: Annotated[float, Field(ge=1)] = 60.0
+    keep_weights: NonNegativeInt = 0
 
 
 class Recipe(Strict):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from scalesearch.errors import RunError
 from scalesearch.folder import write_text
+from scalesearch.formats import Column, Page, Table, comma_separated
 from scalesearch.replay import Curves, Score, curves_of, replay
 from scalesearch.study import JOURNAL, Ledger
 
@@ -21,35 +18,26 @@ MARKERS = "os^vDPX*<>p"
 HEAD = ("policy", "replays", "compute", "names the winner", "or one tied", "points lost")
 
 
-def replay_command(run: Path, *, replays: int, seed: int, confidence: float) -> None:
+def replay_command(run: Path, *, replays: int, seed: int, confidence: float, form: str = "table") -> None:
     """Replay the search over a run's curves; print the table, and write it and a figure into the run's folder.
 
     Raises:
         RunError: the folder is no run's, or its candidates do not have two seeds each.
     """
-    curves = read_curves(run)
+    page, curves = Page(form), read_curves(run)
     scores = replay(curves, replays=replays, seed=seed, confidence=confidence)
-    rows = io.StringIO()
-    table = csv.DictWriter(rows, [field.name for field in fields(Score)], lineterminator="\n")
-    table.writeheader()
-    table.writerows(asdict(score) for score in scores)
-    write_text(run / "replay.csv", rows.getvalue())
+    table = _table(scores)
+    write_text(run / "replay.csv", comma_separated([table]))
     _, tied = curves.best(confidence)
     about = (
         f"{len(curves.trained)} candidates × {curves.seeds} seeds; {len(tied)} cannot be told from the winner at "
         f"{100 * confidence:g} %"
     )
-    write_text(run / "replay.md", _markdown(scores, about, replays, seed))
+    write_text(run / "replay.md", _markdown(table, about, replays, seed))
     _figure(scores, about, run / "figures")
-    console = Console(highlight=False, markup=False)
+    console = page.remarks()
     console.print(f"{run.name}: {about}\n", soft_wrap=True)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in HEAD:
-        first = name == "policy"
-        shown.add_column(name, justify="left" if first else "right", no_wrap=first)
-    for score in scores:
-        shown.add_row(*_cells(score))
-    console.print(shown)
+    page.show([table])
     console.print(f"\nwrote {run}/replay.csv, .md and figures/replay.png, .svg", soft_wrap=True)
 
 
@@ -74,29 +62,32 @@ def read_curves(run: Path) -> Curves:
     return curves
 
 
-def _cells(score: Score) -> list[str]:
-    return [
-        score.policy,
-        f"{score.replays:,}",
-        f"{100 * score.compute:.1f} %",
-        f"{100 * score.named_winner:.1f} %",
-        f"{100 * score.named_tied:.1f} %",
-        f"{100 * score.regret:.2f}",
+def _table(scores: Sequence[Score]) -> Table:
+    rows = [
+        [
+            score.policy,
+            f"{score.replays:,}",
+            f"{100 * score.compute:.1f} %",
+            f"{100 * score.named_winner:.1f} %",
+            f"{100 * score.named_tied:.1f} %",
+            f"{100 * score.regret:.2f}",
+        ]
+        for score in scores
     ]
+    columns = [
+        Column(heading, cells, words=heading == "policy", folds=heading != "policy")
+        for heading, cells in zip(HEAD, zip(*rows, strict=True), strict=True)
+    ]
+    return Table(columns, [asdict(score) for score in scores])
 
 
-def _markdown(scores: Sequence[Score], about: str, replays: int, seed: int) -> str:
-    lines = [
-        f"# The search replayed: {about}",
-        "",
+def _markdown(table: Table, about: str, replays: int, seed: int) -> str:
+    return (
+        f"# The search replayed: {about}\n\n"
         f"`scalesearch replay RUN --replays {replays} --seed {seed}`. Compute is MACs trained, as a share of training "
-        "everything to the end. Points lost: mean accuracy, over all seeds, of the winner less that of the one named.",
-        "",
-        "| " + " | ".join(HEAD) + " |",
-        "|" + "--|" * len(HEAD),
-        *("| " + " | ".join(_cells(score)) + " |" for score in scores),
-    ]
-    return "\n".join(lines) + "\n"
+        "everything to the end. Points lost: mean accuracy, over all seeds, of the winner less that of the one named."
+        f"\n\n{table.markdown(aligned=False)}"
+    )
 
 
 def _figure(scores: Sequence[Score], title: str, folder: Path) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
+from scalesearch.best import Best
 from scalesearch.data import Images, load_images
-from scalesearch.data.images import Split
 from scalesearch.device import is_out_of_memory, release_memory
 from scalesearch.environment import environment
 from scalesearch.errors import RunError
@@ -27,9 +27,6 @@ from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
 from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
 from scalesearch.study.leases import LOOK_EVERY, is_gone
-from scalesearch.train import train
-from scalesearch.trainer import Trainer
-from scalesearch.weights import Weights
 from scalesearch.worker import Event, Terms, Work, threads_each
 
 if TYPE_CHECKING:
@@ -54,6 +51,8 @@ class Watcher(Protocol):
     def trial_failed(self, candidate: Candidate, reason: str) -> None: ...
     def trial_lost(self, candidate: Candidate, reason: str) -> None: ...
     def validating(self, candidate: Candidate, seed: int) -> None: ...
+    def training_again(self, candidate: Candidate, seed: int) -> None: ...
+    def not_kept(self, candidate: Candidate, reason: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,10 @@ def run(
     ledger.note("open", False)
     result = session.result()
     publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
-    result = session.result(session.validate_best(result.ranking))
+    best = Best(prepared, folder, ledger, images, watcher)
+    result = session.result(best.validated(result.ranking, session.records()))
     publish(prepared, folder, result)
-    session.weights.clear()  # they served the validation
+    best.keep(result.ranking, session.records())
     return result
 
 
@@ -146,7 +146,6 @@ class _Session:
         self.prepared, self.ledger, self.where, self.images, self.watcher = prepared, ledger, where, images, watcher
         self.folder = folder.path
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
-        self.weights = Weights(folder.path / "weights")
         self.tasks, self.why = prepared.tasks, None  # type: list[Task], str | None
         self.watch = Watch(prepared.recipe.run.lease_seconds)
         self.looked, self.ended = -math.inf, False
@@ -375,32 +374,3 @@ class _Session:
 
     def _complete(self) -> set[tuple[str, int]]:
         return {record.task.key for record in self.ledger.records() if record.state == "complete"}
-
-    def validate_best(self, ranking: pd.DataFrame) -> dict[str, float]:
-        """The best candidates' accuracies on the validation split, which nothing else opens, by network."""
-        accuracies: dict[str, float] = {}
-        top = self.prepared.recipe.top
-        if top and (val := self.images.val) is not None:
-            complete = self._complete()
-            for network in ranking["network"].head(top):
-                keys = [task.key for task in self.tasks if task.fingerprint == network]
-                measured = [self._validate(*key, val) for key in keys if key in complete]
-                accuracies[network] = math.fsum(measured) / len(measured)
-        return accuracies
-
-    def _validate(self, network: str, seed: int, val: Split) -> float:
-        key = f"val {network} {seed}"
-        known = self.ledger.noted(key)
-        if known is not None:
-            return float(known)
-        candidate, recipe, device = self.by_network[network], self.prepared.recipe, self.prepared.device
-        self.watcher.validating(candidate, seed)
-        kept = self.weights.load(network, seed, device)
-        if kept is None:  # the same seed gives them again
-            trainer = train(candidate.model, self.images, recipe, seed=seed, device=device)[1]
-        else:
-            trainer = Trainer(candidate.model, self.images.num_classes, recipe, device)
-            trainer.result.load_state_dict(kept)
-        accuracy = trainer.evaluate(val).accuracy
-        self.ledger.note(key, accuracy)
-        return accuracy

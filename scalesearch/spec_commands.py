@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from scalesearch.baselines import baseline_of, builtin_names, model_of, open_baseline
 from scalesearch.cost import closed_form
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
-from scalesearch.folder import read_recipe_settings, write_text
+from scalesearch.folder import read_recipe_settings, read_result, write_text
+from scalesearch.formats import Page
 from scalesearch.scaling import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member
 from scalesearch.schema import parse
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import Spec, dump_spec, load_spec
-from scalesearch.tables import amount, spec_table, stage_table
-
-
-def _console() -> Console:
-    """Plain text: what users and exceptions say may look like markup."""
-    return Console(highlight=False, markup=False)
+from scalesearch.tables import baselines_table, spec_table, stage_table
 
 
 def scale(
@@ -38,9 +31,10 @@ def scale(
     rounding: Mapping[str, object],
     num_classes: int,
     out: Path | None,
-    as_json: bool,
+    form: str,
 ) -> None:
     """Write one scaled spec per φ and show what became of the baseline."""
+    page = Page(form)
     if preset not in ("formula", "published"):
         raise ScaleSearchError(f"--preset: expected formula or published, got {preset!r}")
     given = {key: value for key, value in rounding.items() if value is not None}
@@ -54,7 +48,7 @@ def scale(
     if resolution is not None:
         start = start.meant_for(resolution)
     base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
-    console = _console()
+    console, tables = page.remarks(), []
     written: list[dict[str, Any]] = []
     phis = parse_phi(phi)
     for value in phis:
@@ -74,18 +68,20 @@ def scale(
             {"phi": value, "file": str(target), "resolution": member.resolution, "blocks": member.blocks}
             | asdict(model_of(member).cost(num_classes))
         )
-        if not as_json:
+        title = f"{start.name} × φ = {value:g}, {chosen} ({origin})"
+        tables.append(spec_table([(name, row, model_of(row).cost(num_classes)) for name, row in rows], base, title))
+        if page.is_terminal:
             console.print(f"{start.name} × φ = {value:g}        {chosen}  ({origin})\n")
-            console.print(spec_table([(name, row, model_of(row).cost(num_classes)) for name, row in rows], base))
-            growth = chosen.growth()
-            console.print(
-                f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up per stage, "
-                "which costs the rest\n",
-                soft_wrap=True,
-            )
-            console.print(f"wrote {target}\n", soft_wrap=True)
-    if as_json:
-        print(json.dumps(written, ensure_ascii=False))
+            page.show(tables[-1:])
+        growth = chosen.growth()
+        console.print(
+            f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up per stage, "
+            "which costs the rest\n",
+            soft_wrap=True,
+        )
+        console.print(f"wrote {target}\n", soft_wrap=True)
+    if not page.is_terminal:
+        page.show(tables, written)
 
 
 def parse_phi(text: str) -> list[float]:
@@ -131,13 +127,11 @@ def best_of(run: Path, *, fitted: bool) -> Coefficients:
         RunError: there is no finished ranking, or no fitted optimum.
     """
     try:
-        found = json.loads((run / "ranking.json").read_text())
+        found = read_result(run, "ranking.json")
         best = found.get("fitted") if fitted else found["ranking"][0]
         if best is None:
             raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")
         return Coefficients(*(float(best[name]) for name in AXES))
-    except OSError as failure:
-        raise RunError(f"{run} holds no finished ranking: {failure.strerror} (ranking.json)") from failure
     except (ValueError, KeyError, IndexError) as failure:
         raise RunError(f"{run / 'ranking.json'} is no ranking: {failure}") from failure
 
@@ -156,28 +150,23 @@ def _table(name: str) -> ModelSpec:
     return spec
 
 
-def baselines(name: str | None, *, as_yaml: bool, as_json: bool) -> None:
+def baselines(name: str | None, *, as_yaml: bool, form: str) -> None:
     """List the built-in networks, or show one stage by stage."""
-    console = _console()
+    page = Page(form)
     names = [name] if name else builtin_names()
     specs = {each: _table(each) for each in names}
-    if as_json:
-        rows = [
-            {"name": spec.name, "source": spec.source, "resolution": spec.resolution} | asdict(closed_form(spec))
-            for spec in specs.values()
-        ]
-        print(json.dumps(rows, ensure_ascii=False))
-    elif name and as_yaml:
+    if name and as_yaml and page.is_terminal:
         print(dump_spec(specs[name]), end="")
-    elif name:
-        spec = specs[name]
-        console.print(f"{spec.name}   {spec.source or ''}\n")
-        console.print(stage_table(spec, closed_form(spec)))
+        return
+    costs = {spec.name: (spec, closed_form(spec)) for spec in specs.values()}
+    document = [
+        {"name": spec.name, "source": spec.source, "resolution": spec.resolution} | asdict(cost)
+        for spec, cost in costs.values()
+    ]
+    if name:
+        spec, cost = costs[specs[name].name]
+        page.remarks().print(f"{spec.name}   {spec.source or ''}\n")
+        page.show([stage_table(spec, cost)], document)
     else:
-        for each, spec in specs.items():
-            cost = closed_form(spec)
-            console.print(
-                f"{each:<18} {spec.resolution} px  {spec.blocks:>3} blocks  {amount(cost.macs):>7} MACs  "
-                f"{cost.params / 1e6:5.1f} M params"
-            )
-        console.print("\n`scalesearch baselines NAME` shows the stages, --yaml the spec to copy and edit.")
+        page.show([baselines_table(costs)], document)
+        page.remarks().print("\n`scalesearch baselines NAME` shows the stages, --yaml the spec to copy and edit.")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from scalesearch.listing import Listing
-from scalesearch.scaling import PAPER, Coefficients
+from scalesearch.formats import Column, Table
+from scalesearch.scaling import AXES, PAPER, Coefficients
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +22,8 @@ if TYPE_CHECKING:
     from scalesearch.specs import Spec
     from scalesearch.surgery import Network
 
-LEFT = ("depth·width·px", "", "operator")
+WORDS = ("depth·width·px", "", "operator")
 """Columns of words; the others are numbers."""
-
-MANY_ROWS = 1000
 
 
 def amount(value: float, unit: str = "") -> str:
@@ -51,33 +46,34 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def percent(mean: float, sd: float) -> str:
+def percent(mean: float, sd: float | None) -> str:
     """An accuracy in per cent with its standard deviation over seeds, where there are several."""
-    return f"{100 * mean:.1f}" + ("" if math.isnan(sd) else f" ± {100 * sd:.1f}")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
-    return table
+    return f"{100 * mean:.1f}" + ("" if sd is None or math.isnan(sd) else f" ± {100 * sd:.1f}")
 
 
 def _triple(c: Coefficients) -> str:
     return f"{c.alpha:.4g} {c.beta:.4g} {c.gamma:.4g}"
 
 
-def plan_table(candidates: Sequence[Candidate]) -> RenderableType:
+def plan_table(candidates: Sequence[Candidate]) -> Table:
     """The candidates before training: nominal growth beside measured cost, and who shares a network."""
     headings = ("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
-    rows = [_plan_row(candidate) for candidate in candidates]
     notes = [f"  {_triple(c.coefficients)} is also {', '.join(map(_triple, c.also))}" for c in candidates if c.also]
-    if len(rows) > MANY_ROWS:
-        return Listing(headings, rows, notes, LEFT)
-    table = _table(*headings)
-    for row in rows:
-        table.add_row(*row)
-    return Group(table, *(Text(note, style="dim") for note in notes))
+    rows = [_plan_row(candidate) for candidate in candidates]
+    return Table.of(headings, rows, map(_plan_record, candidates), words=WORDS, notes=notes)
+
+
+def _plan_record(candidate: Candidate) -> dict[str, object]:
+    return {
+        **asdict(candidate.coefficients),
+        "growth": candidate.growth,
+        "shape": candidate.model.shape,
+        "resolution": candidate.model.resolution,
+        **asdict(candidate.cost),
+        "ratio": candidate.ratio,
+        "also": "; ".join(map(_triple, candidate.also)),
+        "network": candidate.model.fingerprint,
+    }
 
 
 def _plan_row(candidate: Candidate) -> tuple[str, ...]:
@@ -119,126 +115,159 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     return "\n".join(lines)
 
 
-def ranking_table(ranking: pd.DataFrame) -> RenderableType:
-    """The result, best first. Accuracy is the minival's, in per cent, ± its standard deviation over seeds."""
-    validated = bool(ranking["val_accuracy"].notna().any())
-    table = _table("#", "α", "β", "γ", "depth·width·px", "MACs", "ratio", "acc %", "interval", "P")
-    if validated:
-        table.add_column("val %", justify="right")
-    rows = ranking.to_dict("records")
-    for row in rows:
-        cells = [
-            f"{row['rank']}{'*' if row['front'] else ' '}",
-            *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
-            str(row["shape"]),
-            amount(row["macs"]),
-            f"{row['ratio']:.2f}×",
-            percent(row["accuracy"], row["sd"]),
-            f"{100 * row['low']:.1f}–{100 * row['high']:.1f}",
-            f"{row['p_best']:.2f}",
-        ]
-        if validated:
-            cells.append("" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.1f}")
-        table.add_row(*cells)
-    notes = [Text(f"  #{row['rank']} is also {row['also']}", style="dim") for row in rows if row["also"]]
-    return Group(table, *notes)
+def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
+    """The result, best first, of `ranking.json`'s values: minival accuracy in per cent ± its standard deviation over
+    seeds. What no row has, as in runs of older versions, is left out.
+    """
+    columns = {
+        "#": [f"{row['rank']}{'*' if row.get('front') else ' '}" for row in ranking],
+        "": [row.get("label") or "" for row in ranking],
+        **{sign: [f"{row[name]:.4g}" for row in ranking] for sign, name in zip("αβγ", AXES, strict=True)},
+        "depth·width·px": [row["shape"] for row in ranking],
+        "MACs": [amount(row["macs"]) for row in ranking],
+        "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
+        "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        "interval": [_interval(row) for row in ranking],
+        "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
+        "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
+    }
+    shown = [Column(heading, cells, heading in WORDS) for heading, cells in columns.items() if any(cells)]
+    notes = [f"  #{row['rank']} is also {row['also']}" for row in ranking if row["also"]]
+    return Table(shown, ranking, notes)
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return "" if row.get("low") is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
 
 
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
-    head = (
-        "# | α | β | γ | growth | depth·width·px | MACs | ratio | params | minival acc. % | interval | P(best) | "
-        "val acc. % | same network"
-    )
-    lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", f"| {head} |", "|" + "--|" * (head.count("|") + 1)]
-    for row in ranking.to_dict("records"):
-        val = "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}"
-        cells = [
+    headings = (
+        "#", "α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "minival acc. %", "interval",
+        "P(best)", "val acc. %", "same network",
+    )  # fmt: skip
+    records = [{str(key): value for key, value in row.items()} for row in ranking.to_dict("records")]
+    rows = [
+        [
             str(row["rank"]),
-            *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma", "growth")),
+            *(f"{row[name]:.4g}" for name in (*AXES, "growth")),
             str(row["shape"]),
             f"{row['macs']:,}",
             f"{row['ratio']:.3f}",
             f"{row['params']:,}",
             percent(row["accuracy"], row["sd"]),
-            f"{100 * row['low']:.1f}–{100 * row['high']:.1f}",
+            _interval(row),
             f"{row['p_best']:.3f}",
-            val,
+            "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}",
             str(row["also"]),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for row in records
+    ]
+    lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", Table.of(headings, rows).markdown(aligned=False)]
+    return "\n".join(lines)
 
 
-def spec_table(rows: Sequence[tuple[str, Spec, Cost]], base: Cost) -> RenderableType:
+def verified_table(verified: Mapping[str, Any], ranking: Sequence[Mapping[str, Any]]) -> Table:
+    """Of `verify.json`'s networks, in the order of the short schedule: accuracy and place on both schedules."""
+    short = {row["network"]: row for row in ranking}
+    longest = sorted((each["long"] for each in verified["networks"]), reverse=True)
+    rows, records = [], []
+    for place, each in enumerate(sorted(verified["networks"], key=lambda n: -n["short"]), start=1):
+        row, later = short[each["network"]], 1 + longest.index(each["long"])
+        percents = [f"{100 * each[schedule]:.1f}" for schedule in ("short", "long")]
+        rows.append([*(f"{row[name]:.4g}" for name in AXES), str(place), percents[0], str(later), percents[1]])
+        records.append({name: row[name] for name in AXES} | each | {"short_rank": place, "long_rank": later})
+    headings = ("α", "β", "γ", "#", "acc %", f"# ×{verified['longer']:g}", f"acc % ×{verified['longer']:g}")
+    return Table.of(headings, rows, records)
+
+
+def spec_table(rows: Sequence[tuple[str, Spec, Cost]], base: Cost, title: str | None = None) -> Table:
     """Scaled networks side by side: multipliers, layers, cost and growth over the baseline."""
-    table = _table("", "depth", "width", "resolution", "d·w²·r²", "blocks", "MACs", "ratio", "params")
+    headings = ("", "depth", "width", "resolution", "d·w²·r²", "blocks", "MACs", "ratio", "params")
+    cells, records = [], []
     for label, spec, cost in rows:
-        origin = spec.origin
-        table.add_row(
-            label,
-            f"×{origin.depth:.2f}" if origin else "",
-            f"×{origin.width:.2f}" if origin else "",
-            f"{spec.resolution} px",
-            f"{origin.depth * origin.width**2 * origin.resolution**2:.1f}" if origin else "",
-            str(spec.blocks),
-            amount(cost.macs),
-            f"{cost.macs / base.macs:.3g}×",
-            params(cost.params),
+        m = spec.origin
+        nominal = m and m.depth * m.width**2 * m.resolution**2
+        cells.append(
+            [
+                label,
+                f"×{m.depth:.2f}" if m else "",
+                f"×{m.width:.2f}" if m else "",
+                f"{spec.resolution} px",
+                f"{nominal:.1f}" if nominal else "",
+                str(spec.blocks),
+                amount(cost.macs),
+                f"{cost.macs / base.macs:.3g}×",
+                params(cost.params),
+            ]
         )
-    return table
+        scaled = {"depth": m and m.depth, "width": m and m.width, "resolution": m and m.resolution, "growth": nominal}
+        sizes = {"pixels": spec.resolution, "blocks": spec.blocks} | asdict(cost) | {"ratio": cost.macs / base.macs}
+        records.append({"label": label, "network": spec.name} | scaled | sizes)
+    return Table.of(headings, cells, records, words=WORDS, title=title)
 
 
-def stage_table(spec: ModelSpec, cost: Cost) -> RenderableType:
+def baselines_table(specs: Mapping[str, tuple[ModelSpec, Cost]]) -> Table:
+    """Networks by name: size and cost."""
+    rows = [
+        [name, str(spec.resolution), str(spec.blocks), amount(cost.macs), params(cost.params)]
+        for name, (spec, cost) in specs.items()
+    ]
+    records = [
+        {"name": name, "resolution": spec.resolution, "blocks": spec.blocks} | asdict(cost)
+        for name, (spec, cost) in specs.items()
+    ]
+    return Table.of(("", "px", "blocks", "MACs", "params"), rows, records, words=WORDS)
+
+
+def stage_table(spec: ModelSpec, cost: Cost) -> Table:
     """A network as the paper's Table 1 shows it: each row's input side, output channels and layers."""
-    table = _table("stage", "operator", "kernel", "stride", "input", "channels", "layers")
+    headings = ("stage", "operator", "kernel", "stride", "input", "channels", "layers")
     size = spec.resolution
-    table.add_row("1", "conv", str(spec.stem.kernel), str(spec.stem.stride), f"{size} px", str(spec.stem.channels), "1")
+    found: list[tuple[str, int | None, int | None, int, int | None, int]] = []
+    found.append(("conv", spec.stem.kernel, spec.stem.stride, size, spec.stem.channels, 1))
     size = math.ceil(size / spec.stem.stride / (2 if spec.stem.pool else 1))
-    for number, stage in enumerate(spec.stages, start=2):
+    for stage in spec.stages:
         expand = f"{stage.expand:g}" if stage.op in ("mbconv", "fused_mbconv", "inverted_residual") else ""
-        table.add_row(
-            str(number),
-            stage.op + expand + (f" se {stage.se:g}" if stage.se else ""),
-            str(stage.kernel),
-            str(stage.stride),
-            f"{size} px",
-            str(stage.out_channels),
-            str(stage.repeats),
-        )
+        operator = stage.op + expand + (f" se {stage.se:g}" if stage.se else "")
+        found.append((operator, stage.kernel, stage.stride, size, stage.out_channels, stage.repeats))
         size = math.ceil(size / stage.stride)
     head = ("conv, " if spec.head.channels else "") + "pool, linear"
-    channels = str(spec.head.channels) if spec.head.channels else ""
-    table.add_row(str(len(spec.stages) + 2), head, "1" if channels else "", "", f"{size} px", channels, "1")
+    found.append((head, 1 if spec.head.channels else None, None, size, spec.head.channels or None, 1))
+    records = [dict(zip(headings, (i, *row), strict=True)) for i, row in enumerate(found, start=1)]
+    rows = [["" if value is None else str(value) for value in record.values()] for record in records]
+    for row in rows:
+        row[4] += " px"
     total = f"{cost.macs:,} MACs · {cost.params:,} parameters · {spec.blocks} blocks · {spec.resolution} px"
-    return Group(table, Text(total, style="dim"))
+    return Table.of(headings, rows, records, words=WORDS, notes=[total])
 
 
-def stages_table(network: Network) -> RenderableType:
+def stages_table(network: Network) -> Table:
     """The stages that surgery repeats: where they are, what they are made of, and what they hand on."""
-    table = _table("stage", "block", "blocks", "channels", "positions")
-    calls = {call.name: call for call in network.found.calls}
+    calls, rows = {call.name: call for call in network.found.calls}, []
     for stage in network.stages:
         first = calls[stage.paths[-1]].outputs[0][0]
         shape = [int(size) for size in first.shape]
         channels, sides = (shape[1], shape[2:]) if len(shape) < 4 or shape[1] != shape[2] else (shape[-1], shape[1:3])
-        table.add_row(stage.name, stage.kind, str(len(stage.blocks)), str(channels), "×".join(map(str, sides)))
-    return table
+        rows.append([stage.name, stage.kind, str(len(stage.blocks)), str(channels), "×".join(map(str, sides))])
+    return Table.of(("stage", "block", "blocks", "channels", "positions"), rows, words=WORDS)
 
 
-def check_table(trials: Sequence[Trial]) -> RenderableType:
+def check_table(trials: Sequence[Trial]) -> Table:
     """A network at several multipliers: what it comes to, or why it was refused."""
-    table = _table("depth", "width", "resolution", "px", "blocks", "MACs", "ratio", "params", "")
     base = next((trial.cost for trial in trials if trial.cost), None)
-    notes: list[Text] = []
+    rows, records, notes = [], [], []
     for trial in trials:
-        m = trial.multipliers
+        m, cost = trial.multipliers, trial.cost
         head = [f"×{m.depth:.4g}", f"×{m.width:.4g}", f"×{m.resolution:.4g}"]
-        if trial.cost is None or base is None:
-            table.add_row(*head, "", "", "", "", "", "✗")
-            notes.append(Text(f"  {' '.join(head)}: {trial.refused}", style="red"))
-            continue
-        cost = trial.cost
-        cells = [str(trial.resolution), str(trial.blocks), amount(cost.macs), f"{cost.macs / base.macs:.2f}×"]
-        table.add_row(*head, *cells, params(cost.params), "✓")
-    return Group(table, *notes)
+        ratio = cost.macs / base.macs if cost and base else None
+        if cost is None:
+            rows.append([*head, "", "", "", "", "", "✗"])
+            notes.append(f"  {' '.join(head)}: {trial.refused}")
+        else:
+            cells = [str(trial.resolution), str(trial.blocks), amount(cost.macs), f"{ratio:.2f}×"]
+            rows.append([*head, *cells, params(cost.params), "✓"])
+        size = {"pixels": trial.resolution, "blocks": trial.blocks, "macs": cost and cost.macs, "ratio": ratio}
+        records.append(asdict(m) | size | {"params": cost and cost.params, "refused": trial.refused})
+    headings = ("depth", "width", "resolution", "px", "blocks", "MACs", "ratio", "params", "")
+    return Table.of(headings, rows, records, words=WORDS, notes=notes)

@@ -63,8 +63,9 @@ def verify(
             "steps": recipe.train.steps and round(recipe.train.steps * longer),
         }
     )
+    pace = recipe.run.model_copy(update={"keep_weights": 0})
     long_recipe = recipe.model_copy(
-        update={"train": schedule, "seeds": 1, "confidence": None, "exhaustive": True, "top": 0}
+        update={"train": schedule, "seeds": 1, "confidence": None, "exhaustive": True, "top": 0, "run": pace}
     )
     plan = replace(
         prepared.plan, candidates=tuple(c for c in prepared.plan.candidates if c.model.fingerprint in chosen)

@@ -1,10 +1,9 @@
-"""The trained weights of the candidates in front, kept until the validation has measured them."""
+"""The trained weights of the candidates in front: kept until the validation has measured them, or for good."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,30 +22,51 @@ class Weights:
 
     def keep(self, network: str, seed: int, module: nn.Module, leaders: Iterable[str]) -> None:
         """Keep these if the network is among the leaders, and drop those of networks that are not."""
-        ahead, file = set(leaders), self._file(network, seed)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        ahead = set(leaders)
+        with suppress(OSError, RuntimeError):
             for other in self.folder.glob("*-seed*.pt"):
                 if other.name.partition("-")[0] not in ahead:
                     other.unlink(missing_ok=True)
             if network in ahead:
-                unfinished = self.folder / f"unfinished-{os.getpid()}"
-                torch.save(module.state_dict(), unfinished)
-                unfinished.replace(file)
+                self.save(network, seed, module)
+
+    def save(self, network: str, seed: int, module: nn.Module) -> None:
+        """Keep these, whoever leads.
+
+        Raises:
+            OSError, RuntimeError: they cannot be written; then no older ones stay in their place.
+        """
+        file, unfinished = self.folder / self.file(network, seed), self.folder / f"unfinished-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save(module.state_dict(), unfinished)
+            unfinished.replace(file)
         except (OSError, RuntimeError):
             with suppress(OSError):
+                unfinished.unlink()
+            with suppress(OSError):
                 file.unlink()
+            raise
 
     def load(self, network: str, seed: int, device: torch.device) -> dict[str, Any] | None:
         """The kept weights; None when there are none that can be read."""
         try:
-            kept: dict[str, Any] = torch.load(self._file(network, seed), map_location=device, weights_only=True)
+            file = self.folder / self.file(network, seed)
+            kept: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
         except Exception:  # a torn file makes its reader raise whatever it likes
             return None
         return kept
 
-    def clear(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def clear(self, spared: Collection[str] = ()) -> None:
+        """Drop all files but the ``spared``, and the folder if none is left."""
+        with suppress(OSError):
+            for file in self.folder.iterdir():
+                if file.name not in spared:
+                    file.unlink()
+            if not spared:
+                self.folder.rmdir()
 
-    def _file(self, network: str, seed: int) -> Path:
-        return self.folder / f"{network}-seed{seed}.pt"
+    @staticmethod
+    def file(network: str, seed: int) -> str:
+        """The name of these weights' file in the folder."""
+        return f"{network}-seed{seed}.pt"

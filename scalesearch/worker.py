@@ -183,7 +183,7 @@ class Worker:
             return
         self.ledger.complete(claim, outcome.accuracy, outcome.to_json())
         checkpoints.clear()
-        if self.images.source.val is not None and self.work.recipe.top:
+        if self._wanted():
             self.weights.keep(*claim.task.key, trainer.result, self._leaders())
         self.tell(Event("finished", claim.task.key, (claim.number,)))
 
@@ -211,7 +211,12 @@ class Worker:
             if record.state == "complete" and record.outcome:
                 found[record.task.fingerprint].append(float(record.outcome["accuracy"]))
         best = sorted(found, key=lambda name: -math.fsum(found[name]) / len(found[name]))
-        return best[: max(KEEP_WEIGHTS, 2 * self.work.recipe.top)]
+        return best[: max(KEEP_WEIGHTS, 2 * self._wanted())]
+
+    def _wanted(self) -> int:
+        """How many candidates' weights the end of the search will ask for."""
+        recipe = self.work.recipe
+        return max(recipe.run.keep_weights, recipe.top if self.images.source.val is not None else 0)
 
 
 class _Ears:

@@ -238,7 +238,7 @@ def test_if_none_runs_the_exit_code_is_one(command: Command) -> None:
 )
 def test_a_mistake_is_told_before_anything_runs(names: list[str], options: dict[str, object], message: str) -> None:
     with pytest.raises(ScaleSearchError, match=message):
-        bench_command(names, options, resolution=None, out=None, as_json=False)
+        bench_command(names, options, resolution=None, out=None, form="table")
 
 
 def test_on_the_command_line_a_mistake_is_one_red_line(command: Command) -> None:

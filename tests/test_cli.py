@@ -127,6 +127,7 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
     again = cli(*GRID, "--seeds", "2", "--out", "run", "--json")  # nothing left to train
     assert json.loads(again.stdout)["ranking"] == ranking
     assert (run / "ranking.csv").read_bytes() == before
+    assert cli(*GRID, "--seeds", "2", "--out", "run", "--format", "csv").stdout.encode() == before
 
     other = cli(*GRID, "--steps", "7", "--out", "run")
     assert other.returncode == 2
