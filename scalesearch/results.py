@@ -80,7 +80,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         f"the interval ({100 * result.judgement.confidence:g} %) and P (of being the best) know seeds and images",
         "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
     ]
-    low, high = ranking["ratio"].min(), ranking["ratio"].max()
+    grown = ranking.loc[ranking["ratio"] != 1, "ratio"]  # the baseline itself may be among named rows
+    low, high = grown.min(), grown.max()
     if recipe.search.match == "nominal" and high > 1.05 * low:
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
     keys = trials[["network", "seed"]]
