@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -64,6 +66,22 @@ def every_device(name: str) -> tuple[str, ...]:
     if device.type == "cuda" and name in ("auto", "cuda"):
         return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     return (str(device),)
+
+
+def threads_each(workers: int, device: str) -> int | None:
+    """Torch's threads for each of several workers on one CPU, which would starve each other; None: as torch likes."""
+    return max(1, torch.get_num_threads() // workers) if workers > 1 and device == "cpu" else None
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """In here torch works with so many threads; with as many as before where ``count`` is None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pick_precision(settings: TrainSettings, device: torch.device) -> str:

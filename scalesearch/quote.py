@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.device import Clock
+from scalesearch.device import Clock, threads, threads_each
 from scalesearch.pace import noise, timed_steps
 from scalesearch.train import total_steps
 from scalesearch.trainer import Trainer
@@ -38,19 +38,28 @@ def is_worthwhile(prepared: Prepared, steps: int = STEPS) -> bool:
 
 
 def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
-    """Time ``steps`` training steps of the cheapest, the median and the dearest candidate; others lie between."""
+    """Time ``steps`` training steps of the cheapest, the median and the dearest candidate; others lie between.
+
+    On a CPU with as many threads as a worker will have.
+    """
     recipe = prepared.recipe
     batch = min(recipe.train.batch_size, prepared.train_images)
     by_cost = sorted(prepared.plan.candidates, key=lambda c: c.cost.macs)
     probed = list(dict.fromkeys([by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1]]))
     length = total_steps(recipe.train, prepared.train_images // batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
-    seconds: list[float] = []
-    for candidate in probed:
-        per_step, per_image = probe(prepared, candidate.model, batch, steps)
-        seconds.append(length * per_step + held_out * per_image)
+    with threads(_of_a_worker(prepared)):
+        measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
+    seconds = [length * per_step + held_out * per_image for per_step, per_image in measured]
     each = np.interp([c.cost.macs for c in by_cost], [c.cost.macs for c in probed], seconds)
     return Quote(float(each.sum()) * recipe.seeds, max(prepared.memory(c.cost) for c in by_cost))
+
+
+def _of_a_worker(prepared: Prepared) -> int | None:
+    """Threads of one of the workers that will train; None where one has the whole device."""
+    run = prepared.recipe.run
+    workers = run.workers if run.workers is not None else run.per_device if run.per_device != "auto" else 1
+    return threads_each(workers, str(prepared.device))
 
 
 def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tuple[float, float]:

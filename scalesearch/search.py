@@ -14,7 +14,7 @@ import pandas as pd
 
 from scalesearch.best import Best
 from scalesearch.data import Images, load_images
-from scalesearch.device import is_out_of_memory, release_memory
+from scalesearch.device import is_out_of_memory, release_memory, threads_each
 from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
@@ -27,7 +27,7 @@ from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
 from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
 from scalesearch.study.leases import LOOK_EVERY, is_gone
-from scalesearch.worker import Event, Terms, Work, threads_each
+from scalesearch.worker import Event, Terms, Work
 
 if TYPE_CHECKING:
     from scalesearch.judgement import Judgement

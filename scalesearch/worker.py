@@ -238,8 +238,3 @@ class _Ears:
         pruner = IntervalPruner.of_schedule(steps, images=len(self.worker.images.minival))
         if self.worker.ledger.should_drop(self.claim, pruner):
             raise DroppedError(self.curve)
-
-
-def threads_each(workers: int, device: str) -> int | None:
-    """Torch's threads for each of several workers on one CPU, which would starve each other; None: as torch likes."""
-    return max(1, torch.get_num_threads() // workers) if workers > 1 and device == "cpu" else None

@@ -34,8 +34,8 @@ def worker_command(
     if isinstance(where, str) and study is None:
         raise ScaleSearchError("--storage needs --study: `scalesearch grid` prints its name")
     from scalesearch.data.cache import cache_folder
-    from scalesearch.device import every_device
-    from scalesearch.worker import Terms, Work, threads_each
+    from scalesearch.device import every_device, threads_each
+    from scalesearch.worker import Terms, Work
 
     console = Console(highlight=False, markup=False)
     ledger = Ledger(where, study or (run.name if run else ""), create=False)
