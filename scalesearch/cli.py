@@ -482,6 +482,14 @@ def replay(
     replay_command(run, replays=replays, seed=seed, confidence=confidence)
 
 
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="The folder of a finished run, or of a comparison.")]) -> None:
+    """Write a run's report: one HTML page that needs nothing else, and its figures as PNG and SVG."""
+    from scalesearch.report.report_command import report_command
+
+    report_command(run)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"scalesearch {__version__}")

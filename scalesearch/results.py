@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scalesearch.errors import RunError, ScalingError
-from scalesearch.figures import accuracy_figure
+from scalesearch.errors import ScalingError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate, Plan, same_network
 from scalesearch.points import Points
@@ -27,7 +26,7 @@ FAMILY = range(8)
 
 
 def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
-    """Write ranking, trials, figure and the winner's family.
+    """Write ranking, trials and the winner's family. The page and the figures are made of these, by `report`.
 
     Raises:
         RunError: the folder cannot be written.
@@ -48,10 +47,6 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
         except ScalingError:
             break  # coefficients below 1: from here on nothing is left of a layer
         folder.write(f"specs/{member.name}.yaml", dump_spec(member))
-    try:
-        accuracy_figure(ranking, prepared.minival_images, title, folder.path / "figures")
-    except OSError as failure:
-        raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
 
 
 def caveats(prepared: Prepared, result: Result) -> list[str]:

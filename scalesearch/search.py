@@ -23,6 +23,8 @@ from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
 from scalesearch.quote import is_worthwhile, quote
 from scalesearch.ranking import rank, trials_frame
+from scalesearch.recipe import DEFAULT_CONFIDENCE
+from scalesearch.report import write_report
 from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
 from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
@@ -112,6 +114,7 @@ def run(
     publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
     result = session.result(session.validate_best(result.ranking))
     publish(prepared, folder, result)
+    write_report(folder.path)
     session.weights.clear()  # they served the validation
     return result
 
@@ -174,7 +177,7 @@ class _Session:
         Raises:
             RunError: none of them is complete.
         """
-        from scalesearch.judgement import DEFAULT_CONFIDENCE, judge  # scipy and scikit-learn take seconds to load
+        from scalesearch.judgement import judge  # scipy and scikit-learn take seconds to load
 
         records, trials, ranking = self.records(), self.trials(), self.ranking(val)
         if ranking.empty:
