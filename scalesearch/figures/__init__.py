@@ -4,7 +4,7 @@
 against measured), `times` (where they went), `rows` (a comparison's rows and its lines, as the paper's Figs. 3, 4, 8).
 """
 
-from scalesearch.figures.canvas import Drawing, drawing
-from scalesearch.figures.files import save
+from scalesearch.figures.canvas import NARROW, Drawing, drawing
+from scalesearch.figures.files import save, svg_of
 
-__all__ = ["Drawing", "drawing", "save"]
+__all__ = ["NARROW", "Drawing", "drawing", "save", "svg_of"]

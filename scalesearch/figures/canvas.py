@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 6.4
-"""Inches. A page shows it at about 700 px, so that 9 points are 13 px."""
+WIDTH, NARROW = 6.4, 3.7
+"""Inches: for files and a page of 700 px, where 9 points are 13 px, and for a telephone's 350 px, where they are 12."""
 
 STYLE = {
     "svg.hashsalt": "scalesearch",  # the same figure is the same file
@@ -52,21 +52,29 @@ class Drawing:
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def drawing(width: float = WIDTH) -> Iterator[None]:
     """Draw and save in here: the figures' style is in force, and no one else's settings."""
     import matplotlib as mpl
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
+        mpl.rcParams.update(STYLE | {"figure.figsize": (width, width)})
         yield
+
+
+def is_narrow() -> bool:
+    """Whether what is drawn now is for a small screen, so that words must go below and not beside."""
+    import matplotlib as mpl
+
+    return bool(mpl.rcParams["figure.figsize"][0] < WIDTH)
 
 
 def sheet(height: float = 3.7) -> tuple[Figure, Axes]:
     """A figure of one pair of axes, ``height`` inches high."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(mpl.rcParams["figure.figsize"][0], height), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(True)
     axes.tick_params(length=0, pad=5)
@@ -97,7 +105,8 @@ def label(
 def side_of(axes: Axes, words: str, at: tuple[float, float], others: Iterable[tuple[float, float]]) -> str:
     """Where ``words`` hide the fewest of ``others`` and stay inside: right of ``at``, left, above or below."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    wide, high = 4.9 * len(words) / (68 * WIDTH), 0.055  # of the axes: about what 8.5 points come to
+    across = 60 * axes.figure.get_figwidth()  # type: ignore[union-attr]
+    wide, high = 4.9 * len(words) / across, 0.055  # of the axes: about what 8.5 points come to
     x, y = (at[0] - left) / (right - left), (at[1] - bottom) / (top - bottom)
     points = [((a - left) / (right - left), (b - bottom) / (top - bottom)) for a, b in others if (a, b) != at]
     centres = {

@@ -15,11 +15,7 @@ def save(drawn: Drawing, folder: Path) -> str:
     Raises:
         RunError: the folder cannot be written.
     """
-    drawn.figure.draw_without_rendering()
-    drawn.figure.set_layout_engine("none")  # once is enough for both
-    svg = io.StringIO()
-    drawn.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    text = "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"
+    text = svg_of(drawn)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=140, metadata={"Software": None})
@@ -27,3 +23,12 @@ def save(drawn: Drawing, folder: Path) -> str:
     except OSError as failure:
         raise RunError(f"cannot write {folder}: {failure.strerror}") from failure
     return text
+
+
+def svg_of(drawn: Drawing) -> str:
+    """``drawn`` as SVG, its words kept as words."""
+    drawn.figure.draw_without_rendering()
+    drawn.figure.set_layout_engine("none")  # once is enough, for the PNG too
+    svg = io.StringIO()
+    drawn.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"

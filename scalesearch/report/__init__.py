@@ -1,6 +1,9 @@
-"""stub"""
+"""One page for a reader who opens it a year later, made of nothing but what a run's folder holds.
 
-from pathlib import Path
+`run` and `comparison` read a folder, `answers` says in sentences what came of it, `sections` puts tables and figures
+in order, `shown` makes a figure fit for a page, `page` renders the templates, `write` does it all.
+"""
 
+from scalesearch.report.write import write_report
 
-def write_report(path: Path) -> None: ...
+__all__ = ["write_report"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,7 +31,7 @@ class Published(_Part):
     """What the paper reports for a row, on its own data."""
 
     macs: float
-    top1: float
+    top1: float | None = None
 
 
 class Row(_Part):
@@ -48,6 +47,7 @@ class Row(_Part):
     macs: int
     ratio: float
     params: int
+    network: str | None = None
     note: str | None = None
     paper: Published | None = None
     accuracy: float | None = None
@@ -79,15 +79,24 @@ class Group(_Part):
     base: Base
     rows: tuple[Row, ...]
     gain: Gain | None = None
+    words: str | None = None
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.accuracy is not None)
+
+    @property
+    def best(self) -> Row | None:
+        return max(self.measured, key=lambda row: row.accuracy or 0, default=None)
 
 
 class Comparison(_Part):
-    """A whole comparison; ``match`` says whether rows cost what they cost in the paper, or four times the baseline."""
+    """A whole comparison; ``match`` is ``rows``, each at its own cost, or all at so many times the baseline's: ``4x``."""
 
     title: str
     source: str | None = None
     about: str | None = None
-    match: Literal["rows", "4x"]
+    match: str
     notes: tuple[str, ...]
     groups: tuple[Group, ...]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ from scalesearch.scaling import AXES, PAPER, Coefficients
 
 LATER = ("front", "low", "high", "p_best", "contender", "sd", "val_accuracy", "memory", "estimated_memory", "also")
 """Columns of a ranking that older runs lack, or that hold nothing in some."""
+
+TRIALS = (
+    "alpha", "beta", "gamma", "network", "seed", "state", "reason", "accuracy", "seconds", "images_per_second",
+    "memory", "curve",
+)  # fmt: skip
+"""Columns of the trials that are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +41,7 @@ class Run:
     candidates: pd.DataFrame
     sessions: tuple[dict[str, Any], ...]
     recipe: dict[str, Any]
+    recipe_text: str
     settings: dict[str, Any]
     verified: dict[str, Any] | None
     bars: str
@@ -50,6 +58,30 @@ class Run:
     @property
     def confidence(self) -> float:
         return float(self.recipe.get("confidence") or DEFAULT_CONFIDENCE)
+
+    @property
+    def baseline(self) -> str:
+        return str(self.recipe.get("baseline", "the baseline"))
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """The trials that count."""
+        return self.trials[self.trials["state"] == "complete"]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The trials that came to nothing: each was tried again, or is missing."""
+        return self.trials[~self.trials["state"].isin(["complete", "dropped"])]
+
+    @property
+    def dropped(self) -> pd.DataFrame:
+        """The trials that were ended because their candidate had fallen behind."""
+        return self.trials[self.trials["state"] == "dropped"]
+
+    def named(self, trial: Mapping[str, Any]) -> str:
+        """What to call a trial's candidate, also one that has no place in the ranking."""
+        names = dict(zip(self.ranking["network"], self.ranking["name"], strict=True))
+        return names.get(trial["network"]) or str(Coefficients(*(float(trial[axis]) for axis in AXES)))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -80,10 +112,11 @@ def read_run(path: Path) -> Run:
         notes=notes,
         fitted=found.get("fitted"),
         ranking=ranking,
-        trials=_frame(path, "trials.csv", {"reason": "string", "curve": "string"}),
+        trials=_trials(path),
         candidates=_frame(path, "candidates.csv", {}),
         sessions=tuple(sessions),
         recipe=recipe,
+        recipe_text=(path / "recipe.yaml").read_text(encoding="utf-8"),
         settings=_json(path, "settings.json", "does not say its settings"),
         verified=_json(path, "verify.json", "") if (path / "verify.json").exists() else None,
         bars=bars or confidence,
@@ -105,11 +138,20 @@ def _completed(ranking: pd.DataFrame, sessions: list[dict[str, Any]]) -> tuple[p
         bars = "standard error of the minival"
     coefficients = [Coefficients(*(float(row[axis]) for axis in AXES)) for row in frame.to_dict("records")]
     labels = frame["label"] if "label" in frame else [None] * len(frame)
-    frame["name"] = [str(label) if label else str(c) for label, c in zip(labels, coefficients, strict=True)]
+    frame["name"] = [
+        label if isinstance(label, str) else str(c) for label, c in zip(labels, coefficients, strict=True)
+    ]
     frame["papers"] = [
         c == PAPER or str(PAPER) in str(also).split("; ") for c, also in zip(coefficients, frame["also"], strict=True)
     ]
     return frame, bars
+
+
+def _trials(path: Path) -> pd.DataFrame:
+    """Every trial, or none where the run did not keep them beside its ranking."""
+    if not (path / "trials.csv").exists():
+        return pd.DataFrame(columns=list(TRIALS))
+    return _frame(path, "trials.csv", {"reason": "string", "curve": "string"}).reindex(columns=list(TRIALS))
 
 
 def _json(path: Path, name: str, lack: str) -> Any:
