@@ -114,8 +114,8 @@ def run(
     publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
     result = session.result(session.validate_best(result.ranking))
     publish(prepared, folder, result)
-    write_report(folder.path)
     session.weights.clear()  # they served the validation
+    write_report(folder.path)
     return result
 
 

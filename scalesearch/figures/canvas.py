@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.figures.colours import INK, MUTED, PAPER, RULE
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WIDTH, NARROW = 6.4, 3.7
 """Inches: for files and a page of 700 px, where 9 points are 13 px, and for a telephone's 350 px, where they are 12."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "scalesearch",  # the same figure is the same file
     "svg.fonttype": "none",  # words stay words: they can be searched, read aloud, and set in the page's type
     "text.parse_math": False,  # a dollar in a name is a dollar

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 NAMED = (ACCENT, BLUE, TEAL)
 
 
-def learning_curves(
-    trials: pd.DataFrame, ranking: pd.DataFrame, name: str = "learning-curves"
-) -> Drawing | None:
+def learning_curves(trials: pd.DataFrame, ranking: pd.DataFrame, name: str = "learning-curves") -> Drawing | None:
     """Minival accuracy against steps, mean over seeds; None when no trial kept a curve."""
     complete = _means(trials[trials["state"] == "complete"])
     dropped = {name: c for name, c in _means(trials[trials["state"] == "dropped"]).items() if name not in complete}

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scalesearch.figures.canvas import Drawing, sheet, spread
-from scalesearch.figures.colours import ACCENT, BLUE, GREY, INK, MUTED, PAPER, SERIES, TEAL, VIOLET, Colour
+from scalesearch.figures.colours import ACCENT, BLUE, GOLD, GREY, INK, MUTED, PAPER, SERIES, TEAL, VIOLET, Colour
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from scalesearch.report.comparison import Row
 
-DIMENSIONS = {"depth": BLUE, "width": TEAL, "resolution": VIOLET, "compound": ACCENT, "baseline": INK}
+DIMENSIONS = {"depth": BLUE, "width": TEAL, "resolution": VIOLET, "compound": ACCENT, "dWr": GOLD, "baseline": INK}
 MARKERS = "osD^vP"
+WIDE_RANGE = 10
+"""Times the cheapest: from here on costs are shown by their logarithm."""
 
 
 def intervals(rows: Sequence[Row], name: str, baseline: str) -> Drawing | None:
@@ -36,10 +40,10 @@ def intervals(rows: Sequence[Row], name: str, baseline: str) -> Drawing | None:
     missing = len(rows) - len(shown)
     return Drawing(
         name,
-        f"{baseline}: the rows with their intervals",
-        "Points are means over seeds, bars the interval of each."
+        "The rows with their intervals",
+        "Points are means over seeds, bars the interval of each; a colour is a dimension."
         + (f" {missing} rows have no result." * bool(missing)),
-        f"{len(shown)} rows; {best.label} is highest at {100 * (best.accuracy or 0):.1f} %.",
+        f"{len(shown)} rows of {baseline}; {best.label} is highest at {100 * (best.accuracy or 0):.1f} %.",
         figure,
     )
 
@@ -55,24 +59,28 @@ def scaling_curves(rows: Sequence[Row], name: str, baseline: str) -> Drawing | N
     if not lines or len(measured) < 2:
         return None
     figure, axes = sheet(3.9)
-    colours, ends = _colours(lines), []
+    colours, ends, together = _colours(lines), [], True
     for number, (words, members) in enumerate(lines.items()):
         path = sorted(members, key=lambda row: row.macs)
         if start is not None and _leaves_from(start, path):
             path = [start, *path]
-        x, y = [row.macs / 1e6 for row in path], [100 * (row.accuracy or 0) for row in path]
+        together &= path[0] is start
+        macs, accuracies = [row.macs / 1e6 for row in path], [100 * (row.accuracy or 0) for row in path]
         compound = path[-1].dimension == "compound"
         axes.plot(
-            x, y, MARKERS[number % len(MARKERS)] + "-", color=colours[words].light, linewidth=2.2 if compound else 1.5,
-            markersize=5.5, markeredgecolor=PAPER.light, zorder=4 if compound else 3,
+            macs, accuracies, f"{MARKERS[number % len(MARKERS)]}-", color=colours[words].light, markersize=5.5,
+            linewidth=2.2 if compound else 1.5, markeredgecolor=PAPER.light, zorder=4 if compound else 3,
         )  # fmt: skip
-        ends.append((words, x[-1], y[-1]))
+        ends.append((words, macs[-1], accuracies[-1]))
+    axes.margins(x=0.06, y=0.1)
     if start is not None:
         at = start.macs / 1e6, 100 * (start.accuracy or 0)
         axes.plot(*at, "o", color=INK.light, markersize=7.5, markeredgecolor=PAPER.light, zorder=5)
         axes.annotate(
             start.label, at, textcoords="offset points", xytext=(4, -12), color=INK.light, fontsize=8.5, zorder=6
         )
+    if max(x for _, x, _ in ends) > WIDE_RANGE * min(row.macs for row in measured) / 1e6:
+        _logarithmic(axes)
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
     for (words, x, y), height in zip(ends, spread([y for _, _, y in ends], (high - low) / 17), strict=True):
@@ -87,11 +95,23 @@ def scaling_curves(rows: Sequence[Row], name: str, baseline: str) -> Drawing | N
     axes.set_ylabel("minival top-1 accuracy (%)")
     return Drawing(
         name,
-        f"{baseline}: accuracy as it grows",
-        "One line for each way of scaling" + (f", from the {start.label}." if start else "."),
-        "; ".join(f"{words} ends at {y:.1f} % and {x:.4g} million MACs" for words, x, y in ends) + ".",
+        "Accuracy as it grows",
+        f"One line for each way of scaling{f', from the {start.label} on' if start and together else ''}.",
+        f"{baseline}: "
+        + "; ".join(f"{words} ends at {y:.1f} % and {x:.4g} million MACs" for words, x, y in ends)
+        + ".",
         figure,
     )
+
+
+def _logarithmic(axes: Axes) -> None:
+    """MACs by their logarithm, with plain numbers below."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _colours(lines: Mapping[str, Sequence[Row]]) -> dict[str, Colour]:

@@ -12,8 +12,6 @@ from scalesearch.report.run import Run
 from scalesearch.report.table import between, share
 from scalesearch.tables import amount, duration
 
-ALONE = "This is one network, one set of images and one short schedule from scratch: it is no evidence about others."
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -30,7 +28,7 @@ def of_run(run: Run) -> list[Answer]:
         Answer("What won", tuple(won(run))),
         Answer("How sure", tuple(sure(run))),
         Answer("What it cost", tuple(cost([run]))),
-        Answer("What it does not show", (ALONE, *unverified(run))),
+        Answer("What it does not show", (alone(1), *unverified(run))),
     ]
 
 
@@ -41,23 +39,27 @@ def of_comparison(comparison: Comparison, groups: Sequence[tuple[Group, Run | No
     match = comparison.match.removesuffix("x")
     how = "each at the cost that its multipliers have" if match == "rows" else f"each at {match}× its baseline's MACs"
     several = len(groups) > 1
-    best = [
-        (f"{group.baseline}: " * several) + f"{row.label}, {measured(vars(row))}."
-        for group, _ in groups
-        if (row := group.best)
-    ]
-    gains = [(f"{group.baseline}: " * several) + group.gain.words for group, _ in groups if group.gain]
+    found = []
+    for group, _ in groups:
+        told = [f"{row.label}, {measured(vars(row))}"] if (row := group.best) else []
+        told += [group.gain.words] if group.gain else []
+        found += [(f"{group.baseline}: " * several) + "; ".join(told).removesuffix(".") + "."] if told else []
     doubts = [(f"{group.baseline}: " * several) + group.words for group, _ in groups if group.words]
     return [
         Answer("What was compared", (f"{what}, {how}.", *dict.fromkeys(trained(run) for run in runs))),
-        Answer("What won", tuple(best + gains) or ("Nothing yet: no row has been trained.",)),
+        Answer("What won", tuple(found) or ("Nothing yet: no row has been trained.",)),
         Answer("How sure", tuple(doubts) or ("Nothing is known about that.",)),
         Answer("What it cost", tuple(cost(runs))),
-        Answer("What it does not show", (ALONE, PRINTED) if printed(comparison) else (ALONE,)),
+        Answer("What it does not show", (alone(len(groups)), *([PRINTED] if printed(comparison) else []))),
     ]
 
 
-PRINTED = "The accuracies its source printed are of other images and full schedules: compare orders, not values."
+def alone(networks: int) -> str:
+    what = "This is one network" if networks == 1 else f"These are {networks} networks"
+    return f"{what}, one set of images and one short schedule from scratch: no evidence about others."
+
+
+PRINTED = "The accuracies that its source printed are of other images and full schedules: compare orders, not values."
 
 
 def printed(comparison: Comparison) -> bool:

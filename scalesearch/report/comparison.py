@@ -91,7 +91,7 @@ class Group(_Part):
 
 
 class Comparison(_Part):
-    """A whole comparison; ``match`` is ``rows``, each at its own cost, or all at so many times the baseline's: ``4x``."""
+    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's)."""
 
     title: str
     source: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -19,4 +20,11 @@ def rendered(**values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    templates.filters["bound"] = bound
     return templates.get_template("page.html").render(colours=EVERY, **values)
+
+
+def bound(text: str) -> str:
+    """``text`` with a letter of ours and its number, or a number and its unit, never on two lines."""
+    text = re.sub(r"([αβγφP]) (= )?(?=\d)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+    return re.sub(r"(?<=\d) (?=(?:%|px|[kMGT]|GiB)(?!\w))", "\N{NO-BREAK SPACE}", text)

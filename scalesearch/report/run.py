@@ -138,9 +138,7 @@ def _completed(ranking: pd.DataFrame, sessions: list[dict[str, Any]]) -> tuple[p
         bars = "standard error of the minival"
     coefficients = [Coefficients(*(float(row[axis]) for axis in AXES)) for row in frame.to_dict("records")]
     labels = frame["label"] if "label" in frame else [None] * len(frame)
-    frame["name"] = [
-        label if isinstance(label, str) else str(c) for label, c in zip(labels, coefficients, strict=True)
-    ]
+    frame["name"] = [label if isinstance(label, str) else str(c) for label, c in zip(labels, coefficients, strict=True)]
     frame["papers"] = [
         c == PAPER or str(PAPER) in str(also).split("; ") for c, also in zip(coefficients, frame["also"], strict=True)
     ]
@@ -165,7 +163,7 @@ def _json(path: Path, name: str, lack: str) -> Any:
 
 def _frame(path: Path, name: str, types: dict[str, str]) -> pd.DataFrame:
     try:
-        return pd.read_csv(path / name, dtype={"network": "string", **types})  # type: ignore[arg-type]
+        return pd.read_csv(path / name, dtype={"network": "string", **types})
     except OSError as failure:
         raise RunError(f"{path} holds no finished ranking: {failure.strerror} ({name})") from failure
     except ValueError as failure:

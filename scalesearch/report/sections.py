@@ -20,7 +20,7 @@ from scalesearch.figures.times import times
 from scalesearch.report import tables
 from scalesearch.report.comparison import Comparison, Group
 from scalesearch.report.run import Run
-from scalesearch.report.shown import Shown, shown
+from scalesearch.report.shown import Maker, Shown, shown
 from scalesearch.report.table import Table
 
 
@@ -45,14 +45,14 @@ def of_run(run: Run) -> list[Section]:
     Raises:
         RunError: the figures cannot be written.
     """
-    makers = {
-        "accuracy": partial(accuracy_macs, run.ranking, run.bars),
-        "simplex": partial(simplex, run.ranking, run.fitted),
-        "curves": partial(learning_curves, run.trials, run.ranking),
-        "growth": partial(growth, run.candidates, run.ranking, run.phi),
-        "times": partial(times, run.trials, run.ranking),
-    }
-    drawn = {figure.name: figure for figure in shown(makers.values(), run.path / "figures")}
+    makers: list[Maker] = [
+        partial(accuracy_macs, run.ranking, run.bars),
+        partial(simplex, run.ranking, run.fitted),
+        partial(learning_curves, run.trials, run.ranking),
+        partial(growth, run.candidates, run.ranking, run.phi),
+        partial(times, run.trials, run.ranking),
+    ]
+    drawn = {figure.name: figure for figure in shown(makers, run.path / "figures")}
 
     def figure(name: str, heading: str, otherwise: str) -> Section:
         found = drawn.get(name)
@@ -67,7 +67,7 @@ def of_run(run: Run) -> list[Section]:
         figure("growth", "Nominal and measured growth", "No candidate's cost was kept."),
         figure("times", "Where the time went", kept),
         failures([run]),
-        Section("limits", "What it does not show", notes=run.notes[1:] if run.judged else run.notes),
+        Section("caveats", "Caveats", notes=run.notes[1:] if run.judged else run.notes),
         environment([run]),
         repeat([run]),
     ]
@@ -84,7 +84,7 @@ def of_comparison(comparison: Comparison, groups: Sequence[tuple[Group, Run | No
         *(_group(group, run, folder) for group, run in groups),
         Section("times", "Where the time went", table=tables.costs(groups)),
         failures(runs),
-        Section("limits", "What it does not show", notes=comparison.notes),
+        Section("caveats", "Caveats", notes=comparison.notes),
         environment(runs),
         repeat(runs),
     ]
@@ -92,7 +92,7 @@ def of_comparison(comparison: Comparison, groups: Sequence[tuple[Group, Run | No
 
 def _group(group: Group, run: Run | None, folder: Path) -> Section:
     name = Path(group.folder).name or "rows"
-    makers = [
+    makers: list[Maker] = [
         partial(intervals, group.rows, f"rows-{name}", group.baseline),
         partial(scaling_curves, group.rows, f"growth-{name}", group.baseline),
     ]

@@ -42,9 +42,7 @@ def shown(makers: Iterable[Maker], folder: Path) -> list[Shown]:
         wide = [(d, inlined(save(d, folder), d.name, d.alt)) for make in makers if (d := make())]
     with drawing(NARROW):
         narrow = [inlined(svg_of(d), f"{d.name}-narrow", d.alt) for make in makers if (d := make())]
-    return [
-        Shown(d.name, d.title, d.caption, large, small) for (d, large), small in zip(wide, narrow, strict=True)
-    ]
+    return [Shown(d.name, d.title, d.caption, large, small) for (d, large), small in zip(wide, narrow, strict=True)]
 
 
 def inlined(svg: str, prefix: str, words: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -49,11 +50,11 @@ def table(
     )
 
 
-def share(value: object, digits: int = 1) -> str:
+def share(value: float | None, digits: int = 1) -> str:
     """An accuracy in per cent; empty where nothing is known."""
-    return "" if value is None or value != value else f"{100 * float(value):.{digits}f}"  # type: ignore[arg-type]
+    return "" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def between(low: object, high: object) -> str:
+def between(low: float | None, high: float | None) -> str:
     """An interval in per cent; empty where nothing is known."""
     return f"{share(low)}–{share(high)}" if share(low) else ""

@@ -23,16 +23,16 @@ def ranking(run: Run) -> Table:
     columns: list[Column[dict[str, Any]]] = [
         Column("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
         Column("candidate", lambda row: str(row["name"]), words=True),
+        Column("acc. %", several),
+        Column("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
+        Column("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
+        Column("val. %", lambda row: share(row["val_accuracy"])),
+        Column("seeds", lambda row: str(row["seeds"]) if run.ranking["seeds"].nunique() > 1 else ""),
         Column("depth · width · px", lambda row: str(row["shape"]), words=True),
         Column("growth", lambda row: f"{row['growth']:.2f}"),
         Column("MACs", lambda row: amount(row["macs"])),
         Column("ratio", lambda row: f"{row['ratio']:.2f}×"),
         Column("params", lambda row: params(row["params"])),
-        Column("acc. %", several),
-        Column("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
-        Column("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
-        Column("val. %", lambda row: share(row["val_accuracy"])),
-        Column("seeds", lambda row: str(row["seeds"])),
     ]
     rows = [{str(key): value for key, value in row.items()} for row in run.ranking.to_dict("records")]
     return table(columns, rows, lambda row: "first" if row["rank"] == 1 else "papers" if row["papers"] else "")
@@ -40,9 +40,10 @@ def ranking(run: Run) -> Table:
 
 def ranking_notes(run: Run) -> list[str]:
     """What the table's columns mean, and who shares a network."""
+    spread = " ± their standard deviation" if run.ranking["sd"].notna().any() else ""
     found = [
-        f"acc.: minival top-1, mean over seeds{' ± their standard deviation' if run.ranking['sd'].notna().any() else ''}"
-        "; ratio: measured MACs over the baseline's; MACs are multiply-adds, what the paper calls FLOPS"
+        f"acc.: minival top-1, mean over seeds{spread}; ratio: measured MACs over the baseline's; MACs are "
+        "multiply-adds, what the paper calls FLOPS"
     ]
     if run.judged:
         found.append(
@@ -55,16 +56,19 @@ def ranking_notes(run: Run) -> list[str]:
     if run.ranking["papers"].any():
         found.append("in bold: the winner; underlined: the paper's point")
     rows = run.ranking.to_dict("records")
-    return found + [
-        f"{row['name']} is the same network as {row['also']}" for row in rows if isinstance(row["also"], str) and row["also"]
-    ]
+    same = [f"{row['name']} and {row['also']}" for row in rows if isinstance(row["also"], str) and row["also"]]
+    return found + [f"points that come to one network: {'; '.join(same)}"] * bool(same)
 
 
 def rows(group: Group) -> Table:
     """A comparison's rows, beside what their source printed."""
     columns: list[Column[Row]] = [
         Column("row", lambda row: row.label, words=True),
-        Column("series", lambda row: row.series or "", words=True),
+        Column("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
+        Column("interval", lambda row: between(row.low, row.high)),
+        Column("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
+        Column("val. %", lambda row: share(row.val_accuracy)),
+        Column("seeds", lambda row: str(row.seeds) if row.seeds else ""),
         Column("depth", lambda row: f"×{row.depth:.3g}"),
         Column("width", lambda row: f"×{row.width:.3g}"),
         Column("px", lambda row: str(row.pixels)),
@@ -74,11 +78,6 @@ def rows(group: Group) -> Table:
         Column("params", lambda row: params(row.params)),
         Column("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
         Column("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
-        Column("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
-        Column("interval", lambda row: between(row.low, row.high)),
-        Column("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
-        Column("val. %", lambda row: share(row.val_accuracy)),
-        Column("seeds", lambda row: str(row.seeds) if row.seeds else ""),
     ]
     best = group.best
     return table(columns, group.rows, lambda row: "first" if row is best else "")
@@ -133,15 +132,22 @@ def environment(runs: Sequence[Run]) -> Table | None:
     sessions = [session for run in runs for session in run.sessions]
     if not sessions:
         return None
-    plain = [{key: value for key, value in session.items() if key not in ("command", "data")} for session in sessions]
+    plain = [
+        {key: value for key, value in session.items() if key not in ("command", "data")}
+        | {"started": str(session["started"])[:16].replace("T", " ") + " UTC"}
+        for session in sessions
+    ]
     images = [
-        {"images": f"{data['title']}, {data['train']:,} to train and {data['minival']:,} held out", "fingerprint": data["fingerprint"]}
+        {
+            "images": f"{data['title']}, {data['train']:,} to train and {data['minival']:,} held out",
+            "fingerprint": data["fingerprint"],
+        }
         for data in (session.get("data") for session in sessions)
         if data
     ]
     keys = list(dict.fromkeys(key for each in (*plain, *images) for key in each))
     values = {
-        key: list(dict.fromkeys(str(each[key]) for each in (*plain, *images) if each.get(key) is not None)) for key in keys
+        key: dict.fromkeys(str(each[key]) for each in (*plain, *images) if each.get(key) is not None) for key in keys
     }
     columns: list[Column[str]] = [
         Column("", lambda key: key, words=True),
