@@ -119,9 +119,8 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
     assert {"recipe.yaml", "environment.json", "candidates.csv", "trials.csv", "ranking.csv", "ranking.md"} <= left
     assert {"study.journal", "report.html"} <= left and "weights" not in left
     drawn = ("accuracy-macs", "simplex", "learning-curves", "growth", "times")
-    assert {p.name for p in (run / "figures").iterdir()} == {
-        f"{name}.{end}" for name in drawn for end in ("png", "svg")
-    }
+    files = {f"{name}.{ending}" for name in drawn for ending in ("png", "svg")}
+    assert {p.name for p in (run / "figures").iterdir()} == files
 
     table = [line for line in (run / "ranking.md").read_text().splitlines() if line.startswith("|")]
     assert len(table) == 2 + 7 and len({line.count("|") for line in table}) == 1

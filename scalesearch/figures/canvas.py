@@ -74,7 +74,7 @@ def sheet(height: float = 3.7) -> tuple[Figure, Axes]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(mpl.rcParams["figure.figsize"][0], height), layout="constrained")
+    figure = Figure(figsize=(mpl.rcParams["figure.figsize"][0], height))
     axes = figure.add_subplot()
     axes.grid(True)
     axes.tick_params(length=0, pad=5)

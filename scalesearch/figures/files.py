@@ -27,8 +27,9 @@ def save(drawn: Drawing, folder: Path) -> str:
 
 def svg_of(drawn: Drawing) -> str:
     """``drawn`` as SVG, its words kept as words."""
-    drawn.figure.draw_without_rendering()
-    drawn.figure.set_layout_engine("none")  # once is enough, for the PNG too
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    ConstrainedLayoutEngine().execute(drawn.figure)  # here and not as the figure's own, which would do it every time
     svg = io.StringIO()
     drawn.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"

@@ -25,6 +25,6 @@ def rendered(**values: Any) -> str:
 
 
 def bound(text: str) -> str:
-    """``text`` with a letter of ours and its number, or a number and its unit, never on two lines."""
+    """``text`` with all coefficients of a point, or a number and its unit, never on two lines."""
     text = re.sub(r"([αβγφP]) (= )?(?=\d)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
-    return re.sub(r"(?<=\d) (?=(?:%|px|[kMGT]|GiB)(?!\w))", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=\d) (?=(?:[βγ]\s\d|%|px\b|[kMGT]\b|GiB\b))", "\N{NO-BREAK SPACE}", text)
