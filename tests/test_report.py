@@ -90,7 +90,7 @@ def _checked(folder: Path) -> Parsed:
 
 
 def _copy(run: Path, to: Path) -> Path:
-    shutil.copytree(run, to, ignore=shutil.ignore_patterns("figures", "study.journal", "specs"))
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("report.html", "figures", "study.journal", "specs"))
     return to
 
 

@@ -138,7 +138,7 @@ def cost(runs: Sequence[Run]) -> list[str]:
     most = max(float(run.complete["memory"].max()) for run in runs)
     devices = list(dict.fromkeys(str(session["device"]) for run in runs for session in run.sessions))
     rest = [f"{counts[word]} {word}" for word in ("dropped", "failed") if counts[word]]
-    memory = "" if math.isnan(most) else f" Training took up to {most / 2**30:.2f} GiB."
+    memory = "" if math.isnan(most) else f" Training took up to {amount(most, 'B')} of memory."
     return [
         f"{duration(seconds)} of training in {_count(counts['complete'], 'complete trial')}"
         + (f" ({', '.join(rest)} beside)" if rest else "")

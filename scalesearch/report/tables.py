@@ -8,7 +8,7 @@ from typing import Any
 from scalesearch.report.comparison import Group, Row
 from scalesearch.report.run import Run
 from scalesearch.report.table import Column, Table, between, share, table
-from scalesearch.tables import amount, duration, params
+from scalesearch.tables import amount, duration
 
 MANY = 100
 """Failed trials that are listed."""
@@ -32,7 +32,7 @@ def ranking(run: Run) -> Table:
         Column("growth", lambda row: f"{row['growth']:.2f}"),
         Column("MACs", lambda row: amount(row["macs"])),
         Column("ratio", lambda row: f"{row['ratio']:.2f}×"),
-        Column("params", lambda row: params(row["params"])),
+        Column("params", lambda row: amount(row["params"])),
     ]
     rows = [{str(key): value for key, value in row.items()} for row in run.ranking.to_dict("records")]
     return table(columns, rows, lambda row: "first" if row["rank"] == 1 else "papers" if row["papers"] else "")
@@ -75,7 +75,7 @@ def rows(group: Group) -> Table:
         Column("d·w²·r²", lambda row: f"{row.depth * row.width**2 * row.resolution**2:.2f}×"),
         Column("MACs", lambda row: amount(row.macs)),
         Column("ratio", lambda row: f"{row.ratio:.2f}×"),
-        Column("params", lambda row: params(row.params)),
+        Column("params", lambda row: amount(row.params)),
         Column("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
         Column("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
     ]

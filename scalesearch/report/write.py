@@ -37,7 +37,7 @@ def _run(path: Path) -> str:
     run = read_run(path)
     return rendered(
         title=run.title,
-        about=str(run.recipe.get("about") or ""),
+        about=f"Recipe {run.recipe.get('name')}: {run.recipe['about']}" if run.recipe.get("about") else "",
         made=_made([run.sessions[-1]] if run.sessions else []),
         answers=answers.of_run(run),
         sections=sections.of_run(run),
