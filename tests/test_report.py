@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from scalesearch.report import write_report
 from scalesearch.report.comparison import read_comparison
 from scalesearch.report.page import bound
 from tests.browser import opened, with_chromium
-from tests.conftest import Cli
+from tests.conftest import TINY_RUN, Cli
 
 RESULTS = Path(__file__).parent.parent / "results"
 RUNS = [path.parent for path in sorted(RESULTS.glob("*/ranking.json"))]
@@ -231,6 +232,29 @@ def test_a_report_that_cannot_be_written_is_one_line_and_loses_nothing(cli: Cli,
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     empty = cli("report", "nowhere")
     assert empty.returncode == 2 and empty.stderr.count("\n") == 1 and "no run's folder" in empty.stderr
+
+
+def test_a_search_whose_report_fails_has_its_results(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(FROZEN, folder)
+    for name in ("ranking.json", "ranking.csv", "ranking.md"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "figures").touch()
+    done = cli("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--seeds", "2", "--out", "run")
+    assert done.returncode == 2 and done.stderr == "error: no report: cannot write run/figures: File exists\n"
+    assert json.loads((folder / "ranking.json").read_text())["ranking"] and (folder / "ranking.md").exists()
+
+
+def test_names_without_end_leave_room_for_the_figures(tmp_path: Path) -> None:
+    folder = _copy(FROZEN, tmp_path / "run")
+    found = json.loads((folder / "ranking.json").read_text())
+    for row in found["ranking"]:
+        row["label"] = f"{row['rank']} {'very ' * 30}long"
+    (folder / "ranking.json").write_text(json.dumps(found))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # matplotlib's: no room is left
+        write_report(folder)
+    assert f"1 {'very ' * 30}long" in _checked(folder).words
 
 
 def test_letters_and_units_stay_with_their_numbers() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalesearch.figures.canvas import Drawing, is_narrow, label, sheet, side_of
+from scalesearch.figures.canvas import Drawing, is_narrow, label, sheet, short, side_of
 from scalesearch.figures.colours import ACCENT, BLUE, GREY, INK, MUTED, PAPER
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def accuracy_macs(ranking: pd.DataFrame, bars: str) -> Drawing:
             axes.plot(*at, "o", markersize=10, markerfacecolor="none", markeredgecolor=INK.light, zorder=5)
         if row["rank"] == 1 or row["papers"]:
             told = [word for word, so in (("first", row["rank"] == 1), ("the paper's", row["papers"])) if so]
-            words = ", ".join(told if is_narrow() else [row["name"], *told])
+            words = ", ".join(told if is_narrow() else [short(row["name"]), *told])
             colour = ACCENT if row["rank"] == 1 else INK
             label(axes, words, at, color=colour.light, side=side_of(axes, words, at, points))
         elif len(rows) <= NUMBERED:

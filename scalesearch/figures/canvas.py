@@ -69,6 +69,12 @@ def is_narrow() -> bool:
     return bool(mpl.rcParams["figure.figsize"][0] < WIDTH)
 
 
+def short(name: str) -> str:
+    """``name``, or as much of it as leaves room for the figure."""
+    most = 24 if is_narrow() else 36
+    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
+
+
 def sheet(height: float = 3.7) -> tuple[Figure, Axes]:
     """A figure of one pair of axes, ``height`` inches high."""
     import matplotlib as mpl

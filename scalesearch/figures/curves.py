@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from scalesearch.figures.canvas import Drawing, sheet, spread
+from scalesearch.figures.canvas import Drawing, sheet, short, spread
 from scalesearch.figures.colours import ACCENT, BLUE, GREY, MUTED, PAPER, TEAL
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def learning_curves(trials: pd.DataFrame, ranking: pd.DataFrame, name: str = "le
     ends = spread([complete[network][-1][1] for network in named], (high - low) / 17)
     for network, colour, height in zip(named, NAMED, ends, strict=False):
         axes.annotate(
-            names[network], (last, height), textcoords="offset points", xytext=(7, 0), va="center", color=colour.light,
-            fontsize=8.5, annotation_clip=False,
+            short(names[network]), (last, height), textcoords="offset points", xytext=(7, 0), va="center",
+            color=colour.light, fontsize=8.5, annotation_clip=False,
         )  # fmt: skip
     return Drawing(
         name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalesearch.figures.canvas import Drawing, label, sheet, side_of
+from scalesearch.figures.canvas import Drawing, label, sheet, short, side_of
 from scalesearch.figures.colours import ACCENT, BLUE, GREY, MUTED, PAPER
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def growth(candidates: pd.DataFrame, ranking: pd.DataFrame, phi: float) -> Drawi
     at = float(first["growth"]) ** phi, float(first["ratio"])
     axes.plot(*at, "o", color=ACCENT.light, markersize=7.5, markeredgecolor=PAPER.light, zorder=5)
     axes.set_xlim(*ends)
-    words, others = f"{first['name']}, first", list(zip(nominal, counted["ratio"], strict=True))
+    words, others = f"{short(first['name'])}, first", list(zip(nominal, counted["ratio"], strict=True))
     label(axes, words, at, color=ACCENT.light, side=side_of(axes, words, at, others), lift=6)
     middle = (ends[0] + ends[1]) / 2
     label(axes, "measured = nominal", (middle, middle), color=MUTED.light, side="below")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scalesearch.figures.canvas import Drawing, sheet, spread
+from scalesearch.figures.canvas import Drawing, sheet, short, spread
 from scalesearch.figures.colours import ACCENT, BLUE, GOLD, GREY, INK, MUTED, PAPER, SERIES, TEAL, VIOLET, Colour
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def intervals(rows: Sequence[Row], name: str, baseline: str) -> Drawing | None:
         if row.low is not None and row.high is not None:
             axes.plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=1.6, zorder=2)
         axes.plot(at, place, "o", color=colour, markersize=7, markeredgecolor=PAPER.light, zorder=3)
-    axes.set_yticks(range(len(shown)), [row.label for row in shown])
+    axes.set_yticks(range(len(shown)), [short(row.label) for row in shown])
     axes.tick_params(axis="y", labelcolor=INK.light)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -77,7 +77,7 @@ def scaling_curves(rows: Sequence[Row], name: str, baseline: str) -> Drawing | N
         at = start.macs / 1e6, 100 * (start.accuracy or 0)
         axes.plot(*at, "o", color=INK.light, markersize=7.5, markeredgecolor=PAPER.light, zorder=5)
         axes.annotate(
-            start.label, at, textcoords="offset points", xytext=(4, -12), color=INK.light, fontsize=8.5, zorder=6
+            short(start.label), at, textcoords="offset points", xytext=(4, -12), color=INK.light, fontsize=8.5, zorder=6
         )
     if max(x for _, x, _ in ends) > WIDE_RANGE * min(row.macs for row in measured) / 1e6:
         _logarithmic(axes)
@@ -86,8 +86,8 @@ def scaling_curves(rows: Sequence[Row], name: str, baseline: str) -> Drawing | N
     for (words, x, y), height in zip(ends, spread([y for _, _, y in ends], (high - low) / 17), strict=True):
         axes.plot([x, right], [y, height], color=colours[words].light, linewidth=0.6, alpha=0.5, clip_on=False)
         axes.annotate(
-            words, (right, height), textcoords="offset points", xytext=(4, 0), va="center", color=colours[words].light,
-            fontsize=8.5, annotation_clip=False,
+            short(words), (right, height), textcoords="offset points", xytext=(4, 0), va="center",
+            color=colours[words].light, fontsize=8.5, annotation_clip=False,
         )  # fmt: skip
     axes.set_xlim(right=right)
     axes.spines["bottom"].set_color(MUTED.light)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from scalesearch.shares import Shares
 
 HEIGHT = math.sqrt(3) / 2
-FEWEST = 3
+FEWEST, MANY = 3, 30
+"""Candidates that make a map, and those up to which there is room for large points."""
 SIDE = 0.055
 """Of a square of the colour scale."""
 
@@ -46,7 +47,7 @@ def simplex(ranking: pd.DataFrame, fitted: Mapping[str, Any] | None) -> Drawing 
     low, high = min(values), max(values)
     for (candidate, at), value in sorted(zip(placed, values, strict=True), key=lambda item: item[1]):
         first = candidate["rank"] == 1
-        edge, size = (ACCENT.light, 11) if first else (MUTED.light, 9)
+        edge, size = (ACCENT.light, 11) if first else (MUTED.light, 9 if len(placed) <= MANY else 6)
         colour = RAMP[step(value, low, high)].light
         axes.plot(
             *_xy(at), "o", color=colour, markersize=size, markeredgecolor=edge, markeredgewidth=2 if first else 0.6,

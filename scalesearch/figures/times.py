@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalesearch.figures.canvas import Drawing, sheet
+from scalesearch.figures.canvas import Drawing, sheet, short
 from scalesearch.figures.colours import BLUE, INK, PAPER
 from scalesearch.tables import duration
 
@@ -36,7 +36,7 @@ def times(trials: pd.DataFrame, ranking: pd.DataFrame) -> Drawing | None:
         axes.annotate(
             duration(start), (start / 60, place), textcoords="offset points", xytext=(5, 0), va="center", fontsize=8
         )
-    axes.set_yticks(range(len(shown)), [str(row["name"]) for row in shown])
+    axes.set_yticks(range(len(shown)), [short(row["name"]) for row in shown])
     axes.tick_params(axis="y", labelcolor=INK.light)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
