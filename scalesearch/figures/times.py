@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MOST = 30
 """Bars; of more candidates, those that took longest are shown."""
 
+UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+
 
 def times(trials: pd.DataFrame, ranking: pd.DataFrame) -> Drawing | None:
     """Bars in the order of the ranking; None when no trial measured its time."""
@@ -24,24 +26,31 @@ def times(trials: pd.DataFrame, ranking: pd.DataFrame) -> Drawing | None:
     totals = timed.groupby("network")["seconds"].sum()
     longest = set(totals.sort_values(ascending=False).head(MOST).index)
     shown = [row for row in known.to_dict("records") if row["network"] in longest]
+    unit, word = next((u, w) for u, w in UNITS if totals.max() >= 2 * u or u == 1)
     figure, axes = sheet(0.9 + 0.235 * len(shown))
     axes.grid(False, axis="y")
     for place, row in enumerate(shown):
         start = 0.0
         for seconds in timed[timed["network"] == row["network"]].sort_values("seed")["seconds"]:
             axes.barh(
-                place, seconds / 60, left=start / 60, height=0.66, color=BLUE.light, edgecolor=PAPER.light, linewidth=1
+                place,
+                seconds / unit,
+                left=start / unit,
+                height=0.66,
+                color=BLUE.light,
+                edgecolor=PAPER.light,
+                linewidth=1,
             )
             start += float(seconds)
         axes.annotate(
-            duration(start), (start / 60, place), textcoords="offset points", xytext=(5, 0), va="center", fontsize=8
+            duration(start), (start / unit, place), textcoords="offset points", xytext=(5, 0), va="center", fontsize=8
         )
     axes.set_yticks(range(len(shown)), [short(row["name"]) for row in shown])
     axes.tick_params(axis="y", labelcolor=INK.light)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.margins(x=0.09)
-    axes.set_xlabel("minutes of training")
+    axes.set_xlabel(f"{word} of training")
     total, count = float(timed["seconds"].sum()), len(timed)
     kept = f" The {len(shown)} that took longest, of {len(known)}." if len(known) > len(shown) else ""
     return Drawing(
