@@ -533,6 +533,19 @@ def show(
 
 
 @app.command()
+def merit(
+    nominal: Annotated[Path, typer.Argument(help="The folder of a finished grid of equal nominal growth.")],
+    matched: Annotated[Path, typer.Argument(help="That of the same grid with --match macs.")],
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Say whether a nominal grid's winner is better, or only dearer, by a second grid at equal measured cost."""
+    from scalesearch.merit_command import merit_command
+
+    merit_command(nominal, matched, form=_form(format_, json=json_))
+
+
+@app.command()
 def cam(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has kept weights (--keep-weights).")],
     images: Annotated[int, typer.Option(min=1, help="Of the minival, one of every class in turn.")] = 6,
@@ -547,6 +560,14 @@ def cam(
     from scalesearch.cam_command import cam_command
 
     cam_command(run, images=images, seed=seed, true_class=true_class, data=data, device=device)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="The folder of a finished run, or of a comparison.")]) -> None:
+    """Write a run's report: one HTML page that needs nothing else, and its figures as PNG and SVG."""
+    from scalesearch.report.report_command import report_command
+
+    report_command(run)
 
 
 def _version(wanted: bool) -> None:

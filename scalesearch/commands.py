@@ -213,7 +213,9 @@ def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
         console.print(f"{done}; quoted for {count}: {duration(seconds)}", style="dim")
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
-    console.print(f"wrote   {folder}/ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True)
+    console.print(
+        f"wrote   {folder}/report.html · ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True
+    )
     console.print(
         f"        specs/ holds its family at {prepared.baseline.native.resolution} px × γ^φ, φ = 0 … {FAMILY[-1]}"
     )

@@ -188,6 +188,7 @@ def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, 
 
 def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], console: Console) -> None:
     from scalesearch.device import every_device
+    from scalesearch.report import write_report
     from scalesearch.search import Place
     from scalesearch.study.storages import storage_url
 
@@ -209,7 +210,11 @@ def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group,
         console.print(comparison_table(plain["groups"][i]["rows"]), "", sep="\n")
         for sentence in filter(None, ((plain["groups"][i]["gain"] or {}).get("words"), plain["groups"][i]["words"])):
             console.print(sentence, style="dim")
-    console.print(f"\nwrote   {root}/comparison.json, .md · a run's folder for each baseline", soft_wrap=True)
+    write_report(root)
+    console.print(
+        f"\nwrote   {root}/report.html · comparison.json, .md · figures/ · a run's folder for each baseline",
+        soft_wrap=True,
+    )
 
 
 def _document(

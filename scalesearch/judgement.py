@@ -15,23 +15,17 @@ from scalesearch.inference import Plan, Standing, closeness, contenders, draws, 
 from scalesearch.optimum import Fitted, fit
 from scalesearch.optimum import in_words as fitted_in_words
 from scalesearch.ranking import trade_off
+from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.resampling import Floats, Measured
-from scalesearch.scaling import PAPER
-from scalesearch.shares import Shares, shares
+from scalesearch.shares import DWR, PAPER_SHARES, shares
 from scalesearch.train import unpacked
 
 if TYPE_CHECKING:
     from scalesearch.grid import Candidate
     from scalesearch.study import Record
 
-PAPER_SHARES, DWR = shares(PAPER), Shares(0.1, 0.8, 0.1)
-"""Divisions of the growth that others found: Tan & Le 2019; Dollár, Singh & Girshick 2021."""
-
 FEWEST = 12
 """Candidates for a fitted optimum: the surface has seven terms, and must be able to miss."""
-
-DEFAULT_CONFIDENCE = 0.95
-"""Of intervals and of what is called tied, where a recipe does not say."""
 
 FRONT = {
     "accuracy": "high",

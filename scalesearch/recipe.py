@@ -22,6 +22,9 @@ from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.scaling import Rounding
 from scalesearch.schema import Strict, parse, read_yaml
 
+DEFAULT_CONFIDENCE = 0.95
+"""Of intervals and of what is called tied, where a recipe does not say."""
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 

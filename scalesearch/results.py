@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scalesearch.errors import RunError, ScalingError
-from scalesearch.figures import accuracy_figure
+from scalesearch.errors import ScalingError
 from scalesearch.folder import RunFolder, slug
 from scalesearch.grid import Candidate, Plan, same_network
 from scalesearch.points import Points
@@ -27,7 +26,7 @@ FAMILY = range(8)
 
 
 def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
-    """Write ranking, trials, figure and the specs of the winner's family, or of every named row.
+    """Write ranking, trials and the specs of the winner's family, or of every named row; `report` makes the page.
 
     Raises:
         RunError: the folder cannot be written.
@@ -44,10 +43,6 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     folder.write("ranking.md", ranking_markdown(ranking, title, notes))
     for name, spec in _specs(prepared, ranking).items():
         folder.write(f"specs/{name}.yaml", dump_spec(spec))
-    try:
-        accuracy_figure(ranking, prepared.minival_images, title, folder.path / "figures")
-    except OSError as failure:
-        raise RunError(f"cannot write {folder.path / 'figures'}: {failure.strerror}") from failure
 
 
 def _specs(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Spec]:

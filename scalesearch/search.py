@@ -23,6 +23,8 @@ from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
 from scalesearch.quote import is_worthwhile, quote
 from scalesearch.ranking import rank, trials_frame
+from scalesearch.recipe import DEFAULT_CONFIDENCE
+from scalesearch.report import write_report
 from scalesearch.results import candidates_frame, publish
 from scalesearch.specs import dump_spec
 from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
@@ -113,6 +115,7 @@ def run(
     result = session.result(best.validated(result.ranking, session.records()))
     publish(prepared, folder, result)
     best.keep(result.ranking, session.records())
+    write_report(folder.path)
     return result
 
 
@@ -173,7 +176,7 @@ class _Session:
         Raises:
             RunError: none of them is complete.
         """
-        from scalesearch.judgement import DEFAULT_CONFIDENCE, judge  # scipy and scikit-learn take seconds to load
+        from scalesearch.judgement import judge  # scipy and scikit-learn take seconds to load
 
         records, trials, ranking = self.records(), self.trials(), self.ranking(val)
         if ranking.empty:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling import PAPER, Coefficients
 
 NAMES = ("depth", "width", "resolution")
 
@@ -44,3 +44,7 @@ def shares(coefficients: Coefficients) -> Shares:
     total = math.log2(growth)
     depth, width = math.log2(coefficients.alpha) / total, 2 * math.log2(coefficients.beta) / total
     return Shares(depth, width, 2 * math.log2(coefficients.gamma) / total)
+
+
+PAPER_SHARES, DWR = shares(PAPER), Shares(0.1, 0.8, 0.1)
+"""Divisions of the growth that others found: Tan & Le 2019; Dollár, Singh & Girshick 2021."""

@@ -17,15 +17,15 @@ from scalesearch.baselines.protocols import Survey
 from scalesearch.comparison import Line
 from scalesearch.errors import EmptyGridError
 from scalesearch.points import Floats, Points
-from scalesearch.scaling import PAPER, Coefficients, Multipliers
-from scalesearch.shares import Shares, shares
+from scalesearch.scaling import Coefficients, Multipliers
+from scalesearch.shares import DWR, PAPER_SHARES, Shares, shares
 
 STRATEGIES: Mapping[str, Shares] = {
     "depth": Shares(1, 0, 0),
     "width": Shares(0, 1, 0),
     "resolution": Shares(0, 0, 1),
-    "compound": shares(PAPER),
-    "dWr": Shares(0.1, 0.8, 0.1),
+    "compound": PAPER_SHARES,
+    "dWr": DWR,
 }
 """One dimension alone; Tan & Le 2019, §3.3; Dollár, Singh & Girshick 2021."""
 

@@ -12,6 +12,7 @@ from scalesearch.agreement import Agreement, Correlation, rank_agreement
 from scalesearch.errors import RunError
 from scalesearch.folder import RunFolder
 from scalesearch.prepare import Prepared
+from scalesearch.report import write_report
 from scalesearch.search import Place, Result, Watcher, run
 
 
@@ -85,6 +86,7 @@ def verify(
         "networks": [{"network": name, "short": chosen[name], "long": long[name]} for name in both],
     }
     folder.write("verify.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_report(folder.path)  # again: it knows of this now
     return verified
 
 

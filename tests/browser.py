@@ -27,12 +27,12 @@ class Page:
         return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare))
 
 
-def opened(url: str, folder: Path, *, patience: float = 15) -> Page:
-    """Open ``url`` and give its scripts ``patience`` seconds of their own time."""
+def opened(url: str, folder: Path, *options: str, patience: float = 15) -> Page:
+    """Open ``url``, and give its scripts ``patience`` seconds of their own time; ``options`` are Chromium's."""
     done = subprocess.run(
         [
             str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}",
-            f"--virtual-time-budget={patience * 1000:.0f}", "--enable-logging=stderr", "--dump-dom", url,
+            f"--virtual-time-budget={patience * 1000:.0f}", "--enable-logging=stderr", "--dump-dom", *options, url,
         ],
         capture_output=True,
         text=True,

@@ -11,9 +11,9 @@ from PIL import Image
 
 from scalesearch.cam import Maps
 from scalesearch.cam_command import held_out
-from scalesearch.cam_figure import Column, cam_figure
 from scalesearch.data import open_source
 from scalesearch.errors import RunError
+from scalesearch.figures.cam import Column, cam_figure
 from scalesearch.recipe import DataSettings
 from tests.conftest import TINY_RUN, Cli, make_folder
 

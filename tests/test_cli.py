@@ -117,8 +117,10 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
     assert sorted(p.name for p in (run / "specs").iterdir()) == [f"tiny-phi{i}.yaml" for i in range(8)]
     left = {p.name for p in run.iterdir()}
     assert {"recipe.yaml", "environment.json", "candidates.csv", "trials.csv", "ranking.csv", "ranking.md"} <= left
-    assert "study.journal" in left and "weights" not in left
-    assert {p.name for p in (run / "figures").iterdir()} == {"accuracy-macs.png", "accuracy-macs.svg"}
+    assert {"study.journal", "report.html"} <= left and "weights" not in left
+    drawn = ("accuracy-macs", "simplex", "learning-curves", "growth", "times")
+    files = {f"{name}.{ending}" for name in drawn for ending in ("png", "svg")}
+    assert {p.name for p in (run / "figures").iterdir()} == files
 
     table = [line for line in (run / "ranking.md").read_text().splitlines() if line.startswith("|")]
     assert len(table) == 2 + 7 and len({line.count("|") for line in table}) == 1

@@ -52,7 +52,7 @@ def test_what_needs_no_arrays_loads_none(arguments: tuple[str, ...], tmp_path: P
         "from scalesearch.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'numpy', 'pandas', 'optuna', 'matplotlib', 'scipy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'pandas', 'optuna', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True

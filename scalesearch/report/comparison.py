@@ -1,0 +1,123 @@
+"""A comparison's folder: `comparison.json` at its root, validated here, and one ordinary run per baseline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from scalesearch.errors import RecipeError, RunError, ScaleSearchError
+from scalesearch.schema import parse
+
+FILE = "comparison.json"
+
+
+class _Part(BaseModel):
+    """Frozen; keys that a later version adds are let through."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Base(_Part):
+    """The baseline as it is."""
+
+    macs: int
+    params: int
+    resolution: int
+
+
+class Published(_Part):
+    """What the paper reports for a row, on its own data."""
+
+    macs: float
+    top1: float | None = None
+
+
+class Row(_Part):
+    """A network of the comparison: how it was scaled, what it costs, and what was measured, if it was."""
+
+    label: str
+    dimension: str
+    series: str | None = None
+    depth: float
+    width: float
+    resolution: float
+    pixels: int
+    macs: int
+    ratio: float
+    params: int
+    network: str | None = None
+    note: str | None = None
+    paper: Published | None = None
+    accuracy: float | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_best: float | None = None
+    seeds: int = 0
+    val_accuracy: float | None = None
+
+
+class Gain(_Part):
+    """By how much the compound row is more accurate than the best single-dimension one."""
+
+    value: float
+    low: float
+    high: float
+    compound: str
+    single: str
+    confidence: float
+    words: str
+
+
+class Group(_Part):
+    """The rows of one baseline, and the folder of the run that trained them."""
+
+    baseline: str
+    folder: str
+    base: Base
+    rows: tuple[Row, ...]
+    gain: Gain | None = None
+    words: str | None = None
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.accuracy is not None)
+
+    @property
+    def best(self) -> Row | None:
+        return max(self.measured, key=lambda row: row.accuracy or 0, default=None)
+
+
+class Comparison(_Part):
+    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's)."""
+
+    title: str
+    source: str | None = None
+    about: str | None = None
+    match: str
+    notes: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+
+def is_comparison(path: Path) -> bool:
+    return (path / FILE).is_file()
+
+
+def read_comparison(path: Path) -> Comparison:
+    """The comparison in a folder.
+
+    Raises:
+        RunError: `comparison.json` cannot be read, or a field of it breaks its rule; the message names it.
+    """
+    try:
+        found = json.loads((path / FILE).read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise RunError(f"{path} is no comparison's folder: {failure.strerror} ({FILE})") from failure
+    except ValueError as failure:
+        raise RunError(f"{path / FILE} is not JSON: {failure}") from failure
+    try:
+        return parse(Comparison, found, RecipeError)
+    except ScaleSearchError as failure:
+        raise RunError(f"{path / FILE}: {failure}") from failure

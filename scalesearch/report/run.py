@@ -1,0 +1,170 @@
+"""A finished run as its folder tells it: read once, checked at the border, the same for runs of older versions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scalesearch.errors import RunError
+from scalesearch.folder import read_recipe_settings
+from scalesearch.ranking import holdout_error
+from scalesearch.recipe import DEFAULT_CONFIDENCE
+from scalesearch.scaling import AXES, PAPER, Coefficients
+
+LATER = ("front", "low", "high", "p_best", "contender", "sd", "val_accuracy", "memory", "estimated_memory", "also")
+"""Columns of a ranking that older runs lack, or that hold nothing in some."""
+
+TRIALS = (
+    "alpha", "beta", "gamma", "network", "seed", "state", "reason", "accuracy", "seconds", "images_per_second",
+    "memory", "curve",
+)  # fmt: skip
+"""Columns of the trials that are read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """``ranking`` has two columns more than the file: ``name``, what to call the candidate, and ``papers``, whether it
+    is the paper's point. ``bars`` says what ``low`` and ``high`` are; it is empty where nothing is known of them."""
+
+    path: Path
+    title: str
+    notes: tuple[str, ...]
+    fitted: dict[str, Any] | None
+    ranking: pd.DataFrame
+    trials: pd.DataFrame
+    candidates: pd.DataFrame
+    sessions: tuple[dict[str, Any], ...]
+    recipe: dict[str, Any]
+    recipe_text: str
+    settings: dict[str, Any]
+    verified: dict[str, Any] | None
+    bars: str
+
+    @property
+    def judged(self) -> bool:
+        """Whether the ranking knows its own uncertainty, as those of the first version did not."""
+        return bool(self.ranking["p_best"].notna().all())
+
+    @property
+    def phi(self) -> float:
+        return float(self.recipe.get("phi", 1))
+
+    @property
+    def confidence(self) -> float:
+        return float(self.recipe.get("confidence") or DEFAULT_CONFIDENCE)
+
+    @property
+    def baseline(self) -> str:
+        return str(self.recipe.get("baseline", "the baseline"))
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """The trials that count."""
+        return self.trials[self.trials["state"] == "complete"]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The trials that came to nothing: each was tried again, or is missing."""
+        return self.trials[~self.trials["state"].isin(["complete", "dropped"])]
+
+    @property
+    def dropped(self) -> pd.DataFrame:
+        """The trials that were ended because their candidate had fallen behind."""
+        return self.trials[self.trials["state"] == "dropped"]
+
+    def named(self, trial: Mapping[str, Any]) -> str:
+        """What to call a trial's candidate, also one that has no place in the ranking."""
+        names = dict(zip(self.ranking["network"], self.ranking["name"], strict=True))
+        return names.get(trial["network"]) or str(Coefficients(*(float(trial[axis]) for axis in AXES)))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The images of the last session: title, fingerprint, how many."""
+        return dict(self.sessions[-1].get("data", {})) if self.sessions else {}
+
+
+def read_run(path: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        RunError: it is no run's folder, or the run has no finished ranking.
+    """
+    recipe = read_recipe_settings(path)
+    found = _json(path, "ranking.json", "holds no finished ranking")
+    sessions = _json(path, "environment.json", "does not say what it was made with")
+    try:
+        rows, title, notes = pd.DataFrame(found["ranking"]), str(found["title"]), tuple(map(str, found["notes"]))
+        ranking, bars = _completed(rows, sessions)
+        if ranking.empty:
+            raise RunError(f"{path} holds no finished ranking: no candidate is in ranking.json")
+    except (KeyError, TypeError, ValueError, IndexError) as failure:
+        raise RunError(f"{path / 'ranking.json'} is no ranking: {failure!r}") from failure
+    confidence = f"{100 * float(recipe.get('confidence') or DEFAULT_CONFIDENCE):g} % interval"
+    return Run(
+        path=path,
+        title=title,
+        notes=notes,
+        fitted=found.get("fitted"),
+        ranking=ranking,
+        trials=_trials(path),
+        candidates=_frame(path, "candidates.csv", {}),
+        sessions=tuple(sessions),
+        recipe=recipe,
+        recipe_text=(path / "recipe.yaml").read_text(encoding="utf-8"),
+        settings=_json(path, "settings.json", "does not say its settings"),
+        verified=_json(path, "verify.json", "") if (path / "verify.json").exists() else None,
+        bars=bars or confidence,
+    )
+
+
+def _completed(ranking: pd.DataFrame, sessions: list[dict[str, Any]]) -> tuple[pd.DataFrame, str]:
+    """The ranking with every column that is read here, and what its bars are if they are not the run's intervals."""
+    frame, bars = ranking.copy(), ""
+    for column in LATER:
+        if column not in frame:
+            frame[column] = math.nan
+    numbers = ["low", "high", "p_best", "sd", "val_accuracy", "memory", "estimated_memory"]
+    frame[numbers] = frame[numbers].astype(float)
+    if frame["low"].isna().any():
+        images = sessions[-1]["data"]["minival"] if sessions else 0
+        errors = [holdout_error(a, images) if images else 0.0 for a in frame["accuracy"]]
+        frame["low"], frame["high"] = frame["accuracy"] - errors, frame["accuracy"] + errors
+        bars = "standard error of the minival"
+    coefficients = [Coefficients(*(float(row[axis]) for axis in AXES)) for row in frame.to_dict("records")]
+    labels = frame["label"] if "label" in frame else [None] * len(frame)
+    frame["name"] = [label if isinstance(label, str) else str(c) for label, c in zip(labels, coefficients, strict=True)]
+    frame["papers"] = [
+        c == PAPER or str(PAPER) in str(also).split("; ") for c, also in zip(coefficients, frame["also"], strict=True)
+    ]
+    return frame, bars
+
+
+def _trials(path: Path) -> pd.DataFrame:
+    """Every trial, or none where the run did not keep them beside its ranking."""
+    if not (path / "trials.csv").exists():
+        return pd.DataFrame(columns=list(TRIALS))
+    return _frame(path, "trials.csv", {"reason": "string", "curve": "string"}).reindex(columns=list(TRIALS))
+
+
+def _json(path: Path, name: str, lack: str) -> Any:
+    try:
+        return json.loads((path / name).read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise RunError(f"{path} {lack}: {failure.strerror} ({name})") from failure
+    except ValueError as failure:
+        raise RunError(f"{path / name} is not JSON: {failure}") from failure
+
+
+def _frame(path: Path, name: str, types: dict[str, str]) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path / name, dtype={"network": "string", **types})
+    except OSError as failure:
+        raise RunError(f"{path} holds no finished ranking: {failure.strerror} ({name})") from failure
+    except ValueError as failure:
+        raise RunError(f"{path / name} is no table: {failure}") from failure

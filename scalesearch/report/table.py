@@ -1,0 +1,60 @@
+"""A table as the templates take it: headings, cells, and which columns are words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Column(Generic[Thing]):
+    """A heading and what stands below it; words are set to the left, numbers to the right."""
+
+    heading: str
+    cell: Callable[[Thing], str]
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row's cells and its class, which may be empty."""
+
+    cells: tuple[str, ...]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """``words`` says of every column whether it holds words."""
+
+    headings: tuple[str, ...]
+    words: tuple[bool, ...]
+    lines: tuple[Line, ...]
+
+
+def table(
+    columns: Iterable[Column[Thing]], things: Sequence[Thing], kind: Callable[[Thing], str] = lambda _: ""
+) -> Table:
+    """One row for each of ``things``; a column that is empty in all of them is left out."""
+    filled = [(c, [c.cell(thing) for thing in things]) for c in columns]
+    kept = [(c, cells) for c, cells in filled if any(cells)]
+    rows = zip(*(cells for _, cells in kept), strict=True)
+    return Table(
+        tuple(c.heading for c, _ in kept),
+        tuple(c.words for c, _ in kept),
+        tuple(Line(tuple(cells), kind(thing)) for cells, thing in zip(rows, things, strict=True)),
+    )
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """An accuracy in per cent; empty where nothing is known."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval in per cent; empty where nothing is known."""
+    return f"{share(low)}–{share(high)}" if share(low) else ""
