@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 COMPOUND = "compound"
+OFF = 0.1
+"""Relative difference of a depth in whole blocks from its multiplier that is worth a note."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Group:
     lines: Sequence[Line]
     plan: Plan
     resolution: int
+    blocks: int
 
     @property
     def candidates(self) -> dict[str, Candidate]:
@@ -118,13 +121,21 @@ def rows_json(group: Group, result: Result | None) -> list[dict[str, Any]]:
                 "ratio": candidate.ratio,
                 "params": candidate.cost.params,
                 "network": candidate.model.fingerprint,
-                "note": line.note,
+                "note": "; ".join(filter(None, (line.note, _in_blocks(line, candidate, group.blocks)))) or None,
                 "paper": line.paper and {"macs": line.paper.macs, "top1": line.paper.top1},
                 **{key: got.get(key) for key in ("accuracy", "sd", "low", "high", "p_best", "val_accuracy")},
                 "seeds": got.get("seeds", 0),
             }
         )
     return found
+
+
+def _in_blocks(line: Line, candidate: Candidate, base: int) -> str | None:
+    """What whole blocks make of a depth, if that is more than a tenth beside it."""
+    blocks = candidate.model.spec.blocks
+    if abs(blocks / (base * line.depth) - 1) <= OFF:
+        return None
+    return f"in whole blocks its depth is ×{blocks / base:.3g} ({blocks} in place of {base})"
 
 
 def group_json(group: Group, folder: str, result: Result | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.baselines import open_baseline
+from scalesearch.baselines import Baseline, open_baseline
 from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
 from scalesearch.compare import Group, group_json, with_rows
 from scalesearch.comparison import Comparison, Line, lines_of, load_comparison
@@ -19,7 +19,7 @@ from scalesearch.folder import digest, slug, write_text
 from scalesearch.formats import Page
 from scalesearch.grid import plan
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling import Coefficients, Multipliers
 from scalesearch.spec_commands import best_of
 from scalesearch.strategies import matched
 from scalesearch.tables import duration
@@ -101,7 +101,11 @@ def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_
     baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
     lines = _lines(wish, comparison, name, recipe, num_classes)
     made = plan(baseline, 1, with_rows(recipe, name, lines).search, num_classes=num_classes)
-    return Group(name, lines, made, baseline.resolution)
+    return Group(name, lines, made, baseline.resolution, _blocks(baseline))
+
+
+def _blocks(baseline: Baseline) -> int:
+    return baseline.scaled(Multipliers(1, 1, 1)).spec.blocks
 
 
 def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> list[Line]:
@@ -138,7 +142,8 @@ def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[
     for name in names:
         lines = _lines(wish, comparison, name, recipe, classes)
         prepared = prepare(with_rows(recipe, name, lines))
-        found.append((Group(name, lines, prepared.plan, prepared.baseline.resolution), prepared))
+        opened = prepared.baseline
+        found.append((Group(name, lines, prepared.plan, opened.resolution, _blocks(opened)), prepared))
     return found
 
 

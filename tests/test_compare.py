@@ -75,7 +75,7 @@ def test_every_shipped_comparison_has_rows_for_its_baselines_and_names_its_sourc
         assert len(lines) >= 3
         search = with_rows(load_recipe("paper", {}), baseline, lines).search
         made = plan(open_baseline(baseline, Rounding()), 1, search, num_classes=1000)
-        candidates = Group(baseline, lines, made, 224).candidates
+        candidates = Group(baseline, lines, made, 224, 16).candidates
         assert list(candidates) == [line.label for line in lines]
 
 
@@ -93,6 +93,16 @@ def test_strategies_cost_the_same_and_scale_what_they_say(baseline: str, target:
         if most is not None and "mended" not in (line.note or ""):
             assert most > 1.2
             assert set(others.values()) == {1.0}
+
+
+def test_what_whole_blocks_make_of_a_depth_is_said(tmp_path: Path) -> None:
+    """ResNet-18 has two blocks in every stage: rounded up, a depth of 1.06 is three."""
+    options = ("--match-macs", "2x", "--match-tolerance", "0.03", "--baseline", "resnet18", "--resolution", "48")
+    (group,) = json.loads(_dry(*options, "--json", cwd=tmp_path).stdout)["groups"]
+    rows = {row["label"]: row for row in group["rows"]}
+    assert rows["compound"]["depth"] < 1.1
+    assert rows["compound"]["note"].endswith("in whole blocks its depth is ×1.5 (12 in place of 8)")
+    assert "blocks" not in (rows["width"]["note"] or "")
 
 
 def test_a_runs_own_winner_is_a_strategy_too() -> None:
@@ -134,7 +144,7 @@ def _judged(accuracies: dict[str, float], spread: float) -> tuple[Group, dict[st
     ]
     random = np.random.default_rng(0)
     drawn = {name: value + random.normal(0, spread, 4_000) for name, value in accuracies.items()}
-    group = Group("net", lines, SimpleNamespace(candidates=candidates), 224)  # type: ignore[arg-type]
+    group = Group("net", lines, SimpleNamespace(candidates=candidates), 224, 16)  # type: ignore[arg-type]
     return group, accuracies, drawn
 
 
