@@ -18,6 +18,7 @@ from scalesearch.recipe import DataSettings
 from tests.conftest import TINY_RUN, Cli, make_folder
 
 
+@pytest.mark.long
 def test_a_comparisons_networks_are_drawn_on_the_same_images(cli: Cli, tmp_path: Path) -> None:
     make_folder(tmp_path / "pets", {"cat": 30, "dog": 30})
     options = ("--match-macs", "2x", "--match-tolerance", "0.3", "--data", "folder:pets", "--top", "0")

@@ -51,6 +51,7 @@ def test_a_refused_network_is_one_line_that_names_the_layer(cli: Cli, tmp_path: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_grid_over_a_users_own_network_to_its_exported_winner(cli: Cli, own: str, tmp_path: Path) -> None:
     done = cli("grid", "--baseline", own, *TINY_RUN, "--out", "run")
     assert done.returncode == 0, done.stderr

@@ -55,6 +55,7 @@ def test_several_workers_on_a_device_are_timed_together(tmp_path: Path) -> None:
     assert together(2, model, prepared, torch.device("cpu"), seconds=0.2) > 0
 
 
+@pytest.mark.long
 def test_two_workers_per_device_train_side_by_side(cli: Cli) -> None:
     run = (
         "grid",
@@ -78,6 +79,7 @@ def test_two_workers_per_device_train_side_by_side(cli: Cli) -> None:
     assert "per_device" in wrong.stderr
 
 
+@pytest.mark.long
 def test_a_search_is_quoted_before_and_told_at_its_end_what_it_took(cli: Cli) -> None:
     run = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "90", "--top", "0", "--out", "run")
     done = cli(*run)

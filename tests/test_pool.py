@@ -78,6 +78,7 @@ def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_pat
     assert [state for state, _ in _records(tmp_path)].count("failed") == 1
 
 
+@pytest.mark.long
 def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Path) -> None:
     own = _dying(tmp_path, range(1), "time.sleep(600)")
     command = [sys.executable, "-m", "scalesearch", "grid", "--baseline", own, *POOLED, "--out", "run"]
