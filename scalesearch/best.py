@@ -87,7 +87,7 @@ class Best:
     def keep(self, ranking: pd.DataFrame, records: Sequence[Record]) -> None:
         """Keep the weights of the best ``run.keep_weights`` candidates' first seeds, and drop all others.
 
-        Without such a wish, those that an earlier one has kept stay.
+        Without such a wish, those that an earlier one has kept stay, unless new trials have displaced them.
 
         Raises:
             RunError: the folder cannot be written.

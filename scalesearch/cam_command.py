@@ -58,7 +58,8 @@ def cam_command(run: Path, *, images: int, seed: int, true_class: bool, data: st
         console.print(f"{_name(each)}  {cost} · {right} of these {len(labels)} · {maps.method}")
     about = "the true class" if true_class else "the predicted class"
     methods = " and ".join(dict.fromkeys(column.maps.method for column in columns))
-    title = f"{Path(plain['baseline']).stem}, {source.title}: where the evidence for {about} is ({methods})"
+    name = Path(plain["baseline"]).name.removesuffix(".yaml")
+    title = f"{name}, {source.title}: where the evidence for {about} is ({methods})"
     pictures = evaluation_views(shown, shown.shape[-1], kept.eval_crop)
     cam_figure(pictures, labels.tolist(), kept.classes, columns, title, run / "figures")
     console.print(f"wrote   {run}/figures/cam.png, .svg", soft_wrap=True)

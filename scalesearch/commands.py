@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.baselines import open_baseline
-from scalesearch.errors import DeviceError, ScaleSearchError
+from scalesearch.errors import ScaleSearchError
 from scalesearch.folder import RunFolder, default_folder, read_result
 from scalesearch.formats import Page
 from scalesearch.grid import Candidate, Plan, plan
@@ -165,19 +165,10 @@ def train_in(
 
 
 def _dry_run(prepared: Prepared, page: Page) -> None:
-    from scalesearch.device import is_out_of_memory
-    from scalesearch.quote import quote
+    from scalesearch.quote import told_quote
 
     recipe = prepared.recipe
-    try:
-        price = quote(prepared)
-    except (RuntimeError, MemoryError) as failure:
-        if not is_out_of_memory(failure):
-            raise
-        raise DeviceError(
-            f"the dearest candidate does not fit on {prepared.device} at batch size {recipe.train.batch_size}: lower "
-            "--batch-size, set --target-memory, or start anyway: a trial that runs out of memory splits its batches"
-        ) from failure
+    price = told_quote(prepared)
     trials = len(prepared.tasks)
     rows = [_candidate_json(c) for c in prepared.plan.candidates]
     document = {"trials": trials, "seconds": price.seconds, "memory": price.memory, "candidates": rows}
@@ -188,6 +179,8 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
         f"(h:mm:ss), {price.memory / 2**30:.2f} GiB peak (estimated)\n"
         "(from a few steps of three candidates; decoding the images is not in it)"
     )
+    for words in prepared.tuned:
+        page.remarks().print(words)
 
 
 def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:

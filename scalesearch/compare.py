@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalesearch.baselines import Baseline
 from scalesearch.comparison import SINGLE, Line
+from scalesearch.errors import ScaleSearchError
 from scalesearch.grid import Candidate, Plan
 from scalesearch.recipe import Recipe, Row
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling import Coefficients, Multipliers
 
 if TYPE_CHECKING:
     from scalesearch.search import Result
 
 CONFIDENCE = 0.95
 COMPOUND = "compound"
+IMAGENET = 1000
+"""Classes of what papers print."""
 OFF = 0.1
 """Relative difference of a depth in whole blocks from its multiplier that is worth a note."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """One baseline's rows and the networks they come to, by label."""
+    """One baseline's rows and the networks they come to, by label.
+
+    ``blocks`` are the baseline's; ``as_printed`` is it at its native size and for ImageNet's classes.
+    """
 
     name: str
     lines: Sequence[Line]
     plan: Plan
     resolution: int
     blocks: int
+    as_printed: bool
 
     @property
     def candidates(self) -> dict[str, Candidate]:
@@ -38,8 +47,24 @@ class Group:
         return {x.label: points[Coefficients(x.depth, x.width, x.resolution)] for x in self.lines}
 
 
+def group_of(name: str, lines: Sequence[Line], made: Plan, baseline: Baseline, num_classes: int) -> Group:
+    """The rows ``lines``, planned as ``made``."""
+    as_printed = baseline.resolution == baseline.native.resolution and num_classes == IMAGENET
+    blocks = baseline.scaled(Multipliers(1, 1, 1)).spec.blocks
+    return Group(name, lines, made, baseline.resolution, blocks, as_printed)
+
+
 def with_rows(recipe: Recipe, name: str, lines: Sequence[Line]) -> Recipe:
-    """The recipe that trains a baseline's rows in place of a grid."""
+    """The recipe that trains a baseline's rows in place of a grid.
+
+    Raises:
+        ScaleSearchError: the recipe bounds what a candidate may cost, or ranks by more than accuracy.
+    """
+    bounds = [key for key, value in recipe.search if key.startswith("target_") and value is not None]
+    if bounds:
+        raise ScaleSearchError(f"a comparison's rows are all trained: leave search.{bounds[0]} out")
+    if recipe.objective != "accuracy":
+        raise ScaleSearchError("a comparison ranks by accuracy: leave objective out")
     rows = tuple(Row(label=x.label, depth=x.depth, width=x.width, resolution=x.resolution) for x in lines)
     search = recipe.search.model_copy(update={"rows": rows, "also": ()})
     return recipe.model_copy(update={"baseline": name, "phi": 1.0, "search": search})
@@ -49,8 +74,9 @@ def with_rows(recipe: Recipe, name: str, lines: Sequence[Line]) -> Recipe:
 class Gain:
     """How much compound scaling gains over the best single dimension, relative to the latter.
 
-    (A_compound − max A_single) / max A_single, as A are mean accuracies; ``low`` and ``high`` are the percentile
-    interval of the same bootstrap that judges the ranking, with the maximum taken in every draw.
+    (A_compound − max A_single) / max A_single, as A are mean accuracies. The interval knows that the best of several
+    was taken: that the compound beats all is claimed where it beats each, that one beats it where the luckiest of them
+    would (Hsu 1984, as for the ranking). ``seeds``: the most that a row has.
     """
 
     value: float
@@ -58,43 +84,52 @@ class Gain:
     high: float
     compound: str
     single: str
+    seeds: int
     confidence: float = CONFIDENCE
 
     @property
     def words(self) -> str:
         """One sentence."""
+        sure = f"at {100 * self.confidence:g} %"
         verdict = (
-            "compound scaling wins"
+            f"the compound is better than each of them {sure}"
             if self.low > 0
-            else f"{self.single} alone wins"
+            else f"a single dimension is better {sure}"
             if self.high < 0
             else "which of the two is better is not decided"
         )
+        lack = "; one seed, so that the trainings' own noise is not in this" if self.seeds < 2 else ""
         return (
             f"{self.compound} over {self.single}, the best single dimension: {100 * self.value:+.1f} % relative "
-            f"({100 * self.confidence:g} %: {100 * self.low:+.1f} … {100 * self.high:+.1f}): {verdict}."
+            f"({100 * self.confidence:g} %: {100 * self.low:+.1f} … {100 * self.high:+.1f}): {verdict}{lack}."
         )
 
 
-def gain(group: Group, accuracies: Mapping[str, float], drawn: Mapping[str, Any]) -> Gain | None:
-    """None where the compound row or every single one is missing.
+def gain(group: Group, accuracies: Mapping[str, float], drawn: Mapping[str, Any], seeds: int) -> Gain | None:
+    """None where the compound row or every single one is missing, or a dimension has several rows.
 
     Args:
         accuracies: means by network fingerprint.
         drawn: of `Judgement`, by network fingerprint.
     """
     candidates = group.candidates
-    rows = {x.dimension: (x.label, candidates[x.label].model.fingerprint) for x in reversed(group.lines)}
-    known = {name: row for name, row in rows.items() if row[1] in accuracies}
+    rows = [(x.dimension, x.label, candidates[x.label].model.fingerprint) for x in group.lines]
+    known = {name: (label, network) for name, label, network in rows if network in accuracies}
     singles = [known[name] for name in SINGLE if name in known]
-    if COMPOUND not in known or not singles:
+    several = max(Counter(name for name, _, _ in rows if name in (*SINGLE, COMPOUND)).values(), default=0) > 1
+    if COMPOUND not in known or not singles or several:
         return None
     label, compound = known[COMPOUND]
     best, network = max(singles, key=lambda row: accuracies[row[1]])
-    highest = np.max([drawn[name] for _, name in singles], axis=0)
-    gains = drawn[compound] / highest - 1
-    low, high = np.quantile(gains, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Gain(accuracies[compound] / accuracies[network] - 1, float(low), float(high), label, best)
+    highest = accuracies[network]
+    if not highest:
+        return None
+    gains = np.array([accuracies[compound] - accuracies[name] for _, name in singles]) / highest
+    luck = np.array([drawn[compound] - drawn[name] for _, name in singles]) / highest - gains[:, None]
+    tail = (1 - CONFIDENCE) / 2
+    low = (gains + np.quantile(luck, tail, axis=1)).min()
+    high = gains.min() + np.quantile((-luck).max(axis=0), 1 - tail)
+    return Gain(float(gains.min()), float(low), float(high), label, best, seeds)
 
 
 def rows_json(group: Group, result: Result | None) -> list[dict[str, Any]]:
@@ -142,7 +177,10 @@ def group_json(group: Group, folder: str, result: Result | None) -> dict[str, An
     """One baseline's part of comparison.json; its run is in ``folder``."""
     base = group.plan.baseline_cost
     won = result and gain(
-        group, dict(zip(result.ranking["network"], result.ranking["accuracy"], strict=True)), result.judgement.drawn
+        group,
+        dict(zip(result.ranking["network"], result.ranking["accuracy"], strict=True)),
+        result.judgement.drawn,
+        int(result.ranking["seeds"].max()),
     )
     return {
         "baseline": group.name,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.baselines import Baseline, open_baseline
+from scalesearch.baselines import open_baseline
 from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
-from scalesearch.compare import Group, group_json, with_rows
+from scalesearch.compare import IMAGENET, Group, group_json, group_of, with_rows
 from scalesearch.comparison import Comparison, Line, lines_of, load_comparison
 from scalesearch.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.errors import ScaleSearchError
@@ -19,7 +19,7 @@ from scalesearch.folder import digest, slug, write_text
 from scalesearch.formats import Page
 from scalesearch.grid import plan
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.scaling import Coefficients, Multipliers
+from scalesearch.scaling import Coefficients
 from scalesearch.spec_commands import best_of
 from scalesearch.strategies import matched
 from scalesearch.tables import duration
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from scalesearch.search import Result
 
 DEFAULT = "table3"
-IMAGENET = 1000
-"""Classes that a table is made for where no images are named."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,8 @@ def compare_command(wish: Wish, *, dry_run: bool, form: str) -> None:
     elif wish.own:
         raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs")
     names = list(dict.fromkeys(wish.baselines)) or list(comparison.baselines)
+    if not names:
+        raise ScaleSearchError(f"{comparison.title} has rows for any network: name one with --baseline")
     console = page.remarks()
     if dry_run and wish.recipe is None and "data.source" not in wish.overrides:
         recipe = load_recipe("paper", wish.overrides)
@@ -101,11 +101,7 @@ def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_
     baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
     lines = _lines(wish, comparison, name, recipe, num_classes)
     made = plan(baseline, 1, with_rows(recipe, name, lines).search, num_classes=num_classes)
-    return Group(name, lines, made, baseline.resolution, _blocks(baseline))
-
-
-def _blocks(baseline: Baseline) -> int:
-    return baseline.scaled(Multipliers(1, 1, 1)).spec.blocks
+    return group_of(name, lines, made, baseline, num_classes)
 
 
 def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> list[Line]:
@@ -115,7 +111,10 @@ def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_cl
         return [_as_far_as_it_goes(x, baseline.fixed) for x in lines]
     own: dict[str, Coefficients] = {}
     if wish.own:
-        own[f"compound ({wish.own.name})"] = best_of(wish.own, fitted=False)
+        winner = best_of(wish.own, fitted=False)
+        if winner.growth() <= 1:
+            raise ScaleSearchError(f"--from {wish.own}: its winner, {winner}, does not grow")
+        own[f"compound ({wish.own.name})"] = winner
     return matched(baseline, wish.match_macs, num_classes, wish.tolerance, own)
 
 
@@ -133,17 +132,22 @@ def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[
     """Every baseline's rows, ready to be trained."""
     from scalesearch.data import open_source
     from scalesearch.prepare import prepare
+    from scalesearch.study.storages import storage_url
 
     recipe = load_recipe(wish.recipe or default_recipe(str(wish.overrides.get("device", "auto"))), wish.overrides)
     check_engine(wish.engine, wish.address, recipe)
+    if wish.storage:
+        storage_url(wish.storage)  # a mistake in it is told before anything is measured
     recipe = recipe.model_copy(update={"exhaustive": True})
     classes = len(open_source(recipe.data).classes)
     found = []
     for name in names:
         lines = _lines(wish, comparison, name, recipe, classes)
         prepared = prepare(with_rows(recipe, name, lines))
-        opened = prepared.baseline
-        found.append((Group(name, lines, prepared.plan, opened.resolution, _blocks(opened)), prepared))
+        found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes), prepared))
+    folders = [slug(prepared.baseline.name) for _, prepared in found]
+    if twice := next((each for each in folders if folders.count(each) > 1), None):
+        raise ScaleSearchError(f"two baselines are called {twice}: give one another name")
     return found
 
 
@@ -172,9 +176,11 @@ def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console)
 
 
 def _price(prepared: Sequence[Prepared], console: Console) -> None:
-    from scalesearch.quote import quote
+    from scalesearch.quote import told_quote
 
-    prices = [quote(each) for each in prepared]
+    for words in dict.fromkeys(words for each in prepared for words in each.tuned):
+        console.print(words)
+    prices = [told_quote(each) for each in prepared]
     trials = sum(len(each.tasks) for each in prepared)
     console.print(
         f"{trials} trials on {prepared[0].device}: about {duration(sum(price.seconds for price in prices))} (h:mm:ss), "

@@ -89,7 +89,8 @@ def load_comparison(name: str) -> Comparison:
     """A shipped comparison by name, or a file by path.
 
     Raises:
-        RecipeError: there is none, or a key breaks its rule.
+        ScaleSearchError: there is none.
+        RecipeError: a key breaks its rule.
     """
     shipped = recipe_folder() / "compare" / f"{name}.yaml"
     path = shipped if shipped.is_file() else Path(name).expanduser()

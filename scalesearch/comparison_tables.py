@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesearch.baselines import open_baseline
-from scalesearch.compare import Group
+from scalesearch.compare import IMAGENET, Group
 from scalesearch.formats import Column, Table
 from scalesearch.scaling import Multipliers, Rounding
-from scalesearch.tables import amount, params, percent
+from scalesearch.tables import amount, interval, params, percent
 
 REPRODUCED = 0.05
 """A printed cost counts as reproduced within five per cent,"""
@@ -37,7 +37,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     if any(row["accuracy"] is not None for row in rows):
         columns += [
             ("acc %", [_accuracy(row) for row in rows]),
-            ("interval", [_interval(row) for row in rows]),
+            ("interval", [interval(row) for row in rows]),
             ("P", ["" if row["p_best"] is None else f"{row['p_best']:.2f}" for row in rows]),
         ]
         if any(row["val_accuracy"] is not None for row in rows):
@@ -49,10 +49,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
 
 def _accuracy(row: Mapping[str, Any]) -> str:
     return "" if row["accuracy"] is None else percent(row["accuracy"], math.nan if row["sd"] is None else row["sd"])
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    return "" if row["low"] is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", title: str | None = None) -> Table:
@@ -77,7 +73,12 @@ def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remarks(group: Group) -> list[str]:
-    """What of the printed costs does not follow from the rows' multipliers, and what it would follow from."""
+    """What of the printed costs does not follow from the rows' multipliers, and what it would follow from.
+
+    Nothing where the baseline is not as its source has it: at another size, or for other classes.
+    """
+    if not group.as_printed:
+        return []
     found, candidates = [], group.candidates
     printed = {x.label: x.paper.macs for x in group.lines if x.paper}
     missed = [x for x in group.lines if x.paper and not _near(candidates[x.label].cost.macs, x.paper.macs)]
@@ -85,7 +86,7 @@ def remarks(group: Group) -> list[str]:
         macs = candidates[line.label].cost.macs
         fits = [other.label for other in missed if other is not line and _near(macs, printed[other.label], 0.02)]
         reasons = [f"it is what the row {label} prints: are the two swapped?" for label in fits]
-        reasons += _kept_ends(group, line.label, printed[line.label])
+        reasons += _kept_ends(group, line.label)
         told = f" ({'; '.join(reasons)})" if reasons else ""
         found.append(f"≠ {line.label}: {amount(macs)} MACs, not the printed {amount(printed[line.label])}{told}")
     return found
@@ -95,13 +96,13 @@ def _near(macs: float, printed: float, tolerance: float = REPRODUCED) -> bool:
     return abs(macs - printed) <= max(tolerance * printed, ROUNDED)
 
 
-def _kept_ends(group: Group, label: str, printed: float) -> list[str]:
+def _kept_ends(group: Group, label: str) -> list[str]:
     """The count if stem and head keep their width, and the outer stages their depth."""
     line = next(x for x in group.lines if x.label == label)
     if ":" in group.name or (line.depth == line.width == 1):
         return []
     kept = open_baseline(group.name, Rounding(fix_stem_head=True)).at(resolution=group.resolution)
-    macs = kept.scaled(Multipliers(line.depth, line.width, line.resolution)).cost(1000).macs
+    macs = kept.scaled(Multipliers(line.depth, line.width, line.resolution)).cost(IMAGENET).macs
     return [f"{amount(macs)} if stem, head and the outer stages' depth stay as they are"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.errors import DeviceError
-from scalesearch.recipe import TrainSettings
+from scalesearch.recipe import RunSettings, TrainSettings
 
 
 def pick_device(name: str) -> torch.device:
@@ -71,6 +71,12 @@ def every_device(name: str) -> tuple[str, ...]:
 def threads_each(workers: int, device: str) -> int | None:
     """Torch's threads for each of several workers on one CPU, which would starve each other; None: as torch likes."""
     return max(1, torch.get_num_threads() // workers) if workers > 1 and device == "cpu" else None
+
+
+def worker_threads(run: RunSettings, device: torch.device) -> int | None:
+    """Torch's threads in each of a run's workers, as far as its settings tell."""
+    workers = run.workers if run.workers is not None else run.per_device if run.per_device != "auto" else 1
+    return threads_each(workers, str(device))
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def default_folder(root: Path, recipe: Recipe, baseline: str, settings: Mapping[
 
 def slug(name: str) -> str:
     """``name`` as a file's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")
 
 
 def digest(settings: Mapping[str, Any]) -> str:

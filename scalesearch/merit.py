@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from scalesearch.report.run import Run
 
 OWN = ("search.", "data.cache_resolution")
-"""Settings in which the two runs may differ: which candidates, and how large their images are kept."""
+"""Settings in which the two runs may differ: which candidates, and how large their images are kept;"""
+SAME = ("search.target",)
+"""but not how much is to be grown."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Merit:
     accuracy among the nominal candidates. ``apart``: the share of the growth that the counterpart spends differently.
     """
 
+    target: float
     candidates: int
     ratios: tuple[float, float]
     winner: Place
@@ -65,7 +68,8 @@ class Merit:
         there = "first there too" if c.rank == 1 else f"number {c.rank} of {self.matched}"
         behind = "" if c.rank == 1 else f", the first, {f.name}, {100 * f.accuracy:.1f} %"
         return (
-            f"{self.candidates} candidates of nominal growth 2 cost {self.ratios[0]:.2f}× to {self.ratios[1]:.2f}×. "
+            f"{self.candidates} candidates of nominal growth {self.target:.3g} cost {self.ratios[0]:.2f}× to "
+            f"{self.ratios[1]:.2f}×. "
             f"The first of them, {w.name}, costs {w.ratio:.2f}× ({costs}) and has {100 * w.accuracy:.1f} %.",
             f"Cost and accuracy go together with ρ = {rho.value:.2f} (95 %: {rho.low:.2f} … {rho.high:.2f}; "
             f"p = {rho.p_value:.2f}).",
@@ -76,15 +80,13 @@ class Merit:
 
     @property
     def _verdict(self) -> str:
-        if not self.winner.contender:
-            raise ValueError("a run's first candidate may be its best")
         by_cost = self.cost.low > 0
         if self.counterpart.rank == 1 and not by_cost:
-            return "It wins at equal cost as well: by merit, as far as these two runs tell."
+            return "It is first at equal cost as well: by merit, as far as these two runs tell."
         if not self.counterpart.contender:
-            return "At equal cost it can no longer be the best: it won by what it cost."
+            return "At equal cost it is not among the likely best: as far as these runs tell, it won by what it cost."
         if by_cost:
-            return "Dearer candidates are better throughout, and at equal cost it may still be the best: both, perhaps."
+            return "Dearer candidates tend to be better, and at equal cost it may still be the best: both, perhaps."
         return "At equal cost it may still be the best, and so may others: merit and cost are not told apart."
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def merit(nominal: Run, matched: Run) -> Merit:
         RunError: the runs differ in more than their candidates, or are too small to say anything.
     """
     _check(nominal.settings, matched.settings)
-    few, equal = nominal.ranking, matched.ranking
+    few, equal = (_growing(run.ranking) for run in (nominal, matched))
     if min(len(few), len(equal)) < 3:
         raise RunError("three candidates in each run are the least that cost and accuracy can be compared over")
     if "contender" not in few or few["contender"].isna().any() or equal["contender"].isna().any():
@@ -108,6 +110,7 @@ def merit(nominal: Run, matched: Run) -> Merit:
     apart = [_apart(divided, _shares(row)) for _, row in equal.iterrows()]
     nearest = min(range(len(apart)), key=apart.__getitem__)
     return Merit(
+        target=float(nominal.settings["search.target"]) ** float(nominal.settings["phi"]),
         candidates=len(few),
         ratios=(float(few["ratio"].min()), float(few["ratio"].max())),
         winner=_place(winner),
@@ -121,11 +124,20 @@ def merit(nominal: Run, matched: Run) -> Merit:
     )
 
 
+def _growing(ranking: pd.DataFrame) -> pd.DataFrame:
+    """Without what does not grow, such as the baseline itself, which divides nothing."""
+    products = ranking["alpha"] * ranking["beta"] ** 2 * ranking["gamma"] ** 2
+    return ranking[products > 1].reset_index(drop=True)
+
+
 def _check(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    kinds = [settings.get("search.match") for settings in (one, other)]
+    if kinds != ["nominal", "macs"] or any(key.startswith("search.rows") for key in (*one, *other)):
+        raise RunError("expected a grid of equal nominal growth first, and one with --match macs second")
     changed = [
         f"{key}: {one.get(key)!r} and {other.get(key)!r}"
         for key in sorted(one.keys() | other.keys())
-        if not key.startswith(OWN) and one.get(key) != other.get(key)
+        if (key in SAME or not key.startswith(OWN)) and one.get(key) != other.get(key)
     ]
     if changed:
         shown = "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "")

@@ -27,7 +27,7 @@ def merit_command(nominal: Path, matched: Path, *, form: str) -> None:
     with drawing():
         save(merit_figure(runs[0].ranking, runs[1].ranking, found), nominal / "figures")
     write_text(nominal / FILE, json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n")
-    page.show([_table(found)])
+    page.show([_table(found)], found.to_json())
     console = page.remarks()
     console.print("", *found.words, sep="\n", soft_wrap=False)
     console.print(f"\nwrote {nominal}/{FILE} and figures/merit.png, .svg", soft_wrap=True)

@@ -108,10 +108,10 @@ class PlainWatcher:
         self._say(f"validating {candidate.name}, seed {seed}")
 
     def training_again(self, candidate: Candidate, seed: int) -> None:
-        self._say(f"training {candidate.coefficients} again, seed {seed}: {_NOT_THERE}")
+        self._say(f"training {candidate.name} again, seed {seed}: {_NOT_THERE}")
 
     def not_kept(self, candidate: Candidate, reason: str) -> None:
-        self._say(f"not kept: the weights of {candidate.coefficients}: {reason}")
+        self._say(f"not kept: the weights of {candidate.name}: {reason}")
 
     def close(self) -> None:
         pass
@@ -220,10 +220,10 @@ class LiveWatcher:
         self.bars.update(bar.task, told=f"validating {candidate.name}")
 
     def training_again(self, candidate: Candidate, seed: int) -> None:
-        self.console.print(f"training {candidate.coefficients} again, seed {seed}: {_NOT_THERE}", style="dim")
+        self.console.print(f"training {candidate.name} again, seed {seed}: {_NOT_THERE}", style="dim")
 
     def not_kept(self, candidate: Candidate, reason: str) -> None:
-        self.console.print(f"not kept: the weights of {candidate.coefficients}: {reason}", style="yellow")
+        self.console.print(f"not kept: the weights of {candidate.name}: {reason}", style="yellow")
 
     def close(self) -> None:
         self.live.stop()

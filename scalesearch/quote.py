@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.device import Clock, threads, threads_each
+from scalesearch.device import Clock, is_out_of_memory, threads, worker_threads
+from scalesearch.errors import DeviceError
 from scalesearch.pace import noise, timed_steps
 from scalesearch.train import total_steps
 from scalesearch.trainer import Trainer
@@ -48,18 +49,29 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     probed = list(dict.fromkeys([by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1]]))
     length = total_steps(recipe.train, prepared.train_images // batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
-    with threads(_of_a_worker(prepared)):
+    with threads(worker_threads(recipe.run, prepared.device)):
         measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
     seconds = [length * per_step + held_out * per_image for per_step, per_image in measured]
     each = np.interp([c.cost.macs for c in by_cost], [c.cost.macs for c in probed], seconds)
     return Quote(float(each.sum()) * recipe.seeds, max(prepared.memory(c.cost) for c in by_cost))
 
 
-def _of_a_worker(prepared: Prepared) -> int | None:
-    """Threads of one of the workers that will train; None where one has the whole device."""
-    run = prepared.recipe.run
-    workers = run.workers if run.workers is not None else run.per_device if run.per_device != "auto" else 1
-    return threads_each(workers, str(prepared.device))
+def told_quote(prepared: Prepared) -> Quote:
+    """The quote of a dry run.
+
+    Raises:
+        DeviceError: the dearest candidate does not fit on the device.
+    """
+    try:
+        return quote(prepared)
+    except (RuntimeError, MemoryError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+        raise DeviceError(
+            f"the dearest candidate does not fit on {prepared.device} at batch size "
+            f"{prepared.recipe.train.batch_size}: lower --batch-size, set --target-memory, or start anyway: a trial "
+            "that runs out of memory splits its batches"
+        ) from failure
 
 
 def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tuple[float, float]:

@@ -112,6 +112,11 @@ class DataSettings(Strict):
     workers: NonNegativeInt | None = None
 
 
+def _switch(value: object) -> object:
+    """YAML reads ``on`` and ``off`` as truths."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 class AugmentSettings(Strict):
     """Random resized crop (area share ``scale``, aspect 3/4 to 4/3), flip, then one of torchvision's policies."""
 
@@ -160,7 +165,7 @@ class TrainSettings(Strict):
     norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
-    compile: Literal["off", "auto", "on"] = "off"
+    compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
     evaluations: PositiveInt = 4
 
     @model_validator(mode="after")

@@ -127,7 +127,7 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
         "MACs": [amount(row["macs"]) for row in ranking],
         "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
         "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
-        "interval": [_interval(row) for row in ranking],
+        "interval": [interval(row) for row in ranking],
         "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
         "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
     }
@@ -136,7 +136,7 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
     return Table(shown, ranking, notes)
 
 
-def _interval(row: Mapping[str, Any]) -> str:
+def interval(row: Mapping[str, Any]) -> str:
     return "" if row.get("low") is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
 
 
@@ -156,7 +156,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
             f"{row['ratio']:.3f}",
             f"{row['params']:,}",
             percent(row["accuracy"], row["sd"]),
-            _interval(row),
+            interval(row),
             f"{row['p_best']:.3f}",
             "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}",
             str(row["also"]),

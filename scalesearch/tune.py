@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.device import Clock, device_name, is_out_of_memory, release_memory
+from scalesearch.device import Clock, device_name, is_out_of_memory, release_memory, threads, worker_threads
 from scalesearch.errors import RecipeError
 from scalesearch.kept import kept
 from scalesearch.memory import estimated_memory
@@ -78,8 +78,10 @@ def grown(recipe: Recipe, dearest: ScaledModel, device: torch.device, classes: i
 
     def measure(names: Sequence[str]) -> dict[str, str]:
         batch, best = first, _rate(recipe, dearest, device, classes)
+        if not best:
+            return dict.fromkeys(names, f"{first} even that ends the memory, so batches will be split")
         told = f"{first} trains {best:.0f} images a second"
-        while _steps_at(2 * batch, settings, first, images) >= FEWEST_STEPS and _fits(
+        while _may_be(2 * batch, recipe, images) and _fits(
             with_batch(recipe, 2 * batch).train, dearest, device, classes, workers
         ):
             rate = _rate(with_batch(recipe, 2 * batch), dearest, device, classes)
@@ -96,8 +98,9 @@ def grown(recipe: Recipe, dearest: ScaledModel, device: torch.device, classes: i
     return found, words
 
 
-def _steps_at(batch: int, settings: TrainSettings, first: int, images: int) -> float:
-    return settings.steps * first / batch if settings.steps else (settings.epochs or 0) * images / batch
+def _may_be(batch: int, recipe: Recipe, images: int) -> bool:
+    """Whether there are as many images, and the schedule has updates enough."""
+    return batch <= images and total_steps(with_batch(recipe, batch).train, images // batch) >= FEWEST_STEPS
 
 
 def _fits(train: TrainSettings, model: ScaledModel, device: torch.device, classes: int, workers: int) -> bool:
@@ -119,8 +122,10 @@ def _available() -> float:
 def _rate(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int) -> float:
     """Images per second; 0 if memory ends."""
     batch = recipe.train.batch_size
+    split = noise(batch, model.resolution, classes)
     try:
-        return batch / seconds_per_step(model, recipe, device, noise(batch, model.resolution, classes), steps=3)
+        with threads(worker_threads(recipe.run, device)):
+            return batch / seconds_per_step(model, recipe, device, split, steps=3)
     except (RuntimeError, MemoryError) as failure:
         if not is_out_of_memory(failure):
             raise
@@ -133,7 +138,12 @@ def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
     length = total_steps(recipe.train, max(1, images // min(recipe.train.batch_size, images)))
 
     def measure(names: Sequence[str]) -> dict[str, str]:
-        return dict.fromkeys(names, _verdict(recipe, model, device, classes, length))
+        try:
+            with threads(worker_threads(recipe.run, device)):
+                return dict.fromkeys(names, _verdict(recipe, model, device, classes, length))
+        except RuntimeError as failure:  # of Dynamo, of its compiler, or of a memory that ends
+            release_memory(device)
+            return dict.fromkeys(names, f"off: it fails here ({str(failure).strip().partition(chr(10))[0]})")
 
     key = f"{_place(recipe, model, device, classes)} {recipe.train.batch_size} {length}"
     verdict = kept("compile", {"it": key}, measure)["it"]

@@ -14,7 +14,7 @@ from scalesearch.errors import RunError
 from scalesearch.merit import Merit, merit
 from scalesearch.merit_command import merit_command
 
-SETTINGS = {"phi": 1.0, "data.fingerprint": "abc", "train.epochs": 4.0}
+SETTINGS = {"phi": 1.0, "search.target": 2.0, "search.match": "nominal", "data.fingerprint": "abc", "train.epochs": 4.0}
 
 
 def _run(rows: list[tuple[float, float, float, float, float]], **settings: object) -> Any:
@@ -35,7 +35,10 @@ def _nominal(accuracies: tuple[float, ...]) -> Any:
 
 
 def _matched(deep: float, sharp: float, wide: float, **settings: object) -> Any:
-    return _run([(1.7, 1, 1, 2.0, deep), (1, 1, 1.35, 2.0, sharp), (1, 1.42, 1, 2.0, wide)], **settings)
+    return _run(
+        [(1.7, 1, 1, 2.0, deep), (1, 1, 1.35, 2.0, sharp), (1, 1.42, 1, 2.0, wide)],
+        **{"search.match": "macs"} | settings,
+    )
 
 
 BY_COST = (0.5, 0.46, 0.44, 0.42, 0.40)
@@ -46,7 +49,10 @@ def test_a_winner_that_was_only_dearer_is_found_out() -> None:
     assert (found.winner.name, found.dearer, found.counterpart.name) == ("α 2.0", 0, "α 1.7")
     assert found.cost.value == pytest.approx(1)
     assert (found.counterpart.rank, found.counterpart.contender) == (3, False)
-    assert found.words[-1] == "At equal cost it can no longer be the best: it won by what it cost."
+    assert (
+        found.words[-1]
+        == "At equal cost it is not among the likely best: as far as these runs tell, it won by what it cost."
+    )
     assert "the dearest" in found.words[0]
 
 
@@ -55,7 +61,7 @@ def test_a_winner_by_merit_wins_at_equal_cost_too() -> None:
     found = merit(_nominal(accuracies), _matched(deep=0.30, sharp=0.36, wide=0.45))
     assert found.counterpart.name == "α 1.0"
     assert found.apart < 0.05
-    assert found.words[-1].startswith("It wins at equal cost as well: by merit")
+    assert found.words[-1].startswith("It is first at equal cost as well: by merit")
     assert "4 of the others cost more" in found.words[0]
 
 
@@ -70,9 +76,12 @@ def test_what_is_not_told_apart_is_said_to_be_so() -> None:
 def test_runs_that_differ_otherwise_are_refused() -> None:
     with pytest.raises(RunError, match=r"differ in more than their candidates \(train.epochs: 4.0 and 8.0\)"):
         merit(_nominal(BY_COST), _matched(0.3, 0.3, 0.3, **{"train.epochs": 8.0}))
-    merit(_nominal(BY_COST), _matched(0.3, 0.3, 0.3, **{"search.match": "macs"}))
+    with pytest.raises(RunError, match="equal nominal growth first"):
+        merit(_matched(0.3, 0.3, 0.3), _nominal(BY_COST))
+    with pytest.raises(RunError, match=r"search\.target"):
+        merit(_nominal(BY_COST), _matched(0.3, 0.3, 0.3, **{"search.target": 4.0}))
     with pytest.raises(RunError, match="three candidates in each run"):
-        merit(_nominal(BY_COST), _run([(1, 1, 1.4, 2.0, 0.4)]))
+        merit(_nominal(BY_COST), _run([(1, 1, 1.4, 2.0, 0.4)], **{"search.match": "macs"}))
 
 
 def test_the_command_prints_a_table_and_leaves_figure_and_figures(
@@ -84,7 +93,7 @@ def test_the_command_prints_a_table_and_leaves_figure_and_figures(
     out = capsys.readouterr()
     assert out.out.startswith("row,of,name,rank,ratio,accuracy,low,high,contender\n")
     assert len(out.out.splitlines()) == 4
-    assert "it won by what it cost" in out.err
+    assert "not among the likely best" in out.err
     kept = json.loads((tmp_path / "nominal" / "merit.json").read_text())
     assert set(kept) == {*Merit.__dataclass_fields__, "words"}
     assert {path.name for path in (tmp_path / "nominal" / "figures").iterdir()} == {"merit.png", "merit.svg"}

@@ -67,7 +67,9 @@ def cam_figure(
     figure.supxlabel("colours: from a map's own lowest value (blue) to its highest (red)", fontsize=7, color="#4b5563")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with mpl.rc_context({"svg.hashsalt": "scalesearch"}):  # the same figure is the same file
+        with mpl.rc_context(
+            {"svg.hashsalt": "scalesearch", "text.parse_math": False}
+        ):  # the same figure is the same file
             figure.savefig(folder / "cam.png", dpi=140, metadata={"Software": None})
             figure.savefig(folder / "cam.svg", metadata={"Date": None})
     except OSError as failure:
