@@ -142,6 +142,7 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
     assert spec.origin is not None and spec.origin.alpha == ranking[0]["alpha"]
 
 
+@pytest.mark.long
 def test_an_interrupted_grid_says_how_to_go_on_and_does(cli: Cli, tmp_path: Path) -> None:
     code = (  # a shell that runs the tests in the background has Ctrl-C ignored; its children inherit that
         "import runpy, signal, sys\n"
@@ -167,6 +168,7 @@ def test_an_interrupted_grid_says_how_to_go_on_and_does(cli: Cli, tmp_path: Path
     assert (tmp_path / "run" / "ranking.csv").read_bytes() == (tmp_path / "whole" / "ranking.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_a_grid_on_a_folder_of_jpegs_matched_by_cost(cli: Cli, tmp_path: Path) -> None:
     make_folder(tmp_path / "pets", {"cat": 12, "dog": 12})
     make_folder(tmp_path / "pets", {"cat": 4, "dog": 4}, split="val")
@@ -242,6 +244,7 @@ def test_a_results_folder_that_cannot_be_written_is_told(cli: Cli, tmp_path: Pat
     assert "cannot write to results" in done.stderr
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(cli: Cli, tmp_path: Path) -> None:
     """The study may not grow past a few trials: the writes after that fail as on a full disk."""
     code = (
@@ -266,6 +269,7 @@ def test_failed_trials_are_reported_and_do_not_stop_the_others(cli: Cli, tmp_pat
     assert "no trial finished; the last one failed with: the loss is" in done.stderr
 
 
+@pytest.mark.long
 def test_a_run_killed_outright_resumes_at_once(cli: Cli, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scalesearch", *GRID, "--workers", "1", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -280,6 +284,7 @@ def test_a_run_killed_outright_resumes_at_once(cli: Cli, tmp_path: Path) -> None
     assert "of 7 trials were done before" in done.stdout
 
 
+@pytest.mark.long
 def test_candidates_far_behind_are_dropped_and_trained_to_the_end_when_asked(cli: Cli, tmp_path: Path) -> None:
     """The ledger knows of a network that was nearly perfect from half of the schedule on; it is not in this grid."""
     (tmp_path / "run").mkdir()

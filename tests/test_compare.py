@@ -192,6 +192,7 @@ def test_without_a_compound_or_a_single_row_there_is_no_gain() -> None:
     assert _gain({"compound": 0.5, "dWr": 0.6}, 0.01) is None
 
 
+@pytest.mark.long
 def test_a_users_own_rows_are_trained_as_a_grid_is(cli: Cli, tmp_path: Path) -> None:
     rows = [{"label": "baseline"}, {"label": "width", "width": 2}, {"label": "compound", "depth": 2, "resolution": 1.5}]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"title": "Mine", "any": rows}))

@@ -81,6 +81,7 @@ def test_a_grid_over_a_users_own_network_to_its_exported_winner(cli: Cli, own: s
     assert program(torch.zeros(3, 3, 37, 37)).shape == (3, 4)
 
 
+@pytest.mark.long
 def test_export_to_onnx_runs_elsewhere(cli: Cli, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     done = cli("export", "tiny.yaml", "--format", "onnx", "--num-classes", "4", "--out", "net.onnx")

@@ -47,6 +47,7 @@ def test_depthwise_networks_stay_in_fp32_and_the_choice_is_kept() -> None:
     assert (cache_folder() / "precision.json").exists()
 
 
+@pytest.mark.long
 def test_several_workers_on_a_device_are_timed_together(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     overrides = {"baseline": str(tmp_path / "tiny.yaml"), "resolution": 16, "train.steps": 6, "data.limit": 96}

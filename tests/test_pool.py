@@ -46,6 +46,7 @@ def _records(tmp_path: Path) -> list[tuple[str, str | None]]:
     return [(r.state, r.reason) for r in Ledger(tmp_path / "run" / JOURNAL, "run").records()]
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp_path: Path) -> None:
     """The last one: nothing else runs by then. It dies between two of the search's looks at what is left."""
     last = range(14, 15)  # the third trial at 16 pixels, of six steps each

@@ -234,6 +234,7 @@ def test_a_report_that_cannot_be_written_is_one_line_and_loses_nothing(cli: Cli,
     assert empty.returncode == 2 and empty.stderr.count("\n") == 1 and "no run's folder" in empty.stderr
 
 
+@pytest.mark.long
 def test_a_search_whose_report_fails_has_its_results(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(FROZEN, folder)

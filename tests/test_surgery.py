@@ -71,8 +71,8 @@ def test_mobilenet_v2s_head_is_the_known_exception_below_one() -> None:
     assert closed_form(scale_spec(spec, Multipliers(1, 0.75, 1))).params > network.scaled(1, 0.75).cost.params
 
 
-TORCHVISION_SAMPLE = ("googlenet", "shufflenet_v2_x0_5", "regnet_y_400mf", "squeezenet1_1")
-TIMM_SAMPLE = ("mobilenetv3_small_050", "ghostnet_050", "dpn48b", "skresnet18", "ecaresnet26t")
+TORCHVISION_SAMPLE = ("googlenet", "shufflenet_v2_x0_5", "squeezenet1_1")
+TIMM_SAMPLE = ("mobilenetv3_small_050", "skresnet18", "ecaresnet26t")
 
 
 @pytest.mark.parametrize(
