@@ -103,7 +103,7 @@ def merit(nominal: Run, matched: Run) -> Merit:
     few, equal = (_growing(run.ranking) for run in (nominal, matched))
     if min(len(few), len(equal)) < 3:
         raise RunError("three candidates in each run are the least that cost and accuracy can be compared over")
-    if "contender" not in few or few["contender"].isna().any() or equal["contender"].isna().any():
+    if few["contender"].isna().any() or equal["contender"].isna().any():
         raise RunError("a run of before intervals: run its command again, which trains nothing twice")
     winner = few.iloc[0]
     divided = _shares(winner)

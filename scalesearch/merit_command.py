@@ -12,6 +12,7 @@ from scalesearch.folder import write_text
 from scalesearch.formats import Page, Table
 from scalesearch.merit import Merit, Place, merit
 from scalesearch.report.run import read_run
+from scalesearch.tables import interval
 
 FILE = "merit.json"
 
@@ -29,7 +30,7 @@ def merit_command(nominal: Path, matched: Path, *, form: str) -> None:
     write_text(nominal / FILE, json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n")
     page.show([_table(found)], found.to_json())
     console = page.remarks()
-    console.print("", *found.words, sep="\n", soft_wrap=False)
+    console.print("", *found.words, sep="\n")
     console.print(f"\nwrote {nominal}/{FILE} and figures/merit.png, .svg", soft_wrap=True)
 
 
@@ -53,5 +54,5 @@ def _cells(place: Place, count: int) -> tuple[str, ...]:
         f"{place.rank} of {count}",
         f"{place.ratio:.2f}×",
         f"{100 * place.accuracy:.1f}",
-        f"{100 * place.low:.1f}–{100 * place.high:.1f}",
+        interval(vars(place)),
     )

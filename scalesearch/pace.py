@@ -62,6 +62,11 @@ def timed_steps(trainer: Trainer, recipe: Recipe, device: torch.device, split: S
     return clock.seconds() / steps
 
 
+def here(device: torch.device) -> str:
+    """What a measured time holds for: the device, its threads, and torch's version."""
+    return f"{device_name(device)} × {torch.get_num_threads()} torch {torch.__version__}"
+
+
 def has_bf16_units() -> bool:
     """Whether this CPU multiplies bf16 in hardware, as far as Linux tells."""
     try:
@@ -88,8 +93,7 @@ def cpu_precision(model: ScaledModel, recipe: Recipe, classes: int) -> str:
             seconds[precision] = seconds_per_step(model, own, device, split, steps=2)
         return dict.fromkeys(names, "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32")
 
-    place = f"{device_name(device)} × {torch.get_num_threads()} torch {torch.__version__}"
-    key = f"{model.fingerprint} {classes} {batch} {recipe.train.channels_last} {place}"
+    key = f"{model.fingerprint} {classes} {batch} {recipe.train.channels_last} {here(device)}"
     return kept("precision", {"it": key}, measure)["it"]
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.device import Clock, device_name, is_out_of_memory, release_memory, threads, worker_threads
+from scalesearch.device import Clock, is_out_of_memory, release_memory, threads, worker_threads
 from scalesearch.errors import RecipeError
 from scalesearch.kept import kept
 from scalesearch.memory import estimated_memory
-from scalesearch.pace import MORE, noise, seconds_per_step, timed_steps
+from scalesearch.pace import MORE, here, noise, seconds_per_step, timed_steps
 from scalesearch.recipe import Recipe, TrainSettings
 from scalesearch.train import total_steps
 from scalesearch.trainer import Trainer
@@ -175,5 +175,5 @@ def _place(recipe: Recipe, model: ScaledModel, device: torch.device, classes: in
     train = recipe.train
     return (
         f"{model.fingerprint} {classes} {train.optimizer} {train.precision} {train.channels_last} {train.ema} "
-        f"{device_name(device)} × {torch.get_num_threads()} torch {torch.__version__}"
+        f"{here(device)}"
     )
