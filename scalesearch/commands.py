@@ -165,19 +165,25 @@ def train_in(
 
 
 def _dry_run(prepared: Prepared, page: Page) -> None:
+    from scalesearch.progress import price
     from scalesearch.quote import told_quote
 
     recipe = prepared.recipe
-    price = told_quote(prepared)
+    expected = told_quote(prepared)
     trials = len(prepared.tasks)
     rows = [_candidate_json(c) for c in prepared.plan.candidates]
-    document = {"trials": trials, "seconds": price.seconds, "memory": price.memory, "candidates": rows}
+    document = {
+        "trials": trials,
+        "seconds": expected.seconds,
+        "workers": expected.workers,
+        "memory": expected.memory,
+        "candidates": rows,
+    }
     _show_plan(page, prepared.plan, recipe, document)
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
     page.remarks().print(
-        f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}: about {duration(price.seconds)} "
-        f"(h:mm:ss), {price.memory / 2**30:.2f} GiB peak (estimated)\n"
-        "(from a few steps of three candidates; decoding the images is not in it)"
+        f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}, {expected.memory / 2**30:.2f} GiB at "
+        f"the peak of the largest (estimated)\n{price([expected])}; decoding the images is not in it"
     )
     for words in prepared.tuned:
         page.remarks().print(words)

@@ -22,7 +22,6 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling import Coefficients
 from scalesearch.spec_commands import best_of
 from scalesearch.strategies import matched
-from scalesearch.tables import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -176,15 +175,16 @@ def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console)
 
 
 def _price(prepared: Sequence[Prepared], console: Console) -> None:
+    from scalesearch.progress import price
     from scalesearch.quote import told_quote
 
     for words in dict.fromkeys(words for each in prepared for words in each.tuned):
         console.print(words)
-    prices = [told_quote(each) for each in prepared]
+    quotes = [told_quote(each) for each in prepared]
     trials = sum(len(each.tasks) for each in prepared)
     console.print(
-        f"{trials} trials on {prepared[0].device}: about {duration(sum(price.seconds for price in prices))} (h:mm:ss), "
-        f"{max(price.memory for price in prices) / 2**30:.2f} GiB peak (estimated)"
+        f"{trials} trials on {prepared[0].device}, {max(quote.memory for quote in quotes) / 2**30:.2f} GiB at the peak "
+        f"of the largest (estimated)\n{price(quotes)}"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.errors import DeviceError
-from scalesearch.recipe import RunSettings, TrainSettings
+from scalesearch.recipe import Recipe, RunSettings, TrainSettings
 
 
 def pick_device(name: str) -> torch.device:
@@ -77,6 +77,16 @@ def worker_threads(run: RunSettings, device: torch.device) -> int | None:
     """Torch's threads in each of a run's workers, as far as its settings tell."""
     workers = run.workers if run.workers is not None else run.per_device if run.per_device != "auto" else 1
     return threads_each(workers, str(device))
+
+
+def workers_side_by_side(recipe: Recipe, device: torch.device) -> int:
+    """How many of a run's workers do not slow each other down: those of a CPU with its threads shared out; of those
+    that share an accelerator, one.
+    """
+    run, devices = recipe.run, max(1, len(every_device(recipe.device)))
+    each = run.per_device if device.type == "cpu" and run.per_device != "auto" else 1
+    wanted = run.workers if run.workers is not None else devices * each
+    return wanted if device.type == "cpu" else min(wanted, devices)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from scalesearch.grid import Candidate
     from scalesearch.prepare import Prepared
+    from scalesearch.quote import Quote
     from scalesearch.study import Task
 
 _NOT_THERE = "its weights are to be kept, and are not here"
@@ -33,8 +34,13 @@ def headline(prepared: Prepared) -> str:
     )
 
 
-def _price(seconds: float) -> str:
-    return f"about {duration(seconds)} of training (from a few steps of three candidates)"
+def price(quotes: Sequence[Quote]) -> str:
+    """What searches one after the other will take, by the clock where several workers train side by side."""
+    told = duration(sum(quote.seconds for quote in quotes)) + " of training"
+    most = max(quote.workers for quote in quotes)
+    if most > 1:
+        told = f"{duration(sum(quote.wall for quote in quotes))} with {most} workers, {told}"
+    return f"about {told} (from a few steps of three candidates)"
 
 
 def _packing(workers: int) -> str:
@@ -70,8 +76,8 @@ class PlainWatcher:
                 self._say(f"{len(done)} of {len(tasks)} trials were done before")
         self.done, self.total = len(done), len(tasks)
 
-    def quoted(self, seconds: float) -> None:
-        self._say(_price(seconds))
+    def quoted(self, quote: Quote) -> None:
+        self._say(price([quote]))
 
     def packed(self, workers: int) -> None:
         self._say(_packing(workers))
@@ -170,8 +176,8 @@ class LiveWatcher:
         self.bars.reset(self.search, total=left, told=f"{self.done}/{self.total}")
         self.live.start()
 
-    def quoted(self, seconds: float) -> None:
-        self.console.print(_price(seconds))
+    def quoted(self, quote: Quote) -> None:
+        self.console.print(price([quote]))
 
     def packed(self, workers: int) -> None:
         self.console.print(_packing(workers))

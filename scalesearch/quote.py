@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.device import Clock, is_out_of_memory, threads, worker_threads
+from scalesearch.device import Clock, is_out_of_memory, threads, worker_threads, workers_side_by_side
 from scalesearch.errors import DeviceError
 from scalesearch.pace import noise, timed_steps
 from scalesearch.train import total_steps
@@ -24,10 +24,16 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Quote:
-    """Expected seconds of the whole search, and bytes at the peak of its largest trial."""
+    """Expected seconds of all trials together, how many train side by side, and bytes at the peak of the largest."""
 
     seconds: float
+    workers: int
     memory: int
+
+    @property
+    def wall(self) -> float:
+        """Seconds by the clock."""
+        return self.seconds / self.workers
 
 
 def is_worthwhile(prepared: Prepared, steps: int = STEPS) -> bool:
@@ -53,7 +59,8 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
         measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
     seconds = [length * per_step + held_out * per_image for per_step, per_image in measured]
     each = np.interp([c.cost.macs for c in by_cost], [c.cost.macs for c in probed], seconds)
-    return Quote(float(each.sum()) * recipe.seeds, max(prepared.memory(c.cost) for c in by_cost))
+    workers = max(1, min(workers_side_by_side(recipe, prepared.device), len(prepared.tasks)))
+    return Quote(float(each.sum()) * recipe.seeds, workers, max(prepared.memory(c.cost) for c in by_cost))
 
 
 def told_quote(prepared: Prepared) -> Quote:

@@ -21,7 +21,7 @@ from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
 from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
-from scalesearch.quote import is_worthwhile, quote
+from scalesearch.quote import Quote, is_worthwhile, quote
 from scalesearch.ranking import rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.report import write_report
@@ -43,7 +43,7 @@ class Watcher(Protocol):
 
     def decoding(self, done: int, total: int) -> None: ...
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None: ...
-    def quoted(self, seconds: float) -> None: ...
+    def quoted(self, quote: Quote) -> None: ...
     def packed(self, workers: int) -> None: ...
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None: ...
     def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
@@ -243,7 +243,7 @@ class _Session:
         finally:
             release_memory(self.prepared.device)
         self.ledger.note("quote", [price.seconds, len(self.tasks)])
-        self.watcher.quoted(price.seconds)
+        self.watcher.quoted(price)
 
     def _go_on(self) -> bool:
         """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something.

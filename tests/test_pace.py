@@ -11,9 +11,12 @@ import torch
 
 from scalesearch.baselines import open_baseline
 from scalesearch.data.cache import cache_folder
+from scalesearch.device import workers_side_by_side
 from scalesearch.kept import kept
 from scalesearch.pace import cpu_precision, has_bf16_units, together
 from scalesearch.prepare import prepare
+from scalesearch.progress import price
+from scalesearch.quote import Quote
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
 from scalesearch.scaling import Multipliers
 from tests.conftest import TINY, TINY_RUN, Cli
@@ -78,6 +81,18 @@ def test_two_workers_per_device_train_side_by_side(cli: Cli) -> None:
     wrong = cli(*run, "--per-device", "many")
     assert wrong.returncode != 0
     assert "per_device" in wrong.stderr
+
+
+def test_the_price_is_told_by_the_clock_where_workers_train_side_by_side() -> None:
+    assert price([Quote(7200, 1, 0)]) == "about 2:00:00 of training (from a few steps of three candidates)"
+    both = price([Quote(7200, 2, 0), Quote(600, 1, 0)])
+    assert both == "about 1:10:00 with 2 workers, 2:10:00 of training (from a few steps of three candidates)"
+
+
+@pytest.mark.parametrize(("run", "expected"), [({}, 1), ({"workers": 3}, 3), ({"per_device": 2}, 2)])
+def test_workers_of_a_cpu_train_side_by_side(run: dict[str, int], expected: int) -> None:
+    recipe = load_recipe("quick", {"baseline": "mobilenet_v2", "device": "cpu", "run": run})
+    assert workers_side_by_side(recipe, torch.device("cpu")) == expected
 
 
 @pytest.mark.long
