@@ -44,4 +44,16 @@ def memory() -> None:
     measure()
 
 
+@app.command()
+def native(
+    compiled: Annotated[bool, typer.Option("--compiled", help="Train compiled networks too.")] = False,
+    seconds: Annotated[float, typer.Option(help="Seconds per measurement.")] = 5.0,
+    rounds: Rounds = 5,
+) -> None:
+    """Training at the networks' own sizes, and the share of the device's peak."""
+    from tests.benchmarks.native import native as measure
+
+    measure(compiled, seconds, rounds)
+
+
 app()

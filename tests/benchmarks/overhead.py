@@ -17,7 +17,7 @@ from scalesearch.trainer import Trainer
 from tests.benchmarks.common import Spread, in_turns, pick, ratios, write_page
 
 NETWORKS = ("efficientnet_b0", "mobilenet_v2", "resnet50")
-SIZES = {64: (32, 24), 128: (32, 10), 224: (16, 6)}
+SIZES = {64: (32, 64), 128: (32, 16), 224: (16, 8)}
 """Pixels: batch size and steps on a CPU; an accelerator gets eight times the batch and ten times the steps."""
 CLASSES = 10
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -30,6 +31,9 @@ ROWS = (
 )
 """Network, pixels, batch, images; the images are multiples of ten batches, after which progress is told."""
 
+FEW = 0.001
+"""The share held out, which scalesearch decodes beside; the others decode what they train on."""
+
 Loop = Callable[..., list[float]]
 
 LOOPS: dict[str, Loop] = {"torchvision's loop": torchvision_epochs, "timm's parts": timm_epochs}
@@ -44,7 +48,7 @@ def peers(data: Path, rounds: int, epochs: int = 3) -> None:
     for name, size, batch, count in LARGE if device.type == "cuda" else ROWS:
         print(f"{name} at {size} px, batch {batch}, {count} images", flush=True)
         model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
-        settings = DataSettings(source=f"folder:{data}", limit=count)
+        settings = DataSettings(source=f"folder:{data}", limit=count, minival=FEW)
         chosen = split_indices(open_source(settings), settings)[0]
         recipe = Recipe(train=TrainSettings(steps=2, batch_size=batch))
         seconds_per_step(model, recipe, device, noise(batch, size, 10), steps=2)  # the kernels' first calls
@@ -115,8 +119,7 @@ def _ours(model: ScaledModel, settings: DataSettings, batch: int, epochs: int, d
         data=settings,
         train=TrainSettings(epochs=epochs, batch_size=batch, learning_rate=RATE, weight_decay=DECAY, evaluations=1),
     )
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["SCALESEARCH_CACHE"] = cache
+    with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, {"SCALESEARCH_CACHE": cache}):
         ears = _Epochs((settings.limit or 0) // batch)
         side = round(model.resolution / recipe.augment.eval_crop)
         images = load_images(open_source(settings), settings, side).on(device)
