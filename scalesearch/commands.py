@@ -183,7 +183,7 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
     page.remarks().print(
         f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}, {expected.memory / 2**30:.2f} GiB at "
-        f"the peak of the largest (estimated)\n{price([expected])}; decoding the images is not in it"
+        f"the peak (estimated)\n{price([expected])}\nwithout decoding the images"
     )
     for words in prepared.tuned:
         page.remarks().print(words)

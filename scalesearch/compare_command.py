@@ -184,7 +184,7 @@ def _price(prepared: Sequence[Prepared], console: Console) -> None:
     trials = sum(len(each.tasks) for each in prepared)
     console.print(
         f"{trials} trials on {prepared[0].device}, {max(quote.memory for quote in quotes) / 2**30:.2f} GiB at the peak "
-        f"of the largest (estimated)\n{price(quotes)}"
+        f"(estimated)\n{price(quotes)}"
     )
 
 
