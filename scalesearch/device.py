@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.errors import DeviceError
-from scalesearch.recipe import Recipe, RunSettings, TrainSettings
+from scalesearch.recipe import Recipe, TrainSettings
 
 
 def pick_device(name: str) -> torch.device:
@@ -73,20 +73,20 @@ def threads_each(workers: int, device: str) -> int | None:
     return max(1, torch.get_num_threads() // workers) if workers > 1 and device == "cpu" else None
 
 
-def worker_threads(run: RunSettings, device: torch.device) -> int | None:
-    """Torch's threads in each of a run's workers, as far as its settings tell."""
-    workers = run.workers if run.workers is not None else run.per_device if run.per_device != "auto" else 1
-    return threads_each(workers, str(device))
-
-
 def workers_side_by_side(recipe: Recipe, device: torch.device) -> int:
-    """How many of a run's workers do not slow each other down: those of a CPU with its threads shared out; of those
-    that share an accelerator, one.
+    """How many of a run's workers do not slow each other down, as far as its settings tell: those of a CPU with its
+    threads shared out; of those that share an accelerator, one.
     """
-    run, devices = recipe.run, max(1, len(every_device(recipe.device)))
-    each = run.per_device if device.type == "cpu" and run.per_device != "auto" else 1
-    wanted = run.workers if run.workers is not None else devices * each
-    return wanted if device.type == "cpu" else min(wanted, devices)
+    run = recipe.run
+    if device.type != "cpu":
+        devices = len(every_device(recipe.device))
+        return devices if run.workers is None else min(run.workers, devices)
+    return run.workers if run.workers is not None else run.per_device if run.per_device != "auto" else 1
+
+
+def worker_threads(recipe: Recipe, device: torch.device) -> int | None:
+    """Torch's threads in each of a run's workers."""
+    return threads_each(workers_side_by_side(recipe, device), str(device))
 
 
 @contextmanager

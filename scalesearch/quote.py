@@ -55,7 +55,7 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     probed = list(dict.fromkeys([by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1]]))
     length = total_steps(recipe.train, prepared.train_images // batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
-    with threads(worker_threads(recipe.run, prepared.device)):
+    with threads(worker_threads(recipe, prepared.device)):
         measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
     seconds = [length * per_step + held_out * per_image for per_step, per_image in measured]
     each = np.interp([c.cost.macs for c in by_cost], [c.cost.macs for c in probed], seconds)

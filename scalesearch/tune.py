@@ -124,7 +124,7 @@ def _rate(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int
     batch = recipe.train.batch_size
     split = noise(batch, model.resolution, classes)
     try:
-        with threads(worker_threads(recipe.run, device)):
+        with threads(worker_threads(recipe, device)):
             return batch / seconds_per_step(model, recipe, device, split, steps=3)
     except (RuntimeError, MemoryError) as failure:
         if not is_out_of_memory(failure):
@@ -139,7 +139,7 @@ def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
 
     def measure(names: Sequence[str]) -> dict[str, str]:
         try:
-            with threads(worker_threads(recipe.run, device)):
+            with threads(worker_threads(recipe, device)):
                 return dict.fromkeys(names, _verdict(recipe, model, device, classes, length))
         except RuntimeError as failure:  # of Dynamo, of its compiler, or of a memory that ends
             release_memory(device)
