@@ -168,7 +168,7 @@ def rows_json(group: Group, result: Result | None) -> list[dict[str, Any]]:
 def _in_blocks(line: Line, candidate: Candidate, base: int) -> str | None:
     """What whole blocks make of a depth, if that is more than a tenth beside it."""
     blocks = candidate.model.spec.blocks
-    if abs(blocks / (base * line.depth) - 1) <= OFF:
+    if not base or abs(blocks / (base * line.depth) - 1) <= OFF:
         return None
     return f"in whole blocks its depth is ×{blocks / base:.3g} ({blocks} in place of {base})"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.baselines import open_baseline
 from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
 from scalesearch.compare import IMAGENET, Group, group_json, group_of, with_rows
-from scalesearch.comparison import Comparison, Line, lines_of, load_comparison
+from scalesearch.comparison import Comparison, Line, lines_of, load_comparison, scalable
 from scalesearch.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.errors import ScaleSearchError
 from scalesearch.folder import digest, slug, write_text
@@ -106,8 +106,7 @@ def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_
 def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> list[Line]:
     baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
     if not wish.match_macs:
-        lines = lines_of(comparison, name, baseline)
-        return [_as_far_as_it_goes(x, baseline.fixed) for x in lines]
+        return scalable(lines_of(comparison, name, baseline), baseline.fixed)
     own: dict[str, Coefficients] = {}
     if wish.own:
         winner = best_of(wish.own, fitted=False)
@@ -115,16 +114,6 @@ def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_cl
             raise ScaleSearchError(f"--from {wish.own}: its winner, {winner}, does not grow")
         own[f"compound ({wish.own.name})"] = winner
     return matched(baseline, wish.match_macs, num_classes, wish.tolerance, own)
-
-
-def _as_far_as_it_goes(line: Line, fixed: Mapping[str, str]) -> Line:
-    """Without what the network cannot scale."""
-    return replace(
-        line,
-        depth=1.0 if "alpha" in fixed else line.depth,
-        width=1.0 if "beta" in fixed else line.width,
-        resolution=1.0 if "gamma" in fixed else line.resolution,
-    )
 
 
 def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:

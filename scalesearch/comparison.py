@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from scalesearch.baselines import Baseline
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.recipe import Amount, recipe_folder
+from scalesearch.scaling import AXES
 from scalesearch.schema import Strict, parse, read_yaml
 
 SINGLE = ("depth", "width", "resolution")
+"""The dimensions, in the order of their coefficients."""
 
 
 class Printed(Strict):
@@ -80,6 +83,11 @@ class Line:
     paper: Printed | None = None
     note: str | None = None
 
+    @property
+    def grows(self) -> bool:
+        """Whether it is not the baseline."""
+        return (self.depth, self.width, self.resolution) != (1, 1, 1)
+
 
 def comparison_names() -> list[str]:
     return sorted(path.stem for path in (recipe_folder() / "compare").glob("*.yaml"))
@@ -127,3 +135,14 @@ def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[Line
         )
         for row in rows
     ]
+
+
+def scalable(lines: Sequence[Line], fixed: Mapping[str, str]) -> list[Line]:
+    """The rows without what the network cannot scale, and without those of which that leaves the baseline.
+
+    Args:
+        fixed: of `Baseline`, reasons by coefficient.
+    """
+    ones: dict[str, Any] = {name: 1.0 for name, axis in zip(SINGLE, AXES, strict=True) if axis in fixed}
+    kept = [(line, replace(line, **ones)) for line in lines]
+    return [less for line, less in kept if less.grows or not line.grows]

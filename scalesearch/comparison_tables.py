@@ -8,8 +8,9 @@ from typing import Any
 
 from scalesearch.baselines import open_baseline
 from scalesearch.compare import IMAGENET, Group
+from scalesearch.comparison import SINGLE
 from scalesearch.formats import Column, Table
-from scalesearch.scaling import Multipliers, Rounding
+from scalesearch.scaling import AXES, Multipliers, Rounding
 from scalesearch.tables import amount, interval, params, percent
 
 REPRODUCED = 0.05
@@ -73,13 +74,18 @@ def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remarks(group: Group) -> list[str]:
-    """What of the printed costs does not follow from the rows' multipliers, and what it would follow from.
+    """What the network cannot scale; which printed costs do not follow from the rows' multipliers, and from what else.
 
-    Nothing where the baseline is not as its source has it: at another size, or for other classes.
+    Nothing of the latter where the baseline is not as its source has it: at another size, or for other classes.
     """
+    found = [
+        f"{name} stays ×1, and what scales it alone is left out: {group.plan.fixed[axis]}"
+        for name, axis in zip(SINGLE, AXES, strict=True)
+        if axis in group.plan.fixed
+    ]
     if not group.as_printed:
-        return []
-    found, candidates = [], group.candidates
+        return found
+    candidates = group.candidates
     printed = {x.label: x.paper.macs for x in group.lines if x.paper}
     missed = [x for x in group.lines if x.paper and not _near(candidates[x.label].cost.macs, x.paper.macs)]
     for line in missed:

@@ -17,7 +17,7 @@ import yaml
 from scalesearch.baselines import open_baseline
 from scalesearch.compare import Gain, Group, gain, with_rows
 from scalesearch.compare_command import growth_of
-from scalesearch.comparison import Line, comparison_names, lines_of, load_comparison
+from scalesearch.comparison import Line, comparison_names, lines_of, load_comparison, scalable
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
 from scalesearch.grid import plan
 from scalesearch.recipe import load_recipe
@@ -103,6 +103,37 @@ def test_what_whole_blocks_make_of_a_depth_is_said(tmp_path: Path) -> None:
     assert rows["compound"]["depth"] < 1.1
     assert rows["compound"]["note"].endswith("in whole blocks its depth is ×1.5 (12 in place of 8)")
     assert "blocks" not in (rows["width"]["note"] or "")
+
+
+def test_rows_of_what_a_network_cannot_scale_are_left_out() -> None:
+    rows = [
+        Line("baseline", "baseline", 1, 1, 1),
+        Line("depth", "depth", 2, 1, 1),
+        Line("width", "width", 1, 2, 1),
+        Line("compound", "compound", 1.2, 1.1, 1.15),
+    ]
+    kept = scalable(rows, {"alpha": "no block of it is repeated"})
+    assert [row.label for row in kept] == ["baseline", "width", "compound"]
+    assert (kept[2].depth, kept[2].width, kept[2].resolution) == (1, 1.1, 1.15)
+    assert scalable(rows, {}) == rows
+
+
+PLAIN = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+"""
+
+
+@pytest.mark.parametrize("rows", [("figure8",), ("--match-macs", "2x")])
+def test_a_network_without_a_repeated_block_is_compared_without_depth(rows: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(PLAIN)
+    options = (*rows, "--baseline", "plain.py:net", "--resolution", "64")
+    (group,) = json.loads(_dry(*options, "--json", cwd=tmp_path).stdout)["groups"]
+    assert {row["depth"] for row in group["rows"]} == {1}
+    assert len({row["macs"] for row in group["rows"]}) > 1
+    assert "depth stays ×1, and what scales it alone is left out" in _dry(*options, cwd=tmp_path).stdout
 
 
 def test_a_runs_own_winner_is_a_strategy_too() -> None:
