@@ -287,7 +287,7 @@ def _matched(
         low, high = _range(search, name)
         if (low, high) != (1, 1):
             others = {other: axis(*_range(search, other), search.step) for other in AXES if other != name}
-            solved.append(solve(ratio, name, low, high, others, target))
+            solved.append(solve(ratio, name, low, high, others, target=target, growth=search.target))
     if not solved:
         raise EmptyGridError(f"--solve {search.solve}: it can only be 1; widen its range, or solve another coefficient")
     points = sum((found for found, _ in solved), Points.of([]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from scalesearch.errors import EmptyGridError, ScalingError
 from scalesearch.points import Floats, Ints, Points
 
+EXPONENTS = {"alpha": 1, "beta": 2, "gamma": 2}
+"""Of the coefficients in the nominal growth αβ²γ²."""
 DECIMALS = 10**4
 """Coefficients are kept to four decimals, so that what is printed realises the same network again."""
 
@@ -17,12 +20,21 @@ Ratio = Callable[[Points], Floats]
 
 
 def solve(
-    ratio: Ratio, name: str, low: float, high: float, others: Mapping[str, Sequence[float]], target: float
+    ratio: Ratio,
+    name: str,
+    low: float,
+    high: float,
+    others: Mapping[str, Sequence[float]],
+    *,
+    target: float,
+    growth: float,
 ) -> tuple[Points, Floats]:
     """For every pair of the ``others``, the point whose network costs most nearly ``target``, and its ratio, (N,).
 
     Cost is a monotone staircase in the coefficient ``name``: all pairs are bisected at once, down to the two steps
-    on either side of the target, and the nearer one is taken; an end of the range where that does not reach.
+    on either side of the target, and the nearer one is taken; an end of the range where that does not reach. Of a
+    step's values, which cost the same, it is the one whose αβ²γ² is nearest to ``growth``: its edge may be a
+    coefficient of 1.0001 that doubles the blocks.
 
     Raises:
         EmptyGridError: an end of the range leaves nothing of the network.
@@ -51,4 +63,22 @@ def solve(
             for row, new in zip(rows, (middle, values, here), strict=True):
                 row[active[side]] = new[side]
     nearer = np.abs(left / target - 1) <= np.abs(right / target - 1)
-    return at(np.where(nearer, at_left, at_right), everywhere), np.where(nearer, left, right)
+    found, ratios = np.where(nearer, at_left, at_right), np.where(nearer, left, right)
+    product = np.prod([column ** EXPONENTS[other] for other, column in pairs.items()], axis=0)
+    nominal = np.clip((growth / product) ** (1 / EXPONENTS[name]), low, high)
+    return at(
+        _towards(nominal, found, lambda values, rows: ratio(at(values, rows)) == ratios[rows]), everywhere
+    ), ratios
+
+
+def _towards(wanted: Floats, found: Floats, same: Callable[[Floats, Ints], np.ndarray[Any, Any]]) -> Floats:
+    """From ``found`` as far as ``wanted``, (N,), as long as the cost is the ``same``."""
+    start, far = (np.rint(values * DECIMALS).astype(np.int64) for values in (found, wanted))
+    near, every = start.copy(), np.flatnonzero(start != far)
+    there = every[same(far[every] / DECIMALS, every)]
+    near[there] = far[there]
+    while len(active := every[np.abs(far[every] - near[every]) > 1]):
+        middle = (near[active] + far[active]) // 2
+        alike = same(middle / DECIMALS, active)
+        near[active[alike]], far[active[~alike]] = middle[alike], middle[~alike]
+    return np.where(near == start, found, near / DECIMALS)

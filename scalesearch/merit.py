@@ -24,6 +24,8 @@ OWN = ("search.", "data.cache_resolution")
 """Settings in which the two runs may differ: which candidates, and how large their images are kept;"""
 SAME = ("search.target",)
 """but not how much is to be grown."""
+FAR = 0.25
+"""The share of the growth spent differently from which on two divisions of it are not alike."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Merit:
     @property
     def _verdict(self) -> str:
         by_cost = self.cost.low > 0
+        if self.apart > FAR:
+            cheaper = self.first.ratio < self.winner.ratio and self.first.accuracy >= self.winner.accuracy
+            beside = f"; {self.first.name}, which costs less, has no less" if cheaper else ""
+            return f"No candidate of equal cost divides its growth alike, so its place there is not known{beside}."
         if self.counterpart.rank == 1 and not by_cost:
             return "It is first at equal cost as well: by merit, as far as these two runs tell."
         if not self.counterpart.contender:

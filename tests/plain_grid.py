@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -93,7 +95,21 @@ class PlainGrid:
                     below, left = middle, at(middle / 10**4)
                 else:
                     above, right = middle, at(middle / 10**4)
-        return min((left, right), key=lambda point: abs(self._ratio(point) / target - 1))
+        best = min((left, right), key=lambda point: abs(self._ratio(point) / target - 1))
+        return self._towards_nominal(best, fixed, name)
+
+    def _towards_nominal(self, best: Coefficients, fixed: dict[str, float], name: str) -> Coefficients:
+        """Among the values that cost the same, the one nearest to the target of αβ²γ²."""
+        low, high = self._range(name)
+        others = math.prod(value ** (1 if other == "alpha" else 2) for other, value in fixed.items())
+        nominal = self._search.target / others if name == "alpha" else math.sqrt(self._search.target / others)
+        here, goal = (round(x * 10**4) for x in (getattr(best, name), min(max(nominal, low), high)))
+        if here == goal:
+            return best
+        towards = range(here, goal, 1 if goal > here else -1)
+        points = [Coefficients(**fixed, **{name: step / 10**4}) for step in (*towards, goal)]
+        alike = bisect_left(points, True, key=lambda point: self._ratio(point) != self._ratio(best))
+        return points[alike - 1] if alike > 1 else best
 
     def _merge(self, points: list[Coefficients]) -> None:
         groups: dict[str, list[Coefficients]] = {}

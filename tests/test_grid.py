@@ -65,6 +65,15 @@ def test_matched_candidates_really_cost_two_to_the_phi(phi: float, solve: str) -
         assert again.cost(1000).macs / made.baseline_cost.macs == pytest.approx(2**phi, rel=0.02)
 
 
+def test_of_values_that_cost_the_same_the_one_nearest_to_the_nominal_growth_is_taken() -> None:
+    """Of EfficientNet-B0's repeats (1, 2, 2, 3, 3, 4, 1), all α from 1.0001 to 1.25 make 23 blocks."""
+    search = SearchSettings(match="macs", solve="alpha", step=0.2)
+    made = plan(B0.at(resolution=48), 1.0, search, num_classes=10)
+    (found,) = [c for c in made.candidates if (c.coefficients.beta, c.coefficients.gamma) == (1, 1.2)]
+    assert found.model.spec.blocks == 23
+    assert found.coefficients.alpha == pytest.approx(1.25)
+
+
 def test_matching_what_cannot_be_matched_names_the_nearest() -> None:
     coarse = SpecBaseline(builtin("efficientnet_b0"), Rounding(resolution_multiple=224))
     with pytest.raises(EmptyGridError, match=r"no candidate costs 2× .* The nearest is"):

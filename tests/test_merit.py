@@ -73,6 +73,17 @@ def test_what_is_not_told_apart_is_said_to_be_so() -> None:
     assert both.words[-1].endswith("both, perhaps.")
 
 
+@pytest.mark.parametrize(("wide", "beside"), [(0.52, "; α 1.0, which costs less, has no less."), (0.45, " known.")])
+def test_a_division_of_growth_that_equal_cost_does_not_have_is_said_to_be_none(wide: float, beside: str) -> None:
+    matched = _run(
+        [(1, 1.3, 1.1, 2.0, 0.40), (1, 1.42, 1, 2.0, wide), (1, 1.35, 1.05, 2.0, 0.41)], **{"search.match": "macs"}
+    )
+    found = merit(_nominal(BY_COST), matched)
+    assert found.apart == pytest.approx(1)
+    assert found.words[-1].startswith("No candidate of equal cost divides its growth alike")
+    assert found.words[-1].endswith(beside)
+
+
 def test_runs_that_differ_otherwise_are_refused() -> None:
     with pytest.raises(RunError, match=r"differ in more than their candidates \(train.epochs: 4.0 and 8.0\)"):
         merit(_nominal(BY_COST), _matched(0.3, 0.3, 0.3, **{"train.epochs": 8.0}))
