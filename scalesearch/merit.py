@@ -62,6 +62,11 @@ class Merit:
     first: Place
 
     @property
+    def alike(self) -> bool:
+        """Whether the counterpart does divide its growth as the winner does."""
+        return self.apart <= FAR
+
+    @property
     def words(self) -> tuple[str, ...]:
         """What there is to say, a sentence each; the last is the verdict."""
         w, c, f = self.winner, self.counterpart, self.first
@@ -83,7 +88,7 @@ class Merit:
     @property
     def _verdict(self) -> str:
         by_cost = self.cost.low > 0
-        if self.apart > FAR:
+        if not self.alike:
             cheaper = self.first.ratio < self.winner.ratio and self.first.accuracy >= self.winner.accuracy
             beside = f"; {self.first.name}, which costs less, has no less" if cheaper else ""
             return f"No candidate of equal cost divides its growth alike, so its place there is not known{beside}."

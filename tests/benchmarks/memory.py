@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 count = len(json.loads(Path(sys.argv[-1], "ranking.json").read_text())["ranking"])
 peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-print("measured", count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, peak)
+print("peaks", count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, peak)
 """
 
 
@@ -37,7 +37,7 @@ def memory() -> None:
                 "--top", "0", "--exhaustive", "--out", f"{folder}/run",
             ]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-        words = next(line for line in done.stdout.splitlines() if line.startswith("measured")).split()
+        words = next(line for line in done.stdout.splitlines() if line.startswith("peaks ")).split()
         rows.append((words[1], f"{int(words[2]) / 2**20:.2f}", f"{int(words[3]) / 2**30:.2f}"))
         print(rows[-1], flush=True)
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
