@@ -47,13 +47,16 @@ def ratios(measured: Mapping[str, Sequence[float]], ours: str, other: str) -> Sp
     return Spread.of([a / b for a, b in zip(measured[ours], measured[other], strict=True)])
 
 
-def write_page(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], notes: str) -> None:
-    """``results/benchmarks/NAME.md`` for people and NAME.json for programs."""
-    about = environment(["python", "-m", "tests.benchmarks", name], pick(), {})
+def write_page(
+    name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], notes: str, command: str
+) -> None:
+    """``results/benchmarks/NAME.md`` for people and NAME.json for programs; ``command`` is the benchmark's part of the
+    command line."""
+    about = environment(["python", "-m", "tests.benchmarks", *command.split()], pick(), {})
     RESULTS.mkdir(parents=True, exist_ok=True)
     plain = {"environment": about, "header": list(header), "rows": [[str(cell) for cell in row] for row in rows]}
     (RESULTS / f"{name}.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
-    lines = [f"# {title}", "", f"`python -m tests.benchmarks {name}`", "", notes.strip(), ""]
+    lines = [f"# {title}", "", f"`python -m tests.benchmarks {command}`", "", notes.strip(), ""]
     lines += ["| " + " | ".join(header) + " |", "|" + "--|" * len(header)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     lines += [

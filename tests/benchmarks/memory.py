@@ -48,4 +48,5 @@ def memory() -> None:
         rows,
         "MobileNetV2 at 48 px × γ, batch 32, four steps each, all trials in the search's own process (`--workers 0`), "
         f"so that its peak is that of everything. Python with torch imported takes {here:.2f} GiB of it.",
+        "memory",
     )

@@ -46,6 +46,7 @@ def native(compiled: bool, seconds: float, rounds: int) -> None:
         "share of the fastest matrix product measured here, at two FLOPs per multiply-add and three times the forward "
         "pass. Published: NVIDIA's DeepLearningExamples on one A100 with AMP, PyTorch and (ResNet-50: MXNet) "
         "TensorFlow 2; another machine, another loop.",
+        "native" + " --compiled" * compiled + f" --seconds {seconds:g} --rounds {rounds}",
     )
 
 

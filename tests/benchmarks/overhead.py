@@ -56,6 +56,7 @@ def overhead(rounds: int, policy: str = "none") -> None:
         "Bare: forward, backward and SGD on one normalised batch that stays on the device. Whole: `train` with random "
         f"resized crops, flips (policy: {policy}), normalisation, schedule, progress and checks, its first, measured "
         f"step included and the evaluation left out. Both in turns, {rounds} rounds: median (lowest–highest).",
+        f"overhead --rounds {rounds}" + (f" --policy {policy}" if policy != "none" else ""),
     )
 
 

@@ -80,6 +80,7 @@ def peers(data: Path, rounds: int, epochs: int = 3) -> None:
         f"others decode, crop and flip JPEG files in {_workers(device)} processes, and are given channels_last, which "
         f"neither turns on by itself. No evaluation in any of them. In turns, {rounds} rounds: median "
         "(lowest–highest).",
+        f"peers --data PATH --rounds {rounds}",
     )  # fmt: skip
 
 

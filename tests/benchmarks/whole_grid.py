@@ -49,6 +49,7 @@ def whole_grid(data: Path, rounds: int) -> None:
         f"{recipe.train.evaluations} times. The grid: the command in a process of its own with an empty cache, so with "
         "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs. One by one: torchvision's loop as "
         "in `peers`, in a process that has everything imported, each candidate evaluated as often.",
+        f"grid --data PATH --rounds {rounds}",
     )
 
 
