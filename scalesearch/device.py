@@ -121,7 +121,7 @@ def is_out_of_memory(failure: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what a failed attempt held."""
+    """Give back what nothing holds any more but itself, as networks do."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -20,7 +20,7 @@ import yaml
 from scalesearch.baselines import Baseline, ScaledModel, baseline_of
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.data import Images, load_images, open_source
-from scalesearch.device import pick_device
+from scalesearch.device import pick_device, release_memory
 from scalesearch.errors import DataError, DroppedError, LeaseLostError, RunError, ScaleSearchError, TrialError
 from scalesearch.errors import RecipeError as BadRecipe
 from scalesearch.recipe import Recipe
@@ -159,6 +159,8 @@ class Worker:
                 self._do(claim, heart)
         except LeaseLostError as lost:
             self.tell(Event("lost", claim.task.key, (str(lost),)))
+        finally:
+            release_memory(self.device)  # a network and its hooks hold each other
         return True
 
     def _do(self, claim: Claim, heart: Heartbeat) -> None:
