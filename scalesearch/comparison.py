@@ -17,7 +17,8 @@ from scalesearch.scaling import AXES
 from scalesearch.schema import Strict, parse, read_yaml
 
 SINGLE = ("depth", "width", "resolution")
-"""The dimensions, in the order of their coefficients."""
+AXIS = dict(zip(SINGLE, AXES, strict=True))
+"""Each dimension's coefficient."""
 
 
 class Printed(Strict):
@@ -143,6 +144,6 @@ def scalable(lines: Sequence[Line], fixed: Mapping[str, str]) -> list[Line]:
     Args:
         fixed: of `Baseline`, reasons by coefficient.
     """
-    ones: dict[str, Any] = {name: 1.0 for name, axis in zip(SINGLE, AXES, strict=True) if axis in fixed}
+    ones: dict[str, Any] = {name: 1.0 for name, axis in AXIS.items() if axis in fixed}
     kept = [(line, replace(line, **ones)) for line in lines]
     return [less for line, less in kept if less.grows or not line.grows]

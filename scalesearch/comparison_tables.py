@@ -8,9 +8,9 @@ from typing import Any
 
 from scalesearch.baselines import open_baseline
 from scalesearch.compare import IMAGENET, Group
-from scalesearch.comparison import SINGLE
+from scalesearch.comparison import AXIS
 from scalesearch.formats import Column, Table
-from scalesearch.scaling import AXES, Multipliers, Rounding
+from scalesearch.scaling import Multipliers, Rounding
 from scalesearch.tables import amount, interval, params, percent
 
 REPRODUCED = 0.05
@@ -80,7 +80,7 @@ def remarks(group: Group) -> list[str]:
     """
     found = [
         f"{name} stays ×1, and what scales it alone is left out: {group.plan.fixed[axis]}"
-        for name, axis in zip(SINGLE, AXES, strict=True)
+        for name, axis in AXIS.items()
         if axis in group.plan.fixed
     ]
     if not group.as_printed:

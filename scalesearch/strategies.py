@@ -14,10 +14,10 @@ import numpy as np
 
 from scalesearch.baselines import Baseline
 from scalesearch.baselines.protocols import Survey
-from scalesearch.comparison import SINGLE, Line, scalable
+from scalesearch.comparison import AXIS, Line, scalable
 from scalesearch.errors import EmptyGridError
 from scalesearch.points import Floats, Points
-from scalesearch.scaling import AXES, Coefficients, Multipliers
+from scalesearch.scaling import Coefficients, Multipliers
 from scalesearch.shares import DWR, PAPER_SHARES, Shares, shares
 
 STRATEGIES: Mapping[str, Shares] = {
@@ -52,10 +52,9 @@ def matched(
     survey = baseline.survey(1, num_classes=num_classes)
     base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes).macs
     every = {**STRATEGIES, **{label: shares(c) for label, c in (own or {}).items()}}
-    axis = dict(zip(SINGLE, AXES, strict=True))
     lines = [Line("baseline", "baseline", 1.0, 1.0, 1.0)]
     for label, divided in every.items():
-        if axis.get(label) in baseline.fixed:
+        if AXIS.get(label) in baseline.fixed:
             continue
         lines.append(_solved(survey, baseline.resolution, base, label, divided, target, tolerance))
     return scalable(lines, baseline.fixed)

@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from scalesearch.study import JOURNAL, Ledger, Record
+from scalesearch.study import JOURNAL, Ledger
 from scalesearch.study.leases import is_gone
 from tests.conftest import MINE, TINY_RUN, Cli
 
@@ -47,13 +46,6 @@ def _records(tmp_path: Path) -> list[tuple[str, str | None]]:
     return [(r.state, r.reason) for r in Ledger(tmp_path / "run" / JOURNAL, "run").records()]
 
 
-def _once_failed_at(gamma: float, records: Sequence[Record]) -> None:
-    """The others may have taken as long where the machine is busy, but not all of them."""
-    (failed,) = [r for r in records if r.task.coefficients.gamma == gamma]
-    assert failed.state == "failed"
-    assert "complete" in {r.state for r in records}
-
-
 @pytest.mark.long
 def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp_path: Path) -> None:
     """The last one: nothing else runs by then. It dies between two of the search's looks at what is left."""
@@ -81,10 +73,10 @@ def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp
 @pytest.mark.long
 def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_path: Path) -> None:
     own = _dying(tmp_path, range(99), "time.sleep(600)")
-    done = cli("grid", "--baseline", own, *POOLED, "--trial-minutes", "0.5", "--out", "run")
+    done = cli("grid", "--baseline", own, *POOLED, "--trial-minutes", "0.8", "--out", "run")
     assert done.returncode == 0, done.stderr
-    assert "it took longer than 0.5 minutes" in done.stdout
-    _once_failed_at(1.4, Ledger(tmp_path / "run" / JOURNAL, "run").records())
+    assert "it took longer than 0.8 minutes" in done.stdout
+    assert [state for state, _ in _records(tmp_path)].count("failed") == 1
 
 
 @pytest.mark.long
