@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from scalesearch.allocator import give_back
 from scalesearch.errors import DeviceError
 from scalesearch.recipe import Recipe, TrainSettings
 
@@ -127,6 +128,8 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    else:
+        give_back()
 
 
 class Clock:

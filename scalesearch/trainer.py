@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scalesearch.allocator import keep_freed
 from scalesearch.baselines import ScaledModel
 from scalesearch.compiling import as_written, compile_blocks
 from scalesearch.data.batches import Normaliser, evaluation_batches
@@ -47,6 +48,8 @@ class Trainer:
         self, candidate: ScaledModel, num_classes: int, recipe: Recipe, device: torch.device, team: Team = ALONE
     ) -> None:
         self.settings, self.augment, self.device, self.team = recipe.train, recipe.augment, device, team
+        if device.type == "cpu":
+            keep_freed()
         self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         self.model: nn.Module = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
