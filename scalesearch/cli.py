@@ -45,6 +45,10 @@ CompileOption = Annotated[
     str | None,
     typer.Option("--compile", help="off, on, or auto: compile networks where a trial earns the time back."),
 ]
+CudaGraphsOption = Annotated[
+    bool | None,
+    typer.Option("--cuda-graphs", help="CUDA: record a network's training step once, and replay it."),
+]
 KeepWeightsOption = Annotated[
     int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")
 ]
@@ -64,7 +68,7 @@ SEARCH_KEYS = (
     "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory", "target_activations",
     "target_latency",
 )  # fmt: skip
-RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes", "keep_weights")
+RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes", "keep_weights", "cuda_graphs")
 TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision", "grow_batch", "compile")
 """Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
 OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
@@ -158,6 +162,7 @@ def grid(
         str | None, typer.Option(help="Images per step, or auto: doubled while that trains faster.")
     ] = None,
     compile_: CompileOption = None,
+    cuda_graphs: CudaGraphsOption = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
@@ -249,6 +254,7 @@ def compare(
         str | None, typer.Option(help="Images per step, or auto: doubled while that trains faster.")
     ] = None,
     compile_: CompileOption = None,
+    cuda_graphs: CudaGraphsOption = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
@@ -446,6 +452,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
     batch_size: Annotated[str | None, typer.Option(help="Images per step, of all processes together, or auto.")] = None,
     compile_: CompileOption = None,
+    cuda_graphs: CudaGraphsOption = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,

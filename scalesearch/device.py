@@ -111,6 +111,16 @@ def pick_precision(settings: TrainSettings, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
+def check_graphs(recipe: Recipe, device: torch.device) -> None:
+    """See that CUDA graphs are not asked of another device.
+
+    Raises:
+        DeviceError: they are.
+    """
+    if recipe.run.cuda_graphs and device.type != "cuda":
+        raise DeviceError(f"--cuda-graphs needs CUDA, and this trains on {device.type}")
+
+
 def is_out_of_memory(failure: BaseException) -> bool:
     """Whether a device said that its memory ended; all but CUDA's allocator say so in a plain RuntimeError."""
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):

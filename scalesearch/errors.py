@@ -14,6 +14,7 @@ ScaleSearchError
 │   └── UnreachableError  the ledger's server does not answer
 ├── TrialError            one trial failed; the search goes on
 │   ├── DivergedError
+│   ├── GraphError        the network's step cannot be a CUDA graph
 │   └── OutOfMemoryError
 ├── DroppedError          a trial was ended early: its candidate has fallen behind; nothing to mend
 └── LeaseLostError        a trial was given to another worker; nothing to mend
@@ -90,6 +91,10 @@ class TrialError(ScaleSearchError):
 
 class DivergedError(TrialError):
     """The loss is no longer a finite number."""
+
+
+class GraphError(TrialError):
+    """A network's training step cannot be recorded as a CUDA graph."""
 
 
 class OutOfMemoryError(TrialError):

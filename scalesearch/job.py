@@ -15,7 +15,7 @@ from scalesearch.commands import default_recipe
 from scalesearch.data import open_source
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source
-from scalesearch.device import pick_precision
+from scalesearch.device import check_graphs, pick_precision
 from scalesearch.errors import RecipeError
 from scalesearch.folder import digest, settings_of
 from scalesearch.recipe import Recipe, load_recipe
@@ -66,6 +66,7 @@ def job_of(wish: Wish, team: Team) -> Job:
     name = wish.recipe or default_recipe(str(wish.overrides.get("device", "auto")))
     recipe = load_recipe(name, {**wish.overrides, "baseline": wish.spec})
     device = device_of(team, recipe.device)
+    check_graphs(recipe, device)
     baseline = open_baseline(recipe.baseline, recipe.rounding)
     native = (baseline if wish.resolution is None else baseline.meant_for(wish.resolution)).native
     model = model_of(_regularised(native, recipe))
@@ -82,6 +83,8 @@ def job_of(wish: Wish, team: Team) -> Job:
     )
     if team.world > 1 and (recipe.train.grow_batch or recipe.train.compile == "auto"):
         raise RecipeError("train", "a batch_size, and compile on or off, where several processes train", "auto")
+    if team.world > 1 and recipe.run.cuda_graphs:
+        raise RecipeError("run.cuda_graphs", "no CUDA graphs where several processes train", recipe.run.cuda_graphs)
     recipe, tuned = decide(recipe, model, model, device, len(source.classes), images)
     ranked = settings_of(recipe, {"layers": model.fingerprint}, source.fingerprint)
     settings = {key: value for key, value in ranked.items() if not key.startswith(SEARCHED)} | {

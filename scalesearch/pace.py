@@ -52,12 +52,12 @@ def seconds_per_step(model: ScaledModel, recipe: Recipe, device: torch.device, s
 
 
 def timed_steps(trainer: Trainer, recipe: Recipe, device: torch.device, split: Split, steps: int) -> float:
-    """Seconds of one of ``steps`` steps, data and augmentation included, after one more to warm up."""
+    """Seconds of one of ``steps`` steps, data and augmentation included, after those that warm up."""
     batches = TrainBatches(split, recipe.augment, trainer.resolution, batch_size=len(split), seed=0, device=device)
     clock = Clock(device)
-    for number, (images, labels) in enumerate(batches.take(steps + 1)):
+    for number, (images, labels) in enumerate(batches.take(trainer.warm_up + steps), 1):
         trainer.step(images, labels, len(split))
-        if number == 0:
+        if number == trainer.warm_up:
             clock.restart()
     return clock.seconds() / steps
 
@@ -162,7 +162,7 @@ def _trained(
         start = time.perf_counter()
         steps = max(2, round(seconds / once))
         timed_steps(trainer, recipe, device, split.on(device), steps)
-        link.send((steps + 1) * batch / (time.perf_counter() - start))
+        link.send((trainer.warm_up + steps) * batch / (time.perf_counter() - start))
     except (RuntimeError, MemoryError, BrokenBarrierError):  # as a rule the device's memory ended
         barrier.abort()
         link.send(0.0)

@@ -15,7 +15,7 @@ from scalesearch.cost import Cost
 from scalesearch.data import open_source
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source
-from scalesearch.device import device_name, pick_device, pick_precision
+from scalesearch.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.errors import DeviceError
 from scalesearch.folder import settings_of
 from scalesearch.grid import Candidate, Plan, plan
@@ -87,6 +87,7 @@ def prepare(recipe: Recipe) -> Prepared:
         ScaleSearchError: whatever of it the user can mend.
     """
     device = pick_device(recipe.device)
+    check_graphs(recipe, device)
     baseline = open_baseline(recipe.baseline, recipe.rounding).at(
         resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth
     )

@@ -82,12 +82,13 @@ def told_quote(prepared: Prepared) -> Quote:
 
 
 def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tuple[float, float]:
-    """Seconds of one training step and of evaluating one image, on random images, after one step to warm up."""
+    """Seconds of one training step and of evaluating one image, on random images, after a step or more to warm up."""
     recipe, device, classes = prepared.recipe, prepared.device, len(prepared.source.classes)
-    split = noise(batch, recipe.data.cache_resolution or model.resolution, classes).on(device)
+    side = recipe.data.cache_resolution or model.resolution
     trainer = Trainer(model, classes, recipe, device)
-    per_step = timed_steps(trainer, recipe, device, split, steps)
-    trainer.evaluate(split)  # the first time is none of the others'
+    per_step = timed_steps(trainer, recipe, device, noise(batch, side, classes).on(device), steps)
+    held_out = noise(min(trainer.evaluated_together, prepared.minival_images), side, classes).on(device)
+    trainer.evaluate(held_out)  # the first time is none of the others'
     clock = Clock(device)
-    trainer.evaluate(split)
-    return per_step, clock.seconds() / batch
+    trainer.evaluate(held_out)
+    return per_step, clock.seconds() / len(held_out)

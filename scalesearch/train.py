@@ -192,7 +192,7 @@ class _Trial:
                 listener.step(self.step, self.steps, train_loss, speed)
             if self.step in evaluate_at:
                 self.training += lap.seconds()
-                accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival, self.micro_batch)
+                accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival)
                 self.curve.append((self.step, accuracy, held_out_loss))
                 listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
                 lap.restart()

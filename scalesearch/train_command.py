@@ -94,7 +94,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         team=team,
     )
     validation = team.in_turn(lambda: images.val)
-    val = None if validation is None else trainer.evaluate(validation, outcome.micro_batch)
+    val = None if validation is None else trainer.evaluate(validation)
     data = {
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,

@@ -16,6 +16,7 @@ from scalesearch.compiling import as_written, compile_blocks
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.device import pick_precision
+from scalesearch.graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
 from scalesearch.optim import WeightAverage, make_optimizer
 from scalesearch.recipe import Recipe
 from scalesearch.team import ALONE, Team
@@ -25,6 +26,11 @@ AUXILIARY = 0.3
 
 KEPT_VIEWS = 2**28
 """Bytes of a split's views at the network's size that are kept from one evaluation to the next."""
+
+EVALUATED, EVALUATED_BY_ACCELERATORS = 2**19, 2**22
+"""Pixels of an evaluation's batch: 128 images at 64 a side on a CPU, 1,024 on others. Nothing is kept for a backward
+pass, so it takes no more memory than a smaller batch in training; a batch of training that is larger is taken instead.
+"""
 
 
 Views = tuple[Tensor, Tensor]
@@ -45,8 +51,15 @@ class Trainer:
     """
 
     def __init__(
-        self, candidate: ScaledModel, num_classes: int, recipe: Recipe, device: torch.device, team: Team = ALONE
+        self,
+        candidate: ScaledModel,
+        num_classes: int,
+        recipe: Recipe,
+        device: torch.device,
+        team: Team = ALONE,
+        recorder: Recorder | None = None,
     ) -> None:
+        """``recorder`` is what the recipe's CUDA graphs are made with, if it wants any: CUDA's own by default."""
         self.settings, self.augment, self.device, self.team = recipe.train, recipe.augment, device, team
         if device.type == "cpu":
             keep_freed()
@@ -64,9 +77,18 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
         self._seen: tuple[Split, int, list[Views]] | None = None
+        self._most_at_once: int | None = None
         self._as_written = as_written if self.settings.compile == "on" else nullcontext
         if self.settings.compile == "on":
             compile_blocks(self.model)
+        self._graphed = None
+        if recipe.run.cuda_graphs:
+            self._graphed = GraphedPass(self._pass, recorder or CudaRecorder(device), self._clear)
+
+    @property
+    def warm_up(self) -> int:
+        """How many steps come before those that take as long as all others do."""
+        return 1 if self._graphed is None else WARM_UP + 2
 
     @property
     def result(self) -> nn.Module:
@@ -74,20 +96,22 @@ class Trainer:
         return self.average.module if self.average is not None else self.model
 
     def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
-        """One update from uint8 images (B, 3, r, r); returns their mean loss, still on the device.
+        """One update from uint8 images (B, 3, r, r); returns their mean loss, on the device until the next step.
 
         In a team, B is this process's share, and the gradients are the whole batch's: means over equal shares.
         """
         if not self.model.training:
             self.model.train()
-        model = self.model if self.parallel is None else self.parallel
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for part, part_labels in zip(torch.split(images, micro_batch), torch.split(labels, micro_batch), strict=True):
-            truth = part_labels.to(self.device, non_blocking=True)
-            loss = self._loss(model, part, truth) * (len(part) / len(images))
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+        labels = labels.to(self.device, non_blocking=True)
+        if self._graphed is not None and len(images) <= micro_batch:
+            total = self._graphed(images, labels)
+        else:
+            if len(images) > micro_batch:
+                self._most_at_once = micro_batch
+            self._clear()
+            total = torch.zeros((), device=self.device)
+            for part, truth in zip(torch.split(images, micro_batch), torch.split(labels, micro_batch), strict=True):
+                total += self._pass(part, truth, len(part) / len(images))
         if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
@@ -98,14 +122,13 @@ class Trainer:
         return total
 
     @torch.inference_mode()
-    def evaluate(self, split: Split, batch_size: int | None = None) -> Evaluation:
+    def evaluate(self, split: Split) -> Evaluation:
         """How `result` does on ``split``; the loss is without label smoothing. A team shares the images out."""
         model = self.result.eval()
         self.team.align(model)
         correct: list[Tensor] = []
         losses: list[Tensor] = []
-        size = batch_size or self.settings.batch_size
-        for part, labels in self._views(split, size):
+        for part, labels in self._views(split):
             truth = labels.to(self.device)
             with self._as_written():
                 logits = self._logits(model, part)[0]
@@ -119,8 +142,17 @@ class Trainer:
         right, loss = self.team.total(sums)[:-1].bool(), sums[-1].item()
         return Evaluation(int(right.sum()) / len(split), loss / len(split), right)
 
-    def _views(self, split: Split, size: int) -> Iterable[Views]:
+    @property
+    def evaluated_together(self) -> int:
+        """Images of an evaluation's batch; no more than a step's where memory did not suffice for a whole batch."""
+        if self._most_at_once is not None:
+            return self._most_at_once
+        pixels = EVALUATED if self.device.type == "cpu" else EVALUATED_BY_ACCELERATORS
+        return max(self.settings.batch_size, pixels // self.resolution**2)
+
+    def _views(self, split: Split) -> Iterable[Views]:
         """The batches of an evaluation; a small split's are kept on the device for the next one."""
+        size = self.evaluated_together
         if self._seen is not None and self._seen[0] is split and self._seen[1] == size:
             return self._seen[2]
         made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team)
@@ -145,6 +177,16 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+
+    def _clear(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _pass(self, images: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
+        """Adds the gradients of ``share`` times these images' mean loss to those that are there; that product."""
+        model = self.model if self.parallel is None else self.parallel
+        loss = self._loss(model, images, labels) * share
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; an auxiliary head's counts 0.3 (Szegedy et al. 2015, §5)."""

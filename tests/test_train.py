@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from scalesearch.baselines import SpecModel, builtin
 from scalesearch.cost import Cost, closed_form
 from scalesearch.data import Images, load_images, open_source
+from scalesearch.data.images import Split
 from scalesearch.device import pick_device, pick_precision
 from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
 from scalesearch.memory import estimated_memory
@@ -18,6 +19,7 @@ from scalesearch.models import build_model
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
 from scalesearch.spec import ModelSpec
 from scalesearch.train import Outcome, train
+from scalesearch.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -49,6 +51,14 @@ def test_a_network_learns(tiny: ModelSpec, images: Images) -> None:
     outcome, _ = train(SpecModel(tiny), images, recipe, seed=0, device=CPU)
     assert outcome.accuracy > 2 / 12
     assert [step for step, _, _ in outcome.curve] == [20, 40, 60, 80]
+
+
+def test_an_evaluation_takes_larger_batches_than_a_step(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
+    """128 images of 64 pixels; which are right does not depend on who is beside them."""
+    trainer = Trainer(SpecModel(tiny.model_copy(update={"resolution": 64})), images.num_classes, quick, CPU)
+    assert trainer.evaluated_together == 128 > quick.train.batch_size
+    together, few = trainer.evaluate(images.minival), Split(images.minival.images[:3], images.minival.labels[:3])
+    assert torch.equal(trainer.evaluate(few).correct, together.correct[:3])
 
 
 def test_a_trial_counts_its_network_with_fvcore(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
