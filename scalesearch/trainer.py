@@ -190,11 +190,13 @@ class Trainer:
 
     def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; an auxiliary head's counts 0.3 (Szegedy et al. 2015, §5)."""
-        losses = [
+        loss, *others = (
             functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
             for logits in self._logits(model, images)
-        ]
-        return losses[0] + AUXILIARY * sum(losses[1:], start=torch.zeros((), device=self.device))
+        )
+        for other in others:
+            loss = loss + AUXILIARY * other
+        return loss
 
     def _logits(self, model: nn.Module, images: Tensor) -> list[Tensor]:
         """The classifier's logits, then those of auxiliary heads, if it has any in this mode."""

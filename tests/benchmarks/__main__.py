@@ -13,11 +13,14 @@ Data = Annotated[Path, typer.Option(help="A folder with train/ and val/, one fol
 
 
 @app.command()
-def overhead(rounds: Rounds = 3, policy: Annotated[str, typer.Option(help="none, or randaugment.")] = "none") -> None:
+def overhead(
+    policy: Annotated[str, typer.Option(help="none, or randaugment.")] = "none",
+    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="The whole trainer replays CUDA graphs.")] = False,
+) -> None:
     """The whole trainer beside the bare step."""
     from tests.benchmarks.overhead import overhead as measure
 
-    measure(rounds, policy)
+    measure(policy, cuda_graphs)
 
 
 @app.command()
@@ -56,4 +59,5 @@ def native(
     measure(compiled, seconds, rounds)
 
 
-app()
+if __name__ == "__main__":  # measurements in processes of their own import this too
+    app()

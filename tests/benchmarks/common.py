@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from scalesearch.environment import environment
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 RESULTS = Path(__file__).parents[2] / "results" / "benchmarks"
 
@@ -29,6 +35,12 @@ class Spread:
 
     def __str__(self) -> str:
         return f"{self.median:.3g} ({self.low:.3g}–{self.high:.3g})"
+
+
+def alone(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What a function returns in a process of its own, where nothing that another contender set up is in force."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments, **options).result()
 
 
 def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

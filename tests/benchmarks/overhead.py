@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import fmean
+
 import torch
 from torch.nn import functional
 
 from scalesearch.baselines import ScaledModel, open_baseline
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
-from scalesearch.device import Clock, pick_precision
-from scalesearch.pace import noise, seconds_per_step
-from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, TrainSettings
+from scalesearch.device import Clock
+from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, RunSettings, TrainSettings
 from scalesearch.scaling import Multipliers
-from scalesearch.train import train
+from scalesearch.train import REPORT_EVERY, Deaf, train
 from scalesearch.trainer import Trainer
-from tests.benchmarks.common import Spread, in_turns, pick, ratios, write_page
+from tests.benchmarks.common import Spread, pick, write_page
 
 NETWORKS = ("efficientnet_b0", "mobilenet_v2", "resnet50")
-SIZES = {64: (32, 64), 128: (32, 16), 224: (16, 8)}
-"""Pixels: batch size and steps on a CPU; an accelerator gets eight times the batch and ten times the steps."""
+SIZES = {64: (32, 16), 128: (32, 8), 224: (16, 6)}
+"""Pixels: batch size and turns on a CPU; an accelerator gets eight times the batch and four times the turns."""
 CLASSES = 10
 
 
-def overhead(rounds: int, policy: str = "none") -> None:
+def overhead(policy: str = "none", cuda_graphs: bool = False) -> None:
     """Measure every network at every size, and write the page."""
     device, rows = pick(), []
-    more_images, more_steps = (8, 10) if device.type == "cuda" else (1, 1)
-    for size, few in SIZES.items():
-        batch, steps = more_images * few[0], more_steps * few[1]
+    more_images, more_turns = (8, 4) if device.type == "cuda" else (1, 1)
+    for size, (few, short) in SIZES.items():
+        batch, turns = more_images * few, more_turns * short
+        images = _images(size, 4 * batch, device)
         for name in NETWORKS:
-            print(f"{name} at {size} px, batch {batch}", flush=True)
-            baseline, images = open_baseline(name).at(resolution=size), _images(size, 4 * batch)
-            model = baseline.scaled(Multipliers(1, 1, 1))
+            model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
             recipe = Recipe(
-                train=TrainSettings(steps=steps, batch_size=batch, evaluations=1, ema=0.0),
+                train=TrainSettings(steps=turns * REPORT_EVERY, batch_size=batch, evaluations=1, ema=0.0),
                 augment=AugmentSettings.model_validate({"policy": policy}),
+                run=RunSettings(cuda_graphs=cuda_graphs),
             )
-            seconds_per_step(model, recipe, device, noise(batch, size, CLASSES), steps=2)  # the kernels' first calls
-            measured = in_turns(
-                {
-                    "bare": lambda m=model, r=recipe: _bare(m, r, device),  # type: ignore[misc]
-                    "whole": lambda m=model, r=recipe, i=images: _whole(m, r, i, device),  # type: ignore[misc]
-                },
-                rounds,
-            )
-            rows.append(
-                (name, size, batch, *(Spread.of(measured[key]) for key in ("bare", "whole")),
-                 ratios(measured, "whole", "bare"))
-            )  # fmt: skip
+            bare, whole = _measured(model, recipe, images, device)
+            around = [fmean(pair) for pair in pairwise(bare)]  # what is bare before and after
+            cells = [Spread.of([REPORT_EVERY * batch / seconds for seconds in each]) for each in (bare, whole)]
+            shares = Spread.of([ours / theirs for ours, theirs in zip(around, whole, strict=True)])
+            rows.append((name, size, batch, turns, *cells, shares, f"{sum(around) / sum(whole):.3f}"))
+            print(*rows[-1], flush=True)
+    options = f" --policy {policy}" * (policy != "none") + " --cuda-graphs" * cuda_graphs
+    name = "overhead" + f"-{policy}" * (policy != "none") + "-graphs" * cuda_graphs + "-gpu" * (device.type == "cuda")
+    header = ("network", "px", "batch", "turns", "bare step, images/s", "whole trainer, images/s", "share", "of all")
     write_page(
-        "overhead" if policy == "none" else f"overhead-{policy}",
+        name,
         "What the trainer costs beside the bare step",
-        ("network", "px", "batch", "bare step, images/s", "whole trainer, images/s", "share"),
+        header,
         rows,
         "Bare: forward, backward and SGD on one normalised batch that stays on the device. Whole: `train` with random "
         f"resized crops, flips (policy: {policy}), normalisation, schedule, progress and checks, its first, measured "
-        f"step included and the evaluation left out. Both in turns, {rounds} rounds: median (lowest–highest).",
-        f"overhead --rounds {rounds}" + (f" --policy {policy}" if policy != "none" else ""),
+        f"step included and the evaluation left out{', replaying a CUDA graph' * cuda_graphs}. In turns of "
+        f"{REPORT_EVERY} steps in one process: whenever `train` has told its progress, the bare step gets as many. "
+        "Median (lowest–highest) of the turns; a turn's share is held against the bare turns before and after it, and "
+        "the last column is the time of all bare turns over that of all others.",
+        "overhead" + options,
     )
 
 
-def _images(size: int, count: int) -> Images:
+def _images(size: int, count: int, device: torch.device) -> Images:
     """Noise, decoded at the size that a search would keep: a network's own over the evaluation's crop."""
     side = round(size / AugmentSettings().eval_crop)
     generator = torch.Generator().manual_seed(0)
@@ -68,28 +71,56 @@ def _images(size: int, count: int) -> Images:
         torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=generator),
         torch.randint(CLASSES, (count,), generator=generator),
     )
-    source = embedded()
     few = Split(split.images[:8], split.labels[:8])
-    return Images(source, side, split, few, DataSettings()).on(pick())
+    return Images(embedded(), side, split, few, DataSettings()).on(device)
 
 
-def _bare(model: ScaledModel, recipe: Recipe, device: torch.device) -> float:
+def _measured(
+    model: ScaledModel, recipe: Recipe, images: Images, device: torch.device
+) -> tuple[list[float], list[float]]:
+    """Seconds of each turn of the bare step, and of each of the trainer's, which lie between them."""
+    bare = _bare(model, recipe, device)
+    bare()  # the kernels' first calls
+    seconds = [bare()]
+    ears = _Between(bare, seconds, device, recipe.train.batch_size)
+    train(model, images, recipe, seed=0, device=device, listener=ears)
+    return seconds, ears.whole
+
+
+class _Between(Deaf):
+    """Gives the bare step its turn whenever the trainer tells its progress, and notes how long the trainer's took."""
+
+    def __init__(self, bare: Callable[[], float], seconds: list[float], device: torch.device, batch: int) -> None:
+        self.bare, self.seconds, self.batch = bare, seconds, batch
+        self.whole: list[float] = []
+        self.clock = Clock(device)
+
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
+        first = not self.whole  # its start is the trainer's own, who says how fast it was
+        self.whole.append(step * self.batch / images_per_second if first else self.clock.seconds())
+        self.seconds.append(self.bare())
+        self.clock.restart()
+
+
+def _bare(model: ScaledModel, recipe: Recipe, device: torch.device) -> Callable[[], float]:
+    """What does a turn of bare steps, and says how many seconds it took."""
     torch.manual_seed(0)
-    trainer = Trainer(model, 12, recipe, device)
-    batch, network, optimizer = recipe.train.batch_size, trainer.model.train(), trainer.optimizer
+    plain = recipe.model_copy(update={"run": RunSettings()})
+    trainer = Trainer(model, len(embedded().classes), plain, device)
+    network, optimizer, clock = trainer.model.train(), trainer.optimizer, Clock(device)
+    batch = recipe.train.batch_size
     inputs = torch.randn(batch, 3, model.resolution, model.resolution, device=device)
     inputs = inputs.to(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (batch,), device=device)
-    precision = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[pick_precision(recipe.train, device)]
-    clock = Clock(device)
-    for _ in range(recipe.train.steps or 0):
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, precision or torch.bfloat16, enabled=precision is not None):
-            logits = network(inputs)
-        functional.cross_entropy(logits.float(), labels, label_smoothing=0.1).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return (recipe.train.steps or 0) * batch / clock.seconds()
 
+    def turn() -> float:
+        clock.restart()
+        for _ in range(REPORT_EVERY):
+            optimizer.zero_grad(set_to_none=True)
+            with trainer.autocast():
+                logits = network(inputs)
+            functional.cross_entropy(logits.float(), labels, label_smoothing=0.1).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return clock.seconds()
 
-def _whole(model: ScaledModel, recipe: Recipe, images: Images, device: torch.device) -> float:
-    return train(model, images, recipe, seed=0, device=device)[0].images_per_second
+    return turn

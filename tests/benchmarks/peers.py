@@ -5,103 +5,107 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
 import torch
 
-from scalesearch.baselines import ScaledModel, open_baseline
+from scalesearch.baselines import open_baseline
 from scalesearch.data import load_images, open_source
 from scalesearch.data.images import split_indices
 from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.scaling import Multipliers
 from scalesearch.train import Deaf, train
-from tests.benchmarks.common import Spread, pick, write_page
+from tests.benchmarks.common import Spread, alone, pick, write_page
 from tests.benchmarks.loops import DECAY, RATE, timm_epochs, torchvision_epochs
 
 ROWS = (
     ("mobilenet_v2", 64, 32, 960),
-    ("efficientnet_b0", 64, 32, 640),
-    ("resnet50", 64, 32, 640),
-    ("mobilenet_v2", 128, 32, 320),
-    ("efficientnet_b0", 224, 16, 160),
+    ("efficientnet_b0", 64, 32, 960),
+    ("resnet50", 64, 32, 960),
+    ("mobilenet_v2", 128, 32, 640),
+    ("efficientnet_b0", 224, 16, 320),
 )
 """Network, pixels, batch, images; the images are multiples of ten batches, after which progress is told."""
-
-FEW = 0.001
-"""The share held out, which scalesearch decodes beside; the others decode what they train on."""
-
-Loop = Callable[..., list[float]]
-
-LOOPS: dict[str, Loop] = {"torchvision's loop": torchvision_epochs, "timm's parts": timm_epochs}
 
 LARGE = (("mobilenet_v2", 128, 256, 7680), ("efficientnet_b0", 224, 256, 7680), ("resnet50", 224, 256, 7680))
 """The rows for an accelerator."""
 
+FEW = 0.001
+"""The share held out, which scalesearch decodes beside; the others decode what they train on."""
 
-def peers(data: Path, rounds: int, epochs: int = 3) -> None:
+EPOCHS = 3
+OURS = "scalesearch"
+LOOPS = {"torchvision's loop": torchvision_epochs, "timm's parts": timm_epochs}
+
+Row = tuple[str, int, int, int]
+Seconds = list[float]
+
+
+def peers(data: Path, rounds: int) -> None:
     """Measure every row, in turns, and write the page."""
-    device, rows = pick(), []
-    for name, size, batch, count in LARGE if device.type == "cuda" else ROWS:
+    large, rows = pick().type == "cuda", []
+    for row in LARGE if large else ROWS:
+        name, size, batch, count = row
         print(f"{name} at {size} px, batch {batch}, {count} images", flush=True)
-        model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
-        settings = DataSettings(source=f"folder:{data}", limit=count, minival=FEW)
-        chosen = split_indices(open_source(settings), settings)[0]
-        recipe = Recipe(train=TrainSettings(steps=2, batch_size=batch))
-        seconds_per_step(model, recipe, device, noise(batch, size, 10), steps=2)  # the kernels' first calls
-        first: dict[str, list[float]] = {}
-        later: dict[str, list[float]] = {}
-        for number in range(rounds):
-            measures = {
-                key: partial(_others, loop, model, data, chosen, size, batch, epochs, device)
-                for key, loop in LOOPS.items()
-            }
-            measures["scalesearch"] = partial(_ours, model, settings, batch, epochs, device)
-            order = list(measures) if number % 2 == 0 else list(measures)[::-1]
-            for key in order:
-                torch.manual_seed(0)
-                seconds = measures[key]()
-                first.setdefault(key, []).append(count / seconds[0])
-                later.setdefault(key, []).append(count * (epochs - 1) / sum(seconds[1:]))
-                print(f"  {key}: " + " ".join(f"{s:.2f}" for s in seconds), flush=True)
-        gain = [Spread.of([a / b for a, b in zip(later["scalesearch"], later[k], strict=True)]) for k in LOOPS]
-        cells = [f"{Spread.of(later[key])} · {Spread.of(first[key]).median:.3g}" for key in measures]
-        rows.append((name, size, batch, count, *cells, *gain))
+        measured = _in_turns({**{key: partial(_others, key) for key in LOOPS}, OURS: _ours}, row, data, rounds)
+        first = {key: [count / seconds[0] for seconds in every] for key, every in measured.items()}
+        later = {key: [count * (EPOCHS - 1) / sum(seconds[1:]) for seconds in every] for key, every in measured.items()}
+        cells = [f"{Spread.of(later[key])} · {Spread.of(first[key]).median:.3g}" for key in measured]
+        rows.append((*row, *cells, *(_gain(later, loop) for loop in LOOPS), *(_gain(first, loop) for loop in LOOPS)))
     write_page(
-        "peers" if device.type == "cpu" else "peers-gpu",
+        "peers-gpu" if large else "peers",
         "The same training by other loops",
-        ("network", "px", "batch", "images", *LOOPS, "scalesearch", *(f"÷ {loop}" for loop in LOOPS)),
+        ("network", "px", "batch", "images", *LOOPS, OURS,
+         *(f"÷ {loop}" for loop in LOOPS), *(f"first epoch ÷ {loop}" for loop in LOOPS)),
         rows,
-        f"Images per second of the later epochs (of {epochs}), and behind the dot of the first one, in which "
-        "scalesearch also decodes the images into its cache. The same network, images (Imagenette), batch, SGD; the "
-        f"others decode, crop and flip JPEG files in {_workers(device)} processes, and are given channels_last, which "
-        f"neither turns on by itself. No evaluation in any of them. In turns, {rounds} rounds: median "
-        "(lowest–highest).",
+        f"Images per second of the later epochs (of {EPOCHS}), and behind the dot of the first one, in which "
+        "scalesearch also decodes the images into its cache and counts the network. The same network, images "
+        f"(Imagenette), batch, SGD; the others decode, crop and flip JPEG files in {_workers()} processes, and are "
+        "given channels_last, which neither turns on by itself. No evaluation in any of them. Each measurement in a "
+        f"process of its own, in turns, {rounds} rounds: median (lowest–highest).",
         f"peers --data PATH --rounds {rounds}",
     )  # fmt: skip
 
 
-def _workers(device: torch.device) -> int:
-    return min(16, os.cpu_count() or 1) if device.type == "cuda" else 2
+def _in_turns(
+    contenders: Mapping[str, Callable[[Row, Path], Seconds]], row: Row, data: Path, rounds: int
+) -> dict[str, list[Seconds]]:
+    """Seconds of each epoch, per contender and round."""
+    measured: dict[str, list[Seconds]] = {key: [] for key in contenders}
+    for number in range(rounds):
+        for key in list(contenders)[:: 1 if number % 2 == 0 else -1]:
+            measured[key].append(alone(contenders[key], row, data))
+            print(f"  {key}: " + " ".join(f"{seconds:.2f}" for seconds in measured[key][-1]), flush=True)
+    return measured
 
 
-def _others(
-    loop: Loop,
-    model: ScaledModel,
-    data: Path,
-    chosen: list[int],
-    size: int,
-    batch: int,
-    epochs: int,
-    device: torch.device,
-) -> list[float]:
-    """``chosen`` are indices of an ImageFolder too: both sort files alike."""
-    network = model.build(10)
-    workers = _workers(device)
-    return loop(network, data, chosen, size=size, batch=batch, epochs=epochs, workers=workers, device=device)
+def _gain(speeds: Mapping[str, list[float]], loop: str) -> Spread:
+    return Spread.of([ours / theirs for ours, theirs in zip(speeds[OURS], speeds[loop], strict=True)])
+
+
+def _workers() -> int:
+    return min(16, os.cpu_count() or 1) if pick().type == "cuda" else 2
+
+
+def _settings(data: Path, count: int) -> DataSettings:
+    return DataSettings(source=f"folder:{data}", limit=count, minival=FEW)
+
+
+def _others(loop: str, row: Row, data: Path) -> Seconds:
+    """The chosen indices are an ImageFolder's too: both sort files alike."""
+    name, size, batch, count = row
+    settings = _settings(data, count)
+    chosen = split_indices(open_source(settings), settings)[0]
+    torch.manual_seed(0)
+    network = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1)).build(10)
+    return LOOPS[loop](
+        network, data, chosen, size=size, batch=batch, epochs=EPOCHS, workers=_workers(), device=pick()
+    )  # fmt: skip
 
 
 class _Epochs(Deaf):
@@ -115,14 +119,18 @@ class _Epochs(Deaf):
             self.ends.append(time.perf_counter())
 
 
-def _ours(model: ScaledModel, settings: DataSettings, batch: int, epochs: int, device: torch.device) -> list[float]:
+def _ours(row: Row, data: Path) -> Seconds:
+    name, size, batch, count = row
+    settings, device = _settings(data, count), pick()
+    model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
     recipe = Recipe(
         data=settings,
-        train=TrainSettings(epochs=epochs, batch_size=batch, learning_rate=RATE, weight_decay=DECAY, evaluations=1),
+        train=TrainSettings(epochs=EPOCHS, batch_size=batch, learning_rate=RATE, weight_decay=DECAY, evaluations=1),
     )
+    seconds_per_step(model, recipe, device, noise(batch, size, 10), steps=2)  # the kernels' first calls
     with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, {"SCALESEARCH_CACHE": cache}):
-        ears = _Epochs((settings.limit or 0) // batch)
-        side = round(model.resolution / recipe.augment.eval_crop)
-        images = load_images(open_source(settings), settings, side).on(device)
+        source, side = open_source(settings), round(model.resolution / recipe.augment.eval_crop)
+        ears = _Epochs(count // batch)
+        images = load_images(source, settings, side).on(device)
         train(model, images, recipe, seed=0, device=device, listener=ears)
-    return [end - start for start, end in zip(ears.ends, ears.ends[1:], strict=False)]
+    return [end - start for start, end in pairwise(ears.ends)]

@@ -19,7 +19,7 @@ from scalesearch.data import open_source
 from scalesearch.data.images import split_indices
 from scalesearch.prepare import Prepared, prepare
 from scalesearch.recipe import load_recipe
-from tests.benchmarks.common import Spread, in_turns, pick, ratios, write_page
+from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import torchvision_epochs
 
 GRID = {"baseline": "mobilenet_v2", "resolution": 64, "search.step": 0.12, "top": 0, "exhaustive": True}
@@ -33,7 +33,10 @@ def whole_grid(data: Path, rounds: int) -> None:
     options = GRID | (LARGE if device.type == "cuda" else CPU) | {"data.source": f"folder:{data.resolve()}"}
     prepared = prepare(load_recipe("imagenette", options))
     measured = in_turns(
-        {"scalesearch grid": lambda: _search(options), "one by one": lambda: _one_by_one(prepared, data, device)},
+        {
+            "scalesearch grid": lambda: _search(options),
+            "one by one": lambda: alone(_one_by_one, prepared, data, device),
+        },
         rounds,
     )
     rows = [(name, Spread.of(seconds)) for name, seconds in measured.items()]
