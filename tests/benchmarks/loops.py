@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -16,6 +17,17 @@ from torchvision.transforms import InterpolationMode, v2
 
 RATE, MOMENTUM, DECAY, SMOOTHING = 0.05, 0.9, 1e-5, 0.1
 Steps = Callable[[Tensor, Tensor], Tensor]
+
+
+def loaders() -> int:
+    """Processes that load others' images: as many as their loops are fastest with. Where two cores train too, loading
+    processes and torch's threads wait for each other, and none is best."""
+    return min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+
+
+def where(processes: int) -> str:
+    """In which processes that is, in words."""
+    return f"in {processes} processes" if processes else "in the process that trains (loading processes slow it down)"
 
 
 def torchvision_epochs(

@@ -21,7 +21,7 @@ from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.scaling import Multipliers
 from scalesearch.train import Deaf, train
 from tests.benchmarks.common import Spread, alone, pick, write_page
-from tests.benchmarks.loops import DECAY, RATE, timm_epochs, torchvision_epochs
+from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, where
 
 ROWS = (
     ("mobilenet_v2", 64, 32, 960),
@@ -65,9 +65,9 @@ def peers(data: Path, rounds: int) -> None:
         rows,
         f"Images per second of the later epochs (of {EPOCHS}), and behind the dot of the first one, in which "
         "scalesearch also decodes the images into its cache and counts the network. The same network, images "
-        f"(Imagenette), batch, SGD; the others decode, crop and flip JPEG files in {_workers()} processes, and are "
-        "given channels_last, which neither turns on by itself. No evaluation in any of them. Each measurement in a "
-        f"process of its own, in turns, {rounds} rounds: median (lowest–highest).",
+        "(Imagenette), batch, SGD; the others decode, crop and flip JPEG files in every epoch, "
+        f"{where(loaders())}, and are given channels_last, which neither turns on by itself. No evaluation in any of "
+        f"them. Each measurement in a process of its own, in turns, {rounds} rounds: median (lowest–highest).",
         f"peers --data PATH --rounds {rounds}",
     )  # fmt: skip
 
@@ -88,10 +88,6 @@ def _gain(speeds: Mapping[str, list[float]], loop: str) -> Spread:
     return Spread.of([ours / theirs for ours, theirs in zip(speeds[OURS], speeds[loop], strict=True)])
 
 
-def _workers() -> int:
-    return min(16, os.cpu_count() or 1) if pick().type == "cuda" else 2
-
-
 def _settings(data: Path, count: int) -> DataSettings:
     return DataSettings(source=f"folder:{data}", limit=count, minival=FEW)
 
@@ -104,7 +100,7 @@ def _others(loop: str, row: Row, data: Path) -> Seconds:
     torch.manual_seed(0)
     network = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1)).build(10)
     return LOOPS[loop](
-        network, data, chosen, size=size, batch=batch, epochs=EPOCHS, workers=_workers(), device=pick()
+        network, data, chosen, size=size, batch=batch, epochs=EPOCHS, workers=loaders(), device=pick()
     )  # fmt: skip
 
 

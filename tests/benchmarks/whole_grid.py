@@ -20,7 +20,7 @@ from scalesearch.data.images import split_indices
 from scalesearch.prepare import Prepared, prepare
 from scalesearch.recipe import load_recipe
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
-from tests.benchmarks.loops import torchvision_epochs
+from tests.benchmarks.loops import loaders, torchvision_epochs, where
 
 GRID = {"baseline": "mobilenet_v2", "resolution": 64, "search.step": 0.12, "top": 0, "exhaustive": True}
 CPU = {"data.limit": 640, "train.epochs": 2, "train.batch_size": 32, "train.evaluations": 2}
@@ -51,7 +51,8 @@ def whole_grid(data: Path, rounds: int) -> None:
         f"epochs, batch {recipe.train.batch_size}, {prepared.minival_images} images held out and measured "
         f"{recipe.train.evaluations} times. The grid: the command in a process of its own with an empty cache, so with "
         "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs. One by one: torchvision's loop as "
-        "in `peers`, in a process that has everything imported, each candidate evaluated as often.",
+        f"in `peers`, loading {where(loaders())}, in a process that has everything imported, each candidate evaluated "
+        "as often.",
         f"grid --data PATH --rounds {rounds}",
     )
 
@@ -78,7 +79,7 @@ def _search(options: dict[str, object]) -> float:
 def _one_by_one(prepared: Prepared, data: Path, device: torch.device) -> float:
     recipe = prepared.recipe
     train, minival = split_indices(open_source(recipe.data), recipe.data)
-    workers = min(16, os.cpu_count() or 1) if device.type == "cuda" else 2
+    workers = loaders()
     start = time.perf_counter()
     for candidate in prepared.plan.candidates:
         network, size = candidate.model.build(10), candidate.model.resolution
