@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,10 +16,11 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from scalesearch.baselines import ScaledModel
 from scalesearch.data import open_source
 from scalesearch.data.images import split_indices
-from scalesearch.prepare import Prepared, prepare
-from scalesearch.recipe import load_recipe
+from scalesearch.prepare import prepare
+from scalesearch.recipe import Recipe, load_recipe
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import loaders, torchvision_epochs, where
 
@@ -32,25 +34,24 @@ def whole_grid(data: Path, rounds: int) -> None:
     device = pick()
     options = GRID | (LARGE if device.type == "cuda" else CPU) | {"data.source": f"folder:{data.resolve()}"}
     prepared = prepare(load_recipe("imagenette", options))
-    measured = in_turns(
-        {
-            "scalesearch grid": lambda: _search(options),
-            "one by one": lambda: alone(_one_by_one, prepared, data, device),
-        },
-        rounds,
-    )
-    rows = [(name, Spread.of(seconds)) for name, seconds in measured.items()]
-    rows.append(("one by one ÷ grid", ratios(measured, "one by one", "scalesearch grid")))
+    models = [candidate.model for candidate in prepared.plan.candidates]
+    contenders: dict[str, Callable[[], float]] = {
+        "scalesearch grid": lambda: _search(options),
+        "scalesearch grid --per-device auto": lambda: _search(options | {"run.per_device": "auto"}),
+    }
+    other = "one by one"
+    measured = in_turns(contenders | {other: lambda: alone(_one_by_one, models, prepared.recipe, data)}, rounds)
+    rows = [(name, Spread.of(seconds), ratios(measured, other, name)) for name, seconds in measured.items()]
     count, recipe = len(prepared.plan.candidates), prepared.recipe
     write_page(
         "grid" if device.type == "cpu" else "grid-gpu",
         "A whole grid",
-        ("", "seconds"),
+        ("", "seconds", "one by one ÷ it"),
         rows,
         f"{count} candidates of MobileNetV2 at 64 px × γ, {prepared.train_images} images × {recipe.train.epochs:g} "
         f"epochs, batch {recipe.train.batch_size}, {prepared.minival_images} images held out and measured "
         f"{recipe.train.evaluations} times. The grid: the command in a process of its own with an empty cache, so with "
-        "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs. One by one: torchvision's loop as "
+        "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs (and the probe of `auto`). One by one: torchvision's loop as "
         f"in `peers`, loading {where(loaders())}, in a process that has everything imported, each candidate evaluated "
         "as often.",
         f"grid --data PATH --rounds {rounds}",
@@ -76,13 +77,13 @@ def _search(options: dict[str, object]) -> float:
         return seconds
 
 
-def _one_by_one(prepared: Prepared, data: Path, device: torch.device) -> float:
-    recipe = prepared.recipe
+def _one_by_one(models: Sequence[ScaledModel], recipe: Recipe, data: Path) -> float:
+    device = pick()
     train, minival = split_indices(open_source(recipe.data), recipe.data)
     workers = loaders()
     start = time.perf_counter()
-    for candidate in prepared.plan.candidates:
-        network, size = candidate.model.build(10), candidate.model.resolution
+    for model in models:
+        network, size = model.build(10), model.resolution
         per_epoch = int((recipe.train.epochs or 1) / recipe.train.evaluations)
         for _ in range(recipe.train.evaluations):
             torchvision_epochs(
