@@ -47,7 +47,7 @@ CompileOption = Annotated[
 ]
 CudaGraphsOption = Annotated[
     bool | None,
-    typer.Option("--cuda-graphs", help="CUDA: record a network's training step once, and replay it."),
+    typer.Option("--cuda-graphs", help="CUDA: record a network's forward and backward pass once, and replay it."),
 ]
 KeepWeightsOption = Annotated[
     int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")

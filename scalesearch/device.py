@@ -142,6 +142,16 @@ def release_memory(device: torch.device) -> None:
         give_back()
 
 
+def peak_memory(device: torch.device) -> int:
+    """Bytes that tensors took at most since `reset_peak`, as CUDA's allocator counts them; 0 elsewhere."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 class Clock:
     """Seconds since the start, device work that is still queued included."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scalesearch.device import is_out_of_memory
 from scalesearch.errors import GraphError
 
 WARM_UP = 3
@@ -47,7 +48,8 @@ class CudaRecorder:
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self._device), torch.cuda.graph(graph, stream=self._stream):
+        own = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")  # another fetches images
+        with torch.cuda.device(self._device), own:
             result = work()
         return graph.replay, result
 
@@ -57,46 +59,67 @@ class GraphedPass:
 
     Its gradients are in the same memory each time and are overwritten, so that nothing has to clear them, or may drop
     them. The weights, wherever they are updated, must stay where they are.
-
-    Raises:
-        GraphError: the pass draws random numbers on the host, which a recording would repeat; or it cannot be recorded.
     """
 
-    def __init__(self, work: Pass, recorder: Recorder, clear: Callable[[], None]) -> None:
-        """``clear`` drops the gradients, before each pass that is not yet recorded."""
-        self._work, self._recorder, self._clear = work, recorder, clear
-        self._passes = 0
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder, self._passes = recorder, 0
         self._replay: Callable[[], None] | None = None
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss of these images; a tensor that the next call overwrites."""
+    def __call__(self, images: Tensor, labels: Tensor, work: Pass, clear: Callable[[], None]) -> Tensor:
+        """The loss of these images, in a tensor that the next call overwrites.
+
+        Args:
+            work: the pass, the same in every call.
+            clear: drops the gradients; called before each pass that is not yet recorded.
+
+        Raises:
+            GraphError: the pass draws random numbers on the host, which a recording would repeat; or it cannot be
+                recorded.
+            OutOfMemoryError: torch's: the recording did not fit.
+        """
         if self._replay is None:
-            self._clear()
+            clear()
             if self._passes < WARM_UP:
                 self._passes += 1
-                return self._watched(images, labels)
+                return self._watched(lambda: work(images, labels))
             self._images, self._labels = torch.empty_like(images), torch.empty_like(labels)
-            self._replay, self._loss = self._recorded()
+            self._replay, self._loss = self._recorded(lambda: work(self._images, self._labels))
+        if images.shape != self._images.shape:
+            raise ValueError(f"a pass was recorded for images {tuple(self._images.shape)}, not {tuple(images.shape)}")
         self._images.copy_(images, non_blocking=True)
         self._labels.copy_(labels, non_blocking=True)
         self._replay()
         return self._loss
 
-    def _watched(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _watched(self, work: Callable[[], Tensor]) -> Tensor:
         before = _host_generators()
-        loss = self._recorder.run(lambda: self._work(images, labels))
+        loss = self._recorder.run(work)
         if _host_generators() != before:
-            raise GraphError("this network draws random numbers on the host, which a CUDA graph would not draw again")
+            raise GraphError(
+                "this network draws random numbers on the host, which a CUDA graph would not draw again: leave "
+                "--cuda-graphs out"
+            )
         return loss
 
-    def _recorded(self) -> tuple[Callable[[], None], Tensor]:
+    def _recorded(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         try:
-            return self._recorder.record(lambda: self._work(self._images, self._labels))
-        except torch.OutOfMemoryError:
-            raise
+            return self._recorder.record(work)
         except RuntimeError as failure:
-            reason = next((line for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
-            raise GraphError(f"this network cannot be recorded as a CUDA graph ({reason})") from failure
+            causes = list(_causes(failure))
+            reason = next((line for line in str(causes[-1]).splitlines() if line.strip()), type(causes[-1]).__name__)
+            if any(is_out_of_memory(cause) for cause in causes):
+                raise torch.OutOfMemoryError(f"out of memory while a CUDA graph was recorded: {reason}") from failure
+            raise GraphError(
+                f"this network cannot be recorded as a CUDA graph ({reason}): leave --cuda-graphs out"
+            ) from failure
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """A failure, and those during whose handling it came, the first last: the end of a recording complains too."""
+    found: BaseException | None = failure
+    while found is not None:
+        yield found
+        found = found.__context__
 
 
 def _host_generators() -> tuple[Any, ...]:

@@ -16,7 +16,8 @@ import torch
 from scalesearch.baselines import ScaledModel
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Split
-from scalesearch.device import Clock, device_name
+from scalesearch.device import Clock, device_name, release_memory
+from scalesearch.errors import TrialError
 from scalesearch.kept import kept
 from scalesearch.recipe import Recipe
 from scalesearch.trainer import Trainer
@@ -46,9 +47,12 @@ def noise(images: int, size: int, classes: int) -> Split:
 
 
 def seconds_per_step(model: ScaledModel, recipe: Recipe, device: torch.device, split: Split, steps: int) -> float:
-    """Of training on ``split`` in batches of all its images, after one step to warm up."""
+    """Of training on ``split`` in batches of all its images, after a step or more to warm up."""
     trainer = Trainer(model, int(split.labels.max()) + 1, recipe, device)
-    return timed_steps(trainer, recipe, device, split.on(device), steps)
+    seconds = timed_steps(trainer, recipe, device, split.on(device), steps)
+    del trainer
+    release_memory(device)
+    return seconds
 
 
 def timed_steps(trainer: Trainer, recipe: Recipe, device: torch.device, split: Split, steps: int) -> float:
@@ -108,7 +112,7 @@ def workers_per_device(prepared: Prepared, device: torch.device, *, seconds: flo
     count, best = 1, together(1, model, prepared, device, seconds)
     while 2 * count <= most:
         rate = together(2 * count, model, prepared, device, seconds)
-        if rate < MORE * best:
+        if not best or rate < MORE * best:
             break
         count, best = 2 * count, rate
     return count
@@ -163,6 +167,6 @@ def _trained(
         steps = max(2, round(seconds / once))
         timed_steps(trainer, recipe, device, split.on(device), steps)
         link.send((trainer.warm_up + steps) * batch / (time.perf_counter() - start))
-    except (RuntimeError, MemoryError, BrokenBarrierError):  # as a rule the device's memory ended
+    except (RuntimeError, MemoryError, BrokenBarrierError, TrialError):  # as a rule the device's memory ended
         barrier.abort()
         link.send(0.0)

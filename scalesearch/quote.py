@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalesearch.baselines import ScaledModel
-from scalesearch.device import Clock, is_out_of_memory, threads, worker_threads, workers_side_by_side
+from scalesearch.device import (
+    Clock,
+    is_out_of_memory,
+    release_memory,
+    threads,
+    worker_threads,
+    workers_side_by_side,
+)
 from scalesearch.errors import DeviceError
 from scalesearch.pace import noise, timed_steps
 from scalesearch.train import total_steps
@@ -91,4 +98,7 @@ def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tup
     trainer.evaluate(held_out)  # the first time is none of the others'
     clock = Clock(device)
     trainer.evaluate(held_out)
-    return per_step, clock.seconds() / len(held_out)
+    per_image = clock.seconds() / len(held_out)
+    del trainer
+    release_memory(device)
+    return per_step, per_image

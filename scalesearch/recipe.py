@@ -183,7 +183,8 @@ class RunSettings(Strict):
     trial whose worker died is repeated ``retries`` times; one that takes longer than ``trial_minutes`` is ended. Its
     state is kept every ``checkpoint_minutes``, or every ``checkpoint_steps`` if given. A worker that has not shown
     itself for ``lease_seconds`` loses its trial to another. The trained weights of the best ``keep_weights`` candidates
-    (their first seeds') stay in the run's folder. With ``cuda_graphs`` a training step is recorded once and replayed.
+    (their first seeds') stay in the run's folder. With ``cuda_graphs`` a network's forward and
+    backward pass is recorded once and replayed.
     """
 
     workers: NonNegativeInt | None = None

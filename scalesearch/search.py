@@ -16,7 +16,7 @@ from scalesearch.best import Best
 from scalesearch.data import Images, load_images
 from scalesearch.device import is_out_of_memory, release_memory, threads_each
 from scalesearch.environment import environment
-from scalesearch.errors import RunError
+from scalesearch.errors import RunError, TrialError
 from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
 from scalesearch.pool import Died, Here, Pool, Workers
@@ -236,6 +236,8 @@ class _Session:
             return
         try:
             price = quote(self.prepared)
+        except TrialError:
+            return  # those that can be trained will be, and the others say why not
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
                 raise

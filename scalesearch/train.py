@@ -19,7 +19,7 @@ from scalesearch.cost import Count
 from scalesearch.counting import counted
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
-from scalesearch.device import Clock, is_out_of_memory, release_memory
+from scalesearch.device import Clock, is_out_of_memory, peak_memory, release_memory, reset_peak
 from scalesearch.errors import DivergedError, OutOfMemoryError
 from scalesearch.memory import SavedTensors, state_bytes
 from scalesearch.optim import learning_rate_factor
@@ -178,8 +178,7 @@ class _Trial:
         evaluate_at = set(evaluation_steps(self.settings, self.steps))
         for point in self.curve:
             listener.evaluated(*point, self.steps)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(device)
         whole, lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
         train_loss, correct = math.nan, None
         if generators is not None:
@@ -192,12 +191,15 @@ class _Trial:
                 listener.step(self.step, self.steps, train_loss, speed)
             if self.step in evaluate_at:
                 self.training += lap.seconds()
+                self.memory = max(self.memory, peak_memory(device))
                 accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival)
                 self.curve.append((self.step, accuracy, held_out_loss))
                 listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
+                reset_peak(device)
                 lap.restart()
             if self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += lap.seconds()
+                self.memory = max(self.memory, peak_memory(device))
                 state = self._state(whole.seconds())
                 if self.team.leads:
                     self.checkpoints.save(self.step, state)
@@ -212,7 +214,7 @@ class _Trial:
             correct=packed(correct),
             seconds=self.before + whole.seconds(),
             images_per_second=self.steps * self.batches.batch_size / self.training,
-            memory=max(self.memory, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0),
+            memory=self.memory,
             micro_batch=self.micro_batch,
             resumed=self.resumed,
             count=counted,

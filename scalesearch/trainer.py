@@ -28,9 +28,9 @@ KEPT_VIEWS = 2**28
 """Bytes of a split's views at the network's size that are kept from one evaluation to the next."""
 
 EVALUATED, EVALUATED_BY_ACCELERATORS = 2**19, 2**22
-"""Pixels of an evaluation's batch: 128 images at 64 a side on a CPU, 1,024 on others. Nothing is kept for a backward
-pass, so it takes no more memory than a smaller batch in training; a batch of training that is larger is taken instead.
-"""
+"""Pixels of an evaluation's batch: 128 images at 64 a side on a CPU, 1,024 on others,"""
+TIMES_A_STEP = 8
+"""or so many times a step's images where that is less: nothing is kept for a backward pass. Never fewer than those."""
 
 
 Views = tuple[Tensor, Tensor]
@@ -83,7 +83,7 @@ class Trainer:
             compile_blocks(self.model)
         self._graphed = None
         if recipe.run.cuda_graphs:
-            self._graphed = GraphedPass(self._pass, recorder or CudaRecorder(device), self._clear)
+            self._graphed = GraphedPass(recorder or CudaRecorder(device))
 
     @property
     def warm_up(self) -> int:
@@ -104,7 +104,7 @@ class Trainer:
             self.model.train()
         labels = labels.to(self.device, non_blocking=True)
         if self._graphed is not None and len(images) <= micro_batch:
-            total = self._graphed(images, labels)
+            total = self._graphed(images, labels, self._pass, self._clear)
         else:
             if len(images) > micro_batch:
                 self._most_at_once = micro_batch
@@ -144,11 +144,12 @@ class Trainer:
 
     @property
     def evaluated_together(self) -> int:
-        """Images of an evaluation's batch; no more than a step's where memory did not suffice for a whole batch."""
+        """Images of this process's batch in an evaluation; no more than it can train on where memory ended."""
         if self._most_at_once is not None:
             return self._most_at_once
         pixels = EVALUATED if self.device.type == "cpu" else EVALUATED_BY_ACCELERATORS
-        return max(self.settings.batch_size, pixels // self.resolution**2)
+        own = self.settings.batch_size // self.team.world
+        return max(own, min(TIMES_A_STEP * own, pixels // self.resolution**2))
 
     def _views(self, split: Split) -> Iterable[Views]:
         """The batches of an evaluation; a small split's are kept on the device for the next one."""

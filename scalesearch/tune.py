@@ -10,7 +10,7 @@ import torch
 
 from scalesearch.baselines import ScaledModel
 from scalesearch.device import Clock, is_out_of_memory, release_memory, threads, worker_threads
-from scalesearch.errors import RecipeError
+from scalesearch.errors import RecipeError, TrialError
 from scalesearch.kept import kept
 from scalesearch.memory import estimated_memory
 from scalesearch.pace import MORE, here, noise, seconds_per_step, timed_steps
@@ -141,7 +141,7 @@ def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
         try:
             with threads(worker_threads(recipe, device)):
                 return dict.fromkeys(names, _verdict(recipe, model, device, classes, length))
-        except RuntimeError as failure:  # of Dynamo, of its compiler, or of a memory that ends
+        except (RuntimeError, TrialError) as failure:  # of Dynamo, its compiler, a memory that ends, a CUDA graph
             release_memory(device)
             return dict.fromkeys(names, f"off: it fails here ({str(failure).strip().partition(chr(10))[0]})")
 
@@ -154,7 +154,10 @@ def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
 def _verdict(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int) -> str:
     """``on`` or ``off``, a colon, and the reason."""
     split = noise(recipe.train.batch_size, model.resolution, classes).on(device)
-    plain = timed_steps(Trainer(model, classes, _with_compile(recipe, "off"), device), recipe, device, split, steps=3)
+    trainer = Trainer(model, classes, _with_compile(recipe, "off"), device)
+    plain = timed_steps(trainer, recipe, device, split, steps=3)
+    del trainer
+    release_memory(device)
     whole = length * plain
     if MOST_SAVED * whole < SHORTEST_BUILD:
         return f"off: a trial's {length} steps take {whole:.0f} s, too few to earn it"
@@ -163,6 +166,8 @@ def _verdict(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
     timed_steps(trainer, recipe, device, split, steps=1)
     built = clock.seconds()
     saved = length * (plain - timed_steps(trainer, recipe, device, split, steps=3))
+    del trainer
+    release_memory(device)
     told = f"{built:.0f} s to build, {abs(saved):.0f} of a trial's {whole:.0f} s {'saved' if saved > 0 else 'lost'}"
     return f"{'on' if saved > built else 'off'}: {told}"
 
@@ -175,5 +180,5 @@ def _place(recipe: Recipe, model: ScaledModel, device: torch.device, classes: in
     train = recipe.train
     return (
         f"{model.fingerprint} {classes} {train.optimizer} {train.precision} {train.channels_last} {train.ema} "
-        f"{here(device)}"
+        f"{here(device)}{' graphs' * recipe.run.cuda_graphs}"
     )

@@ -20,8 +20,16 @@ import yaml
 from scalesearch.baselines import Baseline, ScaledModel, baseline_of
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.data import Images, load_images, open_source
-from scalesearch.device import pick_device, release_memory
-from scalesearch.errors import DataError, DroppedError, LeaseLostError, RunError, ScaleSearchError, TrialError
+from scalesearch.device import check_graphs, pick_device, release_memory
+from scalesearch.errors import (
+    DataError,
+    DroppedError,
+    GraphError,
+    LeaseLostError,
+    RunError,
+    ScaleSearchError,
+    TrialError,
+)
 from scalesearch.errors import RecipeError as BadRecipe
 from scalesearch.recipe import Recipe
 from scalesearch.scaling import Coefficients
@@ -127,6 +135,7 @@ class Worker:
         self.device = pick_device(terms.device)
         self.ledger = Ledger.there(terms.storage, terms.study)
         self.work = Work.of(self.ledger, terms.data)
+        check_graphs(self.work.recipe, self.device)
         self.weights = Weights(terms.folder / "weights")
         tell(Event("ready", values=(self.me,)))
 
@@ -176,12 +185,14 @@ class Worker:
             return
         except Exception as failure:  # whatever it was, it is this trial's reason and not the end of the night
             reason = str(failure) if isinstance(failure, TrialError) else f"{type(failure).__name__}: {failure}"
-            if "CUDA error" in reason:
+            if "CUDA error" in reason and not isinstance(failure, TrialError):
                 raise BrokenDeviceError(reason) from failure
             if isinstance(failure, ScaleSearchError) and not isinstance(failure, TrialError):
                 raise
             self.ledger.fail(claim, reason)
             self.tell(Event("failed", claim.task.key, (reason,)))
+            if isinstance(failure, GraphError):  # CUDA does not recover from a recording that was broken off
+                raise BrokenDeviceError(reason) from failure
             return
         self.ledger.complete(claim, outcome.accuracy, outcome.to_json())
         checkpoints.clear()

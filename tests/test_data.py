@@ -222,7 +222,7 @@ def test_the_cache_forgets_what_was_used_least_recently(tmp_path: Path, monkeypa
     assert first.sum() > 0, "a file that is in use stays readable"
 
 
-@pytest.mark.parametrize(("width", "height"), [(90, 60), (61, 90), (48, 48), (30, 40)])
+@pytest.mark.parametrize(("width", "height"), [(90, 60), (61, 90), (91, 60), (48, 48), (48, 79), (30, 40)])
 def test_images_are_decoded_as_torchvision_would(width: int, height: int) -> None:
     """The central square, resized with anti-aliasing by Pillow's filter: all levels within one."""
     random = np.random.default_rng(width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import ScaledModel, SpecModel
+from scalesearch.baselines import ScaledModel, SpecModel, baseline_of
+from scalesearch.data import open_source
 from scalesearch.data.images import Split
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
 from scalesearch.pace import noise
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.scaling import Coefficients
 from scalesearch.spec import ModelSpec
+from scalesearch.specs import dump_spec
+from scalesearch.study import JOURNAL, Ledger, Task
 from scalesearch.trainer import Trainer
+from scalesearch.worker import BrokenDeviceError, Event, Terms, Work, Worker
 
 CPU = torch.device("cpu")
 STEPS, BATCH, CLASSES = 8, 4, 12
 
 
 class Again(Recorder):
-    """Records as CUDA does, as far as a CPU can: nothing is done while recording, each replay does it all in the same
-    places, and gradients are overwritten."""
+    """Records as CUDA does, as far as a CPU can: nothing is done while recording, and a replay does all of it anew,
+    writes loss and gradients where the first one left them, and touches no weight's ``grad`` after that."""
 
     def __init__(self, weights: Callable[[], list[nn.Parameter]]) -> None:
         self.weights, self.recordings, self.replays = weights, 0, 0
@@ -38,20 +44,23 @@ class Again(Recorder):
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         self.recordings += 1
         result = torch.zeros(())
-        kept: list[Tensor] = []
+        kept: list[Tensor | None] = []
 
         def replay() -> None:
             self.replays += 1
-            for weight in self.weights():
+            weights = self.weights()
+            attached = [weight.grad for weight in weights]
+            for weight in weights:
                 weight.grad = None
             result.copy_(work())
-            found = [weight.grad for weight in self.weights() if weight.grad is not None]
-            if kept:
-                torch._foreach_copy_(kept, found)
-            else:
-                kept.extend(found)
-            for weight, grad in zip(self.weights(), kept, strict=True):
-                weight.grad = grad
+            made = [weight.grad for weight in weights]
+            if not kept:
+                kept.extend(made)
+                return
+            for weight, place, new, before in zip(weights, kept, made, attached, strict=True):
+                if place is not None and new is not None:
+                    place.copy_(new)
+                weight.grad = before
 
         return replay, result
 
@@ -114,6 +123,10 @@ DRAWS: dict[str, Callable[[], Any]] = {
 }
 
 
+def _nothing() -> None:
+    pass
+
+
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
 def test_a_network_that_draws_on_the_host_is_refused(draw: Callable[[], Any]) -> None:
     """A recording would have drawn once and for all."""
@@ -122,35 +135,91 @@ def test_a_network_that_draws_on_the_host_is_refused(draw: Callable[[], Any]) ->
         draw()
         return _pass(images, labels)
 
-    graphed = GraphedPass(chancy, Again(list), lambda: None)
+    graphed = GraphedPass(Again(list))
     with pytest.raises(GraphError, match="draws random numbers on the host"):
-        graphed(torch.zeros(2, 3), torch.zeros(2))
+        graphed(torch.zeros(2, 3), torch.zeros(2), chancy, _nothing)
+
+
+def test_another_batch_than_the_recorded_one_is_refused() -> None:
+    """One image would be copied into every place of the batch."""
+    graphed = GraphedPass(Again(list))
+    for _ in range(WARM_UP + 1):
+        graphed(torch.zeros(2, 3), torch.zeros(2), _pass, _nothing)
+    with pytest.raises(ValueError, match=r"recorded for images \(2, 3\), not \(1, 3\)"):
+        graphed(torch.zeros(1, 3), torch.zeros(1), _pass, _nothing)
 
 
 class Failing(Again):
-    def __init__(self, failure: Exception) -> None:
+    """As CUDA complains: the end of a recording that has failed says only that it has failed."""
+
+    def __init__(self, *failures: Exception) -> None:
         super().__init__(list)
-        self.failure = failure
+        self.failures = failures
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        raise self.failure
+        try:
+            raise self.failures[0]
+        finally:
+            for failure in self.failures[1:]:
+                raise failure
+
+
+ENDED = RuntimeError("operation failed due to a previous error during capture")
 
 
 @pytest.mark.parametrize(
-    ("failure", "kind", "said"),
+    ("failures", "kind", "said"),
     [
-        (RuntimeError("operation not permitted\nCompile with TORCH_USE_CUDA_DSA"), GraphError, r"\(operation not perm"),
-        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError, "out of memory"),
+        ([RuntimeError("CUDA error: not permitted\nCompile with TORCH_USE_CUDA_DSA")], GraphError, r"not permitted\)"),
+        ([RuntimeError("CUDA error: not permitted"), ENDED], GraphError, r"\(CUDA error: not permitted\)"),
+        ([torch.OutOfMemoryError("CUDA out of memory"), ENDED], torch.OutOfMemoryError, "CUDA out of memory"),
+        ([RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), ENDED], torch.OutOfMemoryError, "ALLOC_FAILED"),
     ],
 )
 def test_what_cannot_be_recorded_says_why_and_memory_that_ends_stays_what_it_is(
-    failure: Exception, kind: type[Exception], said: str
+    failures: list[Exception], kind: type[Exception], said: str
 ) -> None:
-    graphed = GraphedPass(_pass, Failing(failure), lambda: None)
+    graphed = GraphedPass(Failing(*failures))
     for _ in range(WARM_UP):
-        graphed(torch.zeros(2, 3), torch.zeros(2))
+        graphed(torch.zeros(2, 3), torch.zeros(2), _pass, _nothing)
     with pytest.raises(kind, match=said):
-        graphed(torch.zeros(2, 3), torch.zeros(2))
+        graphed(torch.zeros(2, 3), torch.zeros(2), _pass, _nothing)
+
+
+def _study(folder: Path, tiny: ModelSpec, recipe: Recipe) -> tuple[Ledger, Terms]:
+    """A ledger in which one trial waits."""
+    ledger = Ledger(folder / JOURNAL, "run")
+    baseline = baseline_of(tiny, recipe.rounding)
+    work = Work.from_recipe(
+        recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
+    )
+    work.note(ledger, dump_spec(tiny), open_source(recipe.data).fingerprint)
+    ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
+    return ledger, Terms(folder / JOURNAL, ledger.name, folder, "cpu")
+
+
+def test_a_worker_without_cuda_leaves_such_a_search_to_others(tmp_path: Path, tiny: ModelSpec) -> None:
+    """It does not fail every trial that waits."""
+    _, terms = _study(tmp_path, tiny, _recipe(**{"run.cuda_graphs": True}))
+    with pytest.raises(DeviceError, match="--cuda-graphs needs CUDA, and this trains on cpu"):
+        Worker(terms, lambda _: None)
+
+
+def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
+    tmp_path: Path, tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason names a CUDA error, which of other trials says that the device is gone, and has them repeated."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise GraphError("this network cannot be recorded as a CUDA graph (CUDA error: not permitted)")
+
+    monkeypatch.setattr("scalesearch.worker.train", refused)
+    ledger, terms = _study(tmp_path, tiny, _recipe(**{"resolution": 16, "data.limit": 24, "data.cache_resolution": 16}))
+    told: list[Event] = []
+    with pytest.raises(BrokenDeviceError, match="cannot be recorded"):
+        Worker(terms, told.append).work_once()
+    assert [event.kind for event in told] == ["ready", "started", "failed"]
+    assert [record.state for record in ledger.records()] == ["fail"]
 
 
 def test_graphs_are_for_cuda_alone() -> None:

@@ -57,7 +57,10 @@ def test_an_evaluation_takes_larger_batches_than_a_step(tiny: ModelSpec, images:
     """128 images of 64 pixels; which are right does not depend on who is beside them."""
     trainer = Trainer(SpecModel(tiny.model_copy(update={"resolution": 64})), images.num_classes, quick, CPU)
     assert trainer.evaluated_together == 128 > quick.train.batch_size
+    sizes: list[int] = []
+    trainer.result.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
     together, few = trainer.evaluate(images.minival), Split(images.minival.images[:3], images.minival.labels[:3])
+    assert sizes == [128, 128, len(images.minival) - 256]
     assert torch.equal(trainer.evaluate(few).correct, together.correct[:3])
 
 

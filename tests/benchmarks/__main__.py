@@ -24,6 +24,14 @@ def overhead(
 
 
 @app.command()
+def allocator(rounds: Rounds = 3) -> None:
+    """The bare step on a CPU with memory as it comes, and with memory that is kept."""
+    from tests.benchmarks.allocator import allocator as measure
+
+    measure(rounds)
+
+
+@app.command()
 def peers(data: Data, rounds: Rounds = 3) -> None:
     """Epochs beside those of torchvision's reference loop and of timm's parts."""
     from tests.benchmarks.peers import peers as measure

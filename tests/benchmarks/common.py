@@ -60,11 +60,17 @@ def ratios(measured: Mapping[str, Sequence[float]], ours: str, other: str) -> Sp
 
 
 def write_page(
-    name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], notes: str, command: str
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: str,
+    command: str,
+    device: torch.device | None = None,
 ) -> None:
     """``results/benchmarks/NAME.md`` for people and NAME.json for programs; ``command`` is the benchmark's part of the
     command line."""
-    about = environment(["python", "-m", "tests.benchmarks", *command.split()], pick(), {})
+    about = environment(["python", "-m", "tests.benchmarks", *command.split()], device or pick(), {})
     RESULTS.mkdir(parents=True, exist_ok=True)
     plain = {"environment": about, "header": list(header), "rows": [[str(cell) for cell in row] for row in rows]}
     (RESULTS / f"{name}.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")

@@ -53,12 +53,13 @@ def overhead(policy: str = "none", cuda_graphs: bool = False) -> None:
         "What the trainer costs beside the bare step",
         header,
         rows,
-        "Bare: forward, backward and SGD on one normalised batch that stays on the device. Whole: `train` with random "
-        f"resized crops, flips (policy: {policy}), normalisation, schedule, progress and checks, its first, measured "
-        f"step included and the evaluation left out{', replaying a CUDA graph' * cuda_graphs}. In turns of "
-        f"{REPORT_EVERY} steps in one process: whenever `train` has told its progress, the bare step gets as many. "
-        "Median (lowest–highest) of the turns; a turn's share is held against the bare turns before and after it, and "
-        "the last column is the time of all bare turns over that of all others.",
+        "Bare: forward, backward and SGD on one normalised batch that stays on the device, its memory kept from step "
+        "to step as the trainer's is. Whole: `train` with random resized crops, flips "
+        f"(policy: {policy}), normalisation, schedule, progress and checks, its first, measured step included and the "
+        f"evaluation left out{', replaying a CUDA graph' * cuda_graphs}. In turns of {REPORT_EVERY} steps in one "
+        "process: whenever `train` has told its progress, the bare step gets as many. Median (lowest–highest) of the "
+        "turns; a turn's share is held against the bare turns before and after it, and the last column is the time of "
+        "all bare turns over that of all others.",
         "overhead" + options,
     )
 

@@ -21,7 +21,7 @@ from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.scaling import Multipliers
 from scalesearch.train import Deaf, train
 from tests.benchmarks.common import Spread, alone, pick, write_page
-from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, where
+from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, warm_up, where
 
 ROWS = (
     ("mobilenet_v2", 64, 32, 960),
@@ -99,6 +99,7 @@ def _others(loop: str, row: Row, data: Path) -> Seconds:
     chosen = split_indices(open_source(settings), settings)[0]
     torch.manual_seed(0)
     network = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1)).build(10)
+    warm_up(network, size, batch, pick())
     return LOOPS[loop](
         network, data, chosen, size=size, batch=batch, epochs=EPOCHS, workers=loaders(), device=pick()
     )  # fmt: skip

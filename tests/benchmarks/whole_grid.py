@@ -51,9 +51,10 @@ def whole_grid(data: Path, rounds: int) -> None:
         f"{count} candidates of MobileNetV2 at 64 px × γ, {prepared.train_images} images × {recipe.train.epochs:g} "
         f"epochs, batch {recipe.train.batch_size}, {prepared.minival_images} images held out and measured "
         f"{recipe.train.evaluations} times. The grid: the command in a process of its own with an empty cache, so with "
-        "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs (and the probe of `auto`). One by one: torchvision's loop as "
-        f"in `peers`, loading {where(loaders())}, in a process that has everything imported, each candidate evaluated "
-        "as often.",
+        "start-up, plan, decoding, counting, checkpoints, ledger, figures and specs, and with the probe of `auto`. One "
+        f"by one: torchvision's loop as in `peers`, loading {where(loaders())}, in a process that has everything "
+        "imported, each candidate evaluated as often; its epochs and evaluations alone are timed. In turns, "
+        f"{rounds} rounds: median (lowest–highest).",
         f"grid --data PATH --rounds {rounds}",
     )
 
@@ -81,23 +82,24 @@ def _one_by_one(models: Sequence[ScaledModel], recipe: Recipe, data: Path) -> fl
     device = pick()
     train, minival = split_indices(open_source(recipe.data), recipe.data)
     workers = loaders()
-    start = time.perf_counter()
+    seconds = 0.0  # of epochs and evaluations: neither the folder's listing nor the networks' making is in it
     for model in models:
         network, size = model.build(10), model.resolution
         per_epoch = int((recipe.train.epochs or 1) / recipe.train.evaluations)
         for _ in range(recipe.train.evaluations):
-            torchvision_epochs(
+            seconds += sum(torchvision_epochs(
                 network, data, train, size=size, batch=recipe.train.batch_size, epochs=per_epoch, workers=workers,
                 device=device,
-            )  # fmt: skip
-            _evaluate(network, data, minival, size, recipe.train.batch_size, workers, device)
-    return time.perf_counter() - start
+            ))  # fmt: skip
+            seconds += _evaluate(network, data, minival, size, recipe.train.batch_size, workers, device)
+    return seconds
 
 
 @torch.inference_mode()
 def _evaluate(
     network: nn.Module, data: Path, chosen: list[int], size: int, batch: int, workers: int, device: torch.device
 ) -> float:
+    """Seconds of an evaluation."""
     views = v2.Compose(
         [
             v2.Resize(round(size / 0.875)),
@@ -110,8 +112,8 @@ def _evaluate(
     )
     network.eval()
     loader = DataLoader(Subset(ImageFolder(str(data / "train"), views), chosen), batch, num_workers=workers)
-    right = 0
+    start, right = time.perf_counter(), 0
     for images, labels in loader:
         moved = images.to(device, memory_format=torch.channels_last)
         right += int((network(moved).argmax(1).cpu() == labels).sum())
-    return right / len(chosen)
+    return time.perf_counter() - start

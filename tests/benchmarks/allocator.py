@@ -1,0 +1,83 @@
+"""The bare step with the C library's memory as it comes, and with what `keep_freed` makes of it."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from functools import partial
+
+import torch
+from torch.nn import functional
+
+from scalesearch.allocator import keep_freed
+from scalesearch.baselines import open_baseline
+from scalesearch.scaling import Multipliers
+from tests.benchmarks.common import Spread, alone, write_page
+
+ROWS = (
+    ("efficientnet_b0", 64, 32, 30),
+    ("mobilenet_v2", 64, 32, 30),
+    ("resnet50", 64, 32, 15),
+    ("mobilenet_v2", 128, 32, 15),
+    ("efficientnet_b0", 224, 16, 10),
+)
+"""Network, pixels, batch, steps."""
+CLASSES = 10
+
+Row = tuple[str, int, int, int]
+
+
+def allocator(rounds: int) -> None:
+    """Measure every row, in turns, and write the page; it is about CPUs."""
+    rows = []
+    for row in ROWS:
+        speeds: dict[bool, list[float]] = {False: [], True: []}
+        faults: dict[bool, list[float]] = {False: [], True: []}
+        for number in range(rounds):
+            for kept in (False, True) if number % 2 == 0 else (True, False):
+                speed, count = alone(partial(_measured, row), kept)
+                speeds[kept].append(speed)
+                faults[kept].append(count)
+        gain = Spread.of([kept / plain for kept, plain in zip(speeds[True], speeds[False], strict=True)])
+        name, size, batch, _ = row
+        counts = (f"{statistics.median(faults[kept]):,.0f}" for kept in (False, True))
+        rows.append((name, size, batch, *(Spread.of(speeds[kept]) for kept in (False, True)), gain, *counts))
+        print(*rows[-1], flush=True)
+    write_page(
+        "allocator",
+        "Memory that is kept from step to step",
+        ("network", "px", "batch", "as it comes, images/s", "kept, images/s", "÷", "page faults a step", "kept"),
+        rows,
+        "Forward, backward and SGD on one batch in memory, on a CPU, without scalesearch's trainer: with glibc's "
+        "memory as it comes, and after `scalesearch.allocator.keep_freed`. Each measurement in a process of its own, "
+        f"in turns, {rounds} rounds: median (lowest–highest).",
+        f"allocator --rounds {rounds}",
+        torch.device("cpu"),
+    )
+
+
+def _measured(row: Row, kept: bool) -> tuple[float, float]:
+    """Images per second and page faults per step."""
+    if kept and not keep_freed():
+        raise RuntimeError("this C library cannot be told to keep memory")
+    name, size, batch, steps = row
+    torch.manual_seed(0)
+    network = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1)).build(CLASSES)
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+    labels = torch.randint(CLASSES, (batch,))
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
+    for _ in range(steps):
+        step()
+    seconds = time.perf_counter() - start
+    return steps * batch / seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / steps
