@@ -219,7 +219,7 @@ def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
     with pytest.raises(BrokenDeviceError, match="cannot be recorded"):
         Worker(terms, told.append).work_once()
     assert [event.kind for event in told] == ["ready", "started", "failed"]
-    assert [record.state for record in ledger.records()] == ["fail"]
+    assert [record.state for record in ledger.records()] == ["failed"]
 
 
 def test_graphs_are_for_cuda_alone() -> None:
