@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from scalesearch.data import load_images, open_source
 from scalesearch.data.ahead import AHEAD, ahead
-from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
+from scalesearch.data.batches import MEAN, STD, Normaliser, TrainBatches, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.recipe import AugmentSettings, DataSettings
 
@@ -110,3 +111,16 @@ def test_work_ahead_keeps_its_order_tells_what_failed_and_ends_when_it_is_left()
             break
     assert len(made) <= 4 + AHEAD + 1
     assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_every_channel_is_normalised_by_its_own_statistics_whatever_the_size(channels_last: bool) -> None:
+    normalise = Normaliser(torch.device("cpu"), channels_last=channels_last)
+    for side in (5, 8, 5):
+        images = torch.randint(
+            256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(side)
+        )
+        wanted = v2.functional.normalize(images.float() / 255, list(MEAN), list(STD))
+        torch.testing.assert_close(normalise(images), wanted)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        assert normalise(images).is_contiguous(memory_format=layout)
