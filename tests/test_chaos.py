@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -23,11 +25,21 @@ from tests.conftest import TINY_RUN, Cli
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 TABLES = ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv")
 Server = mariadb.Server | postgres.Server
-ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "200", "--seeds", "4", "--workers", "1")
+ONE_BY_ONE = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--seeds", "4", "--workers", "1")
 SIDE_BY_SIDE = (
-    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--steps", "300", "--seeds", "5", "--workers", "4", "--top", "1",
+    "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--seeds", "5", "--workers", "4", "--top", "1",
     "--retries", "1000", "--set", "run.lease_seconds=4", "--set", "run.checkpoint_steps=50",
 )  # fmt: skip
+
+
+def _steps(cli: Cli, tmp_path: Path, command: tuple[str, ...], seconds: float) -> tuple[str, str]:
+    """The option that makes a trial take so many seconds on this machine: there must be time to disturb it."""
+    probe = 100
+    measured = cli(*command, "--steps", str(probe), "--seeds", "1", "--out", "measured", timeout=600)
+    assert measured.returncode == 0, measured.stderr
+    records = Ledger(tmp_path / "measured" / JOURNAL, "measured").records()
+    each = fmean(float(r.outcome["seconds"]) for r in records if r.outcome)
+    return "--steps", str(50 * math.ceil(probe * seconds / each / 50))  # whole checkpoints
 
 
 def _same_tables(folder: Path) -> None:
@@ -36,10 +48,11 @@ def _same_tables(folder: Path) -> None:
 
 
 def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Path) -> None:
-    undisturbed = cli(*ONE_BY_ONE, "--out", "calm", timeout=600)
+    one_by_one = (*ONE_BY_ONE, *_steps(cli, tmp_path, ONE_BY_ONE, 4))
+    undisturbed = cli(*one_by_one, "--out", "calm", timeout=600)
     assert undisturbed.returncode == 0, undisturbed.stderr
     moments = random.Random(20)
-    command = [sys.executable, "-m", "scalesearch", *ONE_BY_ONE, "--out", "chaos"]
+    command = [sys.executable, "-m", "scalesearch", *one_by_one, "--out", "chaos"]
     kills = finished = 0
     while kills < 20:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -50,7 +63,7 @@ def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Pat
         kills += process.returncode == -9
         finished += "winner" in out
     assert not finished, "the run was over before it could be killed often enough: make it longer"
-    done = cli(*ONE_BY_ONE, "--out", "chaos", timeout=600)
+    done = cli(*one_by_one, "--out", "chaos", timeout=600)
     assert done.returncode == 0, done.stderr
     records = Ledger(tmp_path / "chaos" / JOURNAL, "chaos").records()
     complete = Counter(r.task.key for r in records if r.state == "complete")
@@ -64,11 +77,12 @@ def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Pat
 def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_path: Path, kind: str) -> None:
     server = _server(kind)
     where: Path | str = server.url if server else tmp_path / "chaos" / JOURNAL
-    undisturbed = cli(*SIDE_BY_SIDE, "--out", "calm", timeout=900)
+    side_by_side = (*SIDE_BY_SIDE, *_steps(cli, tmp_path, SIDE_BY_SIDE, 6))
+    undisturbed = cli(*side_by_side, "--out", "calm", timeout=900)
     assert undisturbed.returncode == 0, undisturbed.stderr
     at = ("--storage", "env", "--study", "chaos") if server else ()
     environment = os.environ | ({"SCALESEARCH_STORAGE": server.url} if server else {})
-    command = [sys.executable, "-m", "scalesearch", *SIDE_BY_SIDE, *at, "--out", "chaos"]
+    command = [sys.executable, "-m", "scalesearch", *side_by_side, *at, "--out", "chaos"]
     with (tmp_path / "log").open("w") as log:
         search = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, env=environment)
     try:
