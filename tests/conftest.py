@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -109,6 +111,18 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+def steps_of(cli: Cli, folder: Path, command: tuple[str, ...], seconds: float) -> tuple[str, str]:
+    """The option that makes a trial of a `grid` take so many seconds on this machine: there is time to disturb it."""
+    from scalesearch.study import JOURNAL, Ledger
+
+    probe = 100
+    measured = cli(*command, "--steps", str(probe), "--seeds", "1", "--out", "measured", timeout=600)
+    assert measured.returncode == 0, measured.stderr
+    records = Ledger(folder / "measured" / JOURNAL, "measured").records()
+    each = fmean(float(r.outcome["seconds"]) for r in records if r.outcome)
+    return "--steps", str(50 * math.ceil(probe * seconds / each / 50))  # whole checkpoints
 
 
 def make_folder(root: Path, classes: dict[str, int], *, size: int = 24, split: str | None = "train") -> Path:

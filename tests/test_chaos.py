@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import signal
@@ -12,7 +11,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 
@@ -20,7 +18,7 @@ from scalesearch.errors import RunError
 from scalesearch.study import JOURNAL, Ledger
 from scalesearch.study.leases import is_gone
 from tests import mariadb, postgres
-from tests.conftest import TINY_RUN, Cli
+from tests.conftest import TINY_RUN, Cli, steps_of
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 TABLES = ("ranking.csv", "ranking.json", "ranking.md", "candidates.csv")
@@ -32,23 +30,13 @@ SIDE_BY_SIDE = (
 )  # fmt: skip
 
 
-def _steps(cli: Cli, tmp_path: Path, command: tuple[str, ...], seconds: float) -> tuple[str, str]:
-    """The option that makes a trial take so many seconds on this machine: there must be time to disturb it."""
-    probe = 100
-    measured = cli(*command, "--steps", str(probe), "--seeds", "1", "--out", "measured", timeout=600)
-    assert measured.returncode == 0, measured.stderr
-    records = Ledger(tmp_path / "measured" / JOURNAL, "measured").records()
-    each = fmean(float(r.outcome["seconds"]) for r in records if r.outcome)
-    return "--steps", str(50 * math.ceil(probe * seconds / each / 50))  # whole checkpoints
-
-
 def _same_tables(folder: Path) -> None:
     for name in TABLES:
         assert (folder / "chaos" / name).read_bytes() == (folder / "calm" / name).read_bytes(), name
 
 
 def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Path) -> None:
-    one_by_one = (*ONE_BY_ONE, *_steps(cli, tmp_path, ONE_BY_ONE, 4))
+    one_by_one = (*ONE_BY_ONE, *steps_of(cli, tmp_path, ONE_BY_ONE, 4))
     undisturbed = cli(*one_by_one, "--out", "calm", timeout=600)
     assert undisturbed.returncode == 0, undisturbed.stderr
     moments = random.Random(20)
@@ -77,7 +65,7 @@ def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Pat
 def test_four_workers_killed_and_frozen_at_random_change_nothing(cli: Cli, tmp_path: Path, kind: str) -> None:
     server = _server(kind)
     where: Path | str = server.url if server else tmp_path / "chaos" / JOURNAL
-    side_by_side = (*SIDE_BY_SIDE, *_steps(cli, tmp_path, SIDE_BY_SIDE, 6))
+    side_by_side = (*SIDE_BY_SIDE, *steps_of(cli, tmp_path, SIDE_BY_SIDE, 6))
     undisturbed = cli(*side_by_side, "--out", "calm", timeout=900)
     assert undisturbed.returncode == 0, undisturbed.stderr
     at = ("--storage", "env", "--study", "chaos") if server else ()

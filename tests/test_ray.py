@@ -20,7 +20,7 @@ from scalesearch.errors import RunError
 from scalesearch.ray_engine import load_ray
 from scalesearch.study import JOURNAL, Ledger, Record
 from scalesearch.study.leases import is_gone
-from tests.conftest import TINY_RUN, Cli
+from tests.conftest import TINY_RUN, Cli, steps_of
 from tests.postgres import Server, binaries
 from tests.test_pool import _dying
 
@@ -96,10 +96,12 @@ def _each_once(folder: Path, trials: int) -> list[Record]:
 
 @with_ray
 def test_a_node_that_dies_in_mid_trial_changes_nothing(cluster: Any, cli: Cli, tmp_path: Path) -> None:
-    calm = cli(*GRID, "1", "--seeds", "2", "--out", "calm")
+    steps = steps_of(cli, tmp_path, (*GRID, "1"), 3)
+    calm = cli(*GRID, "1", "--seeds", "2", *steps, "--out", "calm")
     assert calm.returncode == 0, calm.stderr
     nodes = [cluster.add_node(num_cpus=2), cluster.add_node(num_cpus=2)]
-    search = _search(tmp_path, *GRID, "2", "--seeds", "2", "--out", "run", *RAY, "--address", cluster.address)
+    more = ("--seeds", "2", *steps, "--out", "run", *RAY, "--address", cluster.address)
+    search = _search(tmp_path, *GRID, "2", *more)
     trial = _wait_for_a_trial(search, tmp_path, complete=2)
     raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
     cluster.remove_node(raylets[_parent(_process(trial))], allow_graceful=False)

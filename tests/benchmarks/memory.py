@@ -9,7 +9,7 @@ import tempfile
 
 from tests.benchmarks.common import pick, write_page
 
-STEPS = (0.25, 0.12, 0.1)
+STEPS = (0.25, 0.12, 0.1, 0.06)
 """Of grids of ever more candidates."""
 INSIDE = """
 import resource, sys, torch
@@ -27,7 +27,7 @@ print("peaks", count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, peak)
 
 
 def memory() -> None:
-    """Run three grids, each in a process of its own, and write the page."""
+    """Run the grids, each in a process of its own, and write the page."""
     rows = []
     for step in STEPS:
         with tempfile.TemporaryDirectory() as folder:
