@@ -13,7 +13,7 @@ from torch.nn import functional
 from scalesearch.allocator import keep_freed
 from scalesearch.baselines import open_baseline
 from scalesearch.scaling import Multipliers
-from tests.benchmarks.common import Spread, alone, write_page
+from tests.benchmarks.common import Spread, alone, in_turns, ratios, write_page
 
 ROWS = (
     ("efficientnet_b0", 64, 32, 30),
@@ -24,6 +24,7 @@ ROWS = (
 )
 """Network, pixels, batch, steps."""
 CLASSES = 10
+PLAIN, KEPT = "as it comes", "kept"
 
 Row = tuple[str, int, int, int]
 
@@ -32,17 +33,15 @@ def allocator(rounds: int) -> None:
     """Measure every row, in turns, and write the page; it is about CPUs."""
     rows = []
     for row in ROWS:
-        speeds: dict[bool, list[float]] = {False: [], True: []}
-        faults: dict[bool, list[float]] = {False: [], True: []}
-        for number in range(rounds):
-            for kept in (False, True) if number % 2 == 0 else (True, False):
-                speed, count = alone(partial(_measured, row), kept)
-                speeds[kept].append(speed)
-                faults[kept].append(count)
-        gain = Spread.of([kept / plain for kept, plain in zip(speeds[True], speeds[False], strict=True)])
+        measured = in_turns(
+            {PLAIN: partial(alone, _measured, row, False), KEPT: partial(alone, _measured, row, True)},
+            rounds,
+            told=lambda found: f"{found[0]:.3g} images/s",
+        )
+        speeds = {key: [speed for speed, _ in found] for key, found in measured.items()}
         name, size, batch, _ = row
-        counts = (f"{statistics.median(faults[kept]):,.0f}" for kept in (False, True))
-        rows.append((name, size, batch, *(Spread.of(speeds[kept]) for kept in (False, True)), gain, *counts))
+        counts = (f"{statistics.median(faults for _, faults in found):,.0f}" for found in measured.values())
+        rows.append((name, size, batch, *map(Spread.of, speeds.values()), ratios(speeds, KEPT, PLAIN), *counts))
         print(*rows[-1], flush=True)
     write_page(
         "allocator",

@@ -43,14 +43,16 @@ def alone(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
         return pool.submit(function, *arguments, **options).result()
 
 
-def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Every contender once per round, in an order that is turned round each time."""
-    measured: dict[str, list[float]] = {name: [] for name in contenders}
+def in_turns(
+    contenders: Mapping[str, Callable[[], T]], rounds: int, told: Callable[[T], str] = "{:.3g}".format
+) -> dict[str, list[T]]:
+    """Every contender once per round, in an order that is turned round each time; ``told`` words a measurement."""
+    measured: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds):
         order = list(contenders.items())
         for name, measure in order if number % 2 == 0 else reversed(order):
             measured[name].append(measure())
-            print(f"  round {number + 1} of {rounds}: {name} {measured[name][-1]:.3g}", flush=True)
+            print(f"  round {number + 1} of {rounds}: {name} {told(measured[name][-1])}", flush=True)
     return measured
 
 

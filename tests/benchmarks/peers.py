@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,7 @@ from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.scaling import Multipliers
 from scalesearch.train import Deaf, train
-from tests.benchmarks.common import Spread, alone, pick, write_page
+from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, warm_up, where
 
 ROWS = (
@@ -52,11 +51,15 @@ def peers(data: Path, rounds: int) -> None:
     for row in LARGE if large else ROWS:
         name, size, batch, count = row
         print(f"{name} at {size} px, batch {batch}, {count} images", flush=True)
-        measured = _in_turns({**{key: partial(_others, key) for key in LOOPS}, OURS: _ours}, row, data, rounds)
+        measured = in_turns(
+            {key: partial(alone, _others, key, row, data) for key in LOOPS} | {OURS: partial(alone, _ours, row, data)},
+            rounds,
+            told=lambda epochs: " ".join(f"{seconds:.2f}" for seconds in epochs),
+        )
         first = {key: [count / seconds[0] for seconds in every] for key, every in measured.items()}
         later = {key: [count * (EPOCHS - 1) / sum(seconds[1:]) for seconds in every] for key, every in measured.items()}
         cells = [f"{Spread.of(later[key])} · {Spread.of(first[key]).median:.3g}" for key in measured]
-        rows.append((*row, *cells, *(_gain(later, loop) for loop in LOOPS), *(_gain(first, loop) for loop in LOOPS)))
+        rows.append((*row, *cells, *(ratios(each, OURS, loop) for each in (later, first) for loop in LOOPS)))
     write_page(
         "peers-gpu" if large else "peers",
         "The same training by other loops",
@@ -70,22 +73,6 @@ def peers(data: Path, rounds: int) -> None:
         f"them. Each measurement in a process of its own, in turns, {rounds} rounds: median (lowest–highest).",
         f"peers --data PATH --rounds {rounds}",
     )  # fmt: skip
-
-
-def _in_turns(
-    contenders: Mapping[str, Callable[[Row, Path], Seconds]], row: Row, data: Path, rounds: int
-) -> dict[str, list[Seconds]]:
-    """Seconds of each epoch, per contender and round."""
-    measured: dict[str, list[Seconds]] = {key: [] for key in contenders}
-    for number in range(rounds):
-        for key in list(contenders)[:: 1 if number % 2 == 0 else -1]:
-            measured[key].append(alone(contenders[key], row, data))
-            print(f"  {key}: " + " ".join(f"{seconds:.2f}" for seconds in measured[key][-1]), flush=True)
-    return measured
-
-
-def _gain(speeds: Mapping[str, list[float]], loop: str) -> Spread:
-    return Spread.of([ours / theirs for ours, theirs in zip(speeds[OURS], speeds[loop], strict=True)])
 
 
 def _settings(data: Path, count: int) -> DataSettings:
