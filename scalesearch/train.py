@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalesearch.allocator import give_back
 from scalesearch.baselines import ScaledModel
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.cost import Count
@@ -197,8 +196,6 @@ class _Trial:
                 self.curve.append((self.step, accuracy, held_out_loss))
                 listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
                 reset_peak(device)
-                if device.type == "cpu":
-                    give_back()  # an evaluation's blocks are of other sizes than a step's
                 lap.restart()
             if self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += lap.seconds()

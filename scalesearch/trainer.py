@@ -27,10 +27,11 @@ AUXILIARY = 0.3
 KEPT_VIEWS = 2**28
 """Bytes of a split's views at the network's size that are kept from one evaluation to the next."""
 
-EVALUATED, EVALUATED_BY_ACCELERATORS = 2**19, 2**22
-"""Pixels of an evaluation's batch: 128 images at 64 a side on a CPU, 1,024 on others,"""
+EVALUATED = 2**22
+"""Pixels of an evaluation's batch on an accelerator: 1,024 images at 64 a side,"""
 TIMES_A_STEP = 8
-"""or so many times a step's images where that is less: nothing is kept for a backward pass. Never fewer than those."""
+"""or so many times a step's images where that is less: nothing is kept for a backward pass. Never fewer than those.
+A CPU takes a step's images: larger batches are hardly faster, and fragment the memory that it keeps."""
 
 
 Views = tuple[Tensor, Tensor]
@@ -147,9 +148,10 @@ class Trainer:
         """Images of this process's batch in an evaluation; no more than it can train on where memory ended."""
         if self._most_at_once is not None:
             return self._most_at_once
-        pixels = EVALUATED if self.device.type == "cpu" else EVALUATED_BY_ACCELERATORS
         own = self.settings.batch_size // self.team.world
-        return max(own, min(TIMES_A_STEP * own, pixels // self.resolution**2))
+        if self.device.type == "cpu":
+            return own
+        return max(own, min(TIMES_A_STEP * own, EVALUATED // self.resolution**2))
 
     def _views(self, split: Split) -> Iterable[Views]:
         """The batches of an evaluation; a small split's are kept on the device for the next one."""

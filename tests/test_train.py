@@ -53,15 +53,18 @@ def test_a_network_learns(tiny: ModelSpec, images: Images) -> None:
     assert [step for step, _, _ in outcome.curve] == [20, 40, 60, 80]
 
 
-def test_an_evaluation_takes_larger_batches_than_a_step(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
-    """128 images of 64 pixels; which are right does not depend on who is beside them."""
+def test_an_evaluations_batches(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
+    """A step's images on a CPU, more elsewhere; which are right does not depend on who is beside them."""
     trainer = Trainer(SpecModel(tiny.model_copy(update={"resolution": 64})), images.num_classes, quick, CPU)
-    assert trainer.evaluated_together == 128 > quick.train.batch_size
+    batch = quick.train.batch_size
+    assert trainer.evaluated_together == batch
     sizes: list[int] = []
     trainer.result.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
     together, few = trainer.evaluate(images.minival), Split(images.minival.images[:3], images.minival.labels[:3])
-    assert sizes == [128, 128, len(images.minival) - 256]
+    assert sizes == [batch] * (len(images.minival) // batch) + [len(images.minival) % batch]
     assert torch.equal(trainer.evaluate(few).correct, together.correct[:3])
+    trainer.device = torch.device("cuda")
+    assert trainer.evaluated_together == 8 * batch
 
 
 def test_a_trial_counts_its_network_with_fvcore(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
