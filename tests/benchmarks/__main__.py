@@ -32,6 +32,14 @@ def allocator(rounds: Rounds = 3) -> None:
 
 
 @app.command()
+def pieces(data: Data, rounds: Rounds = 5) -> None:
+    """What surrounds a step on a CPU, piece by piece: as libraries do it, and as scalesearch does."""
+    from tests.benchmarks.pieces import pieces as measure
+
+    measure(data, rounds)
+
+
+@app.command()
 def peers(data: Data, rounds: Rounds = 3) -> None:
     """Epochs beside those of torchvision's reference loop and of timm's parts."""
     from tests.benchmarks.peers import peers as measure
