@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -14,6 +15,17 @@ import torch
 from scalesearch.allocator import give_back
 from scalesearch.errors import DeviceError
 from scalesearch.recipe import Recipe, TrainSettings
+
+MEMORY_ENDED = (
+    "can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED", "unable to find an engine",
+)  # fmt: skip
+"""What torch, cuBLAS and cuDNN say where memory ended; the last two do where a workspace or a handle found no room."""
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_device(name: str) -> torch.device:
@@ -69,9 +81,12 @@ def every_device(name: str) -> tuple[str, ...]:
     return (str(device),)
 
 
-def threads_each(workers: int, device: str) -> int | None:
-    """Torch's threads for each of several workers on one CPU, which would starve each other; None: as torch likes."""
-    return max(1, torch.get_num_threads() // workers) if workers > 1 and device == "cpu" else None
+def threads_each(workers: int) -> int | None:
+    """Torch's threads for each of several workers of one machine, which would starve each other; None: as torch likes.
+
+    Those that train on an accelerator fetch images with theirs.
+    """
+    return max(1, torch.get_num_threads() // workers) if workers > 1 else None
 
 
 def workers_side_by_side(recipe: Recipe, device: torch.device) -> int:
@@ -87,7 +102,7 @@ def workers_side_by_side(recipe: Recipe, device: torch.device) -> int:
 
 def worker_threads(recipe: Recipe, device: torch.device) -> int | None:
     """Torch's threads in each of a run's workers."""
-    return threads_each(workers_side_by_side(recipe, device), str(device))
+    return threads_each(workers_side_by_side(recipe, device))
 
 
 @contextmanager
@@ -126,20 +141,35 @@ def is_out_of_memory(failure: BaseException) -> bool:
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         return True
     said = str(failure)
-    return any(
-        words in said for words in ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-    )
+    return any(words in said for words in MEMORY_ENDED)
+
+
+def is_lost(device: torch.device) -> bool:
+    """Whether a CUDA device answers nothing but errors in this process, whatever is asked of it."""
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def release_memory(device: torch.device) -> None:
     """Give back what nothing holds any more but itself, as networks do."""
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # of a device that is lost, which whoever comes next will say
+            torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
     else:
         give_back()
+
+
+def held_memory(device: torch.device) -> int:
+    """Bytes that tensors take now, as CUDA's allocator counts them; 0 elsewhere."""
+    return int(torch.cuda.memory_allocated(device)) if device.type == "cuda" else 0
 
 
 def peak_memory(device: torch.device) -> int:

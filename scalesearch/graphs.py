@@ -49,8 +49,12 @@ class CudaRecorder:
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
         own = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")  # another fetches images
-        with torch.cuda.device(self._device), own:
-            result = work()
+        usual = torch.cuda.current_stream(self._device)
+        try:
+            with torch.cuda.device(self._device), own:
+                result = work()
+        finally:
+            torch.cuda.set_stream(usual)  # which some versions of torch do not after a recording that failed
         return graph.replay, result
 
 

@@ -63,17 +63,23 @@ class RMSpropTF(torch.optim.Optimizer):
             torch._foreach_sub_(params, buffers)
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The recipe's optimiser; norms and biases are spared weight decay."""
+def make_optimizer(model: nn.Module, settings: TrainSettings, *, scaled: bool = False) -> torch.optim.Optimizer:
+    """The recipe's optimiser; norms and biases are spared weight decay.
+
+    ``scaled``: a `GradScaler` may skip steps. Fused SGD takes part in that, and where the first step is skipped it goes
+    on with momentum buffers that nobody has filled (torch 2.15).
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     rate, momentum = settings.learning_rate, settings.momentum
-    fused = all(p.device.type in ("cpu", "cuda") for p in trained)  # a third of foreach's time, on a CPU too
+    # A third of foreach's time, on a CPU too; None: what torch takes by itself.
+    fused = True if all(p.device.type in ("cpu", "cuda") for p in trained) else None
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+        own = None if scaled else fused
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=own)
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
     return RMSpropTF(groups, lr=rate, alpha=settings.rms_decay, eps=settings.rms_epsilon, momentum=momentum)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Barrier
@@ -16,7 +15,7 @@ import torch
 from scalesearch.baselines import ScaledModel
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Split
-from scalesearch.device import Clock, device_name, release_memory
+from scalesearch.device import Clock, cores, device_name, release_memory, threads_each
 from scalesearch.errors import TrialError
 from scalesearch.kept import kept
 from scalesearch.recipe import Recipe
@@ -32,6 +31,9 @@ FASTER = 1.25
 
 WORTH_MEASURING = 10**9
 """MACs of a batch below which a step is too short to tell."""
+
+LONG_ENOUGH = 0.5
+"""Seconds that an accelerator's steps are timed for at least."""
 
 MORE = 1.05
 """How much more workers have to train together to be worth their memory."""
@@ -56,14 +58,19 @@ def seconds_per_step(model: ScaledModel, recipe: Recipe, device: torch.device, s
 
 
 def timed_steps(trainer: Trainer, recipe: Recipe, device: torch.device, split: Split, steps: int) -> float:
-    """Seconds of one of ``steps`` steps, data and augmentation included, after those that warm up."""
+    """Seconds of one of ``steps`` steps, data and augmentation included, after those that warm up.
+
+    An accelerator does so many again and again until half a second has passed: its clocks rise while it works.
+    """
     batches = TrainBatches(split, recipe.augment, trainer.resolution, batch_size=len(split), seed=0, device=device)
-    clock = Clock(device)
-    for number, (images, labels) in enumerate(batches.take(trainer.warm_up + steps), 1):
+    for images, labels in batches.take(trainer.warm_up):
         trainer.step(images, labels, len(split))
-        if number == trainer.warm_up:
-            clock.restart()
-    return clock.seconds() / steps
+    clock, done, seconds = Clock(device), 0, 0.0
+    while not done or (device.type != "cpu" and seconds < LONG_ENOUGH):
+        for images, labels in batches.take(steps):
+            trainer.step(images, labels, len(split))
+        done, seconds = done + steps, clock.seconds()
+    return seconds / done
 
 
 def here(device: torch.device) -> str:
@@ -108,7 +115,7 @@ def workers_per_device(prepared: Prepared, device: torch.device, *, seconds: flo
     """
     by_cost = sorted(prepared.plan.candidates, key=lambda c: c.cost.macs)
     model = by_cost[len(by_cost) // 2].model
-    most = torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    most = torch.get_num_threads() if device.type == "cpu" else min(8, cores())
     count, best = 1, together(1, model, prepared, device, seconds)
     while 2 * count <= most:
         rate = together(2 * count, model, prepared, device, seconds)
@@ -122,7 +129,7 @@ def together(count: int, model: ScaledModel, prepared: Prepared, device: torch.d
     """Images per second of ``count`` processes that train side by side; 0 if one of them cannot."""
     context = multiprocessing.get_context("forkserver")
     barrier = context.Barrier(count)
-    threads = max(1, torch.get_num_threads() // count) if device.type == "cpu" else None
+    threads = threads_each(count)
     classes, recipe = len(prepared.source.classes), prepared.recipe
     links, processes = [], []
     for _ in range(count):

@@ -297,8 +297,8 @@ class _Session:
             return Here(self._terms(here, None))
         places = list(place.devices) or [here]
         count = min(pace.workers or len(places) * self._per_device(), max(1, self.left()))
-        threads = threads_each(count, places[0])
-        return Pool([self._terms(places[i % len(places)], threads) for i in range(count)], limit)
+        threads, beside = threads_each(count), math.ceil(count / len(places))
+        return Pool([self._terms(places[i % len(places)], threads, beside) for i in range(count)], limit)
 
     def _per_device(self) -> int:
         wanted = self.prepared.recipe.run.per_device
@@ -310,8 +310,8 @@ class _Session:
         self.watcher.packed(found)
         return found
 
-    def _terms(self, device: str, threads: int | None) -> Terms:
-        return Terms(self.where, self.ledger.name, self.folder, device, threads)
+    def _terms(self, device: str, threads: int | None, beside: int = 1) -> Terms:
+        return Terms(self.where, self.ledger.name, self.folder, device, threads, beside=beside)
 
     def _hear(self, worker: int, event: Event | Died) -> None:
         """Pass on what a worker says; settle the trial of one that died."""

@@ -62,7 +62,8 @@ def matrix_peak(device: torch.device, precision: str, *, enough: float = 0.02) -
     with _as_convolutions_round(device):
         while taken < enough and side < LARGEST_SIDE:
             side *= 2
-            a, b, c = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(3))
+            a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))  # ones would draw less power
+            c = torch.empty_like(a)
             product = partial(torch.mm, a, b, out=c)
             seconds_of(product, device)
             taken = min(seconds_of(product, device) for _ in range(3))

@@ -19,7 +19,7 @@ from scalesearch.cost import Count
 from scalesearch.counting import counted
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
-from scalesearch.device import Clock, is_out_of_memory, peak_memory, release_memory, reset_peak
+from scalesearch.device import Clock, held_memory, is_out_of_memory, peak_memory, release_memory, reset_peak
 from scalesearch.errors import DivergedError, OutOfMemoryError
 from scalesearch.memory import SavedTensors, state_bytes
 from scalesearch.optim import learning_rate_factor
@@ -154,6 +154,7 @@ class _Trial:
         self.micro_batch, self.team = micro_batch, team
         seed_all(seed)
         self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
+        self.held = held_memory(device)  # by others, and by the images
         self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
         if not team.leads:  # the same network, but dropout of its own
             seed_all(seed_of(seed, team.rank))
@@ -191,7 +192,7 @@ class _Trial:
                 listener.step(self.step, self.steps, train_loss, speed)
             if self.step in evaluate_at:
                 self.training += lap.seconds()
-                self.memory = max(self.memory, peak_memory(device))
+                self._note_memory()
                 accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival)
                 self.curve.append((self.step, accuracy, held_out_loss))
                 listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
@@ -199,7 +200,7 @@ class _Trial:
                 lap.restart()
             if self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += lap.seconds()
-                self.memory = max(self.memory, peak_memory(device))
+                self._note_memory()
                 state = self._state(whole.seconds())
                 if self.team.leads:
                     self.checkpoints.save(self.step, state)
@@ -233,6 +234,11 @@ class _Trial:
         self.schedule.step()
         self.step += 1
         return loss
+
+    def _note_memory(self) -> None:
+        """What this trial's training took at most on its device, without the images that stay there."""
+        own = peak_memory(self.device) - self.held - self.trainer.kept_views
+        self.memory = max(self.memory, own)
 
     def _state(self, seconds: float) -> dict[str, Any]:
         generators = self.team.everyones(generator_states(self.device))

@@ -73,7 +73,7 @@ class Trainer:
                     module.momentum = self.settings.norm_momentum
         self.model = team.normalised(self.model)
         self.parallel = team.parallel(self.model, device)
-        self.optimizer = make_optimizer(self.model, self.settings)
+        self.optimizer = make_optimizer(self.model, self.settings, scaled=self.precision == "fp16")
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
@@ -89,7 +89,9 @@ class Trainer:
     @property
     def warm_up(self) -> int:
         """How many steps come before those that take as long as all others do."""
-        return 1 if self._graphed is None else WARM_UP + 2
+        if self._graphed is not None:
+            return WARM_UP + 2
+        return 1 if self.device.type == "cpu" else 3
 
     @property
     def result(self) -> nn.Module:
@@ -129,8 +131,7 @@ class Trainer:
         self.team.align(model)
         correct: list[Tensor] = []
         losses: list[Tensor] = []
-        for part, labels in self._views(split):
-            truth = labels.to(self.device)
+        for part, truth in self._views(split):
             with self._as_written():
                 logits = self._logits(model, part)[0]
             correct.append(logits.argmax(1) == truth)
@@ -153,15 +154,20 @@ class Trainer:
             return own
         return max(own, min(TIMES_A_STEP * own, EVALUATED // self.resolution**2))
 
+    @property
+    def kept_views(self) -> int:
+        """Bytes of the evaluation's images that are kept from one evaluation to the next."""
+        return sum(images.nbytes for images, _ in self._seen[2]) if self._seen is not None else 0
+
     def _views(self, split: Split) -> Iterable[Views]:
         """The batches of an evaluation; a small split's are kept on the device for the next one."""
         size = self.evaluated_together
         if self._seen is not None and self._seen[0] is split and self._seen[1] == size:
             return self._seen[2]
-        made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team)
+        made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team, self.device)
         if 3 * self.resolution**2 * len(self.team.part(len(split))) > KEPT_VIEWS:
             return made
-        self._seen = (split, size, [(part.to(self.device), labels.to(self.device)) for part, labels in made])
+        self._seen = (split, size, list(made))
         return self._seen[2]
 
     def state(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import yaml
 from scalesearch.baselines import Baseline, ScaledModel, baseline_of
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.data import Images, load_images, open_source
-from scalesearch.device import check_graphs, pick_device, release_memory
+from scalesearch.device import check_graphs, is_lost, pick_device, release_memory
 from scalesearch.errors import (
     DataError,
     DroppedError,
@@ -49,7 +49,7 @@ class Terms:
     """Where a worker finds its work and what it works with; plain values, to be sent to another process.
 
     ``data`` is where the images are on this node, if elsewhere than the recipe says; ``folder`` holds checkpoints and
-    weights; ``threads`` are torch's, for several workers on one CPU.
+    weights; ``threads`` are torch's, for several workers on one machine; ``beside`` is how many share the device.
     """
 
     storage: Path | str
@@ -58,6 +58,7 @@ class Terms:
     device: str
     threads: int | None = None
     data: str | None = None
+    beside: int = 1
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Worker:
                 f"not {wanted}); --data names the right ones on this node"
             )
         images = load_images(source, recipe.data, recipe.data.cache_resolution or self.work.baseline.resolution)
-        return images.on(self.device)
+        return images.on(self.device, self.terms.beside)
 
     def work_once(self) -> bool:
         """Do one trial; False when none is waiting.
@@ -185,7 +186,7 @@ class Worker:
             return
         except Exception as failure:  # whatever it was, it is this trial's reason and not the end of the night
             reason = str(failure) if isinstance(failure, TrialError) else f"{type(failure).__name__}: {failure}"
-            if "CUDA error" in reason and not isinstance(failure, TrialError):
+            if not isinstance(failure, TrialError) and ("CUDA error" in reason or is_lost(self.device)):
                 raise BrokenDeviceError(reason) from failure
             if isinstance(failure, ScaleSearchError) and not isinstance(failure, TrialError):
                 raise

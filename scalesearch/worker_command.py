@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def worker_command(
     pace = Work.of(ledger, data).recipe.run
     devices = every_device(device)
     count = workers or len(devices)
-    threads = threads_each(count, devices[0])
+    threads, beside = threads_each(count), math.ceil(count / len(devices))
     place = folder or run or cache_folder() / "studies" / ledger.name
-    terms = [Terms(where, ledger.name, place, devices[i % len(devices)], threads, data) for i in range(count)]
+    terms = [Terms(where, ledger.name, place, devices[i % len(devices)], threads, data, beside) for i in range(count)]
     warm_up()
     console.print(f"{count} worker{'s' * (count != 1)} on {', '.join(devices)} for {ledger.name}", soft_wrap=True)
     watch, idle_since = Watch(pace.lease_seconds), time.monotonic()

@@ -124,3 +124,18 @@ def test_every_channel_is_normalised_by_its_own_statistics_whatever_the_size(cha
         torch.testing.assert_close(normalise(images), wanted)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         assert normalise(images).is_contiguous(memory_format=layout)
+
+
+def test_images_stay_where_they_are_if_all_workers_of_a_device_cannot_have_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 12,288 bytes of images, 30 % of 50,000 free ones hold one worker's and not two's."""
+    asked: list[object] = []
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (50_000, 80_000))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: asked.append(device) or tensor)
+    split = Split(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    device = torch.device("cuda:0")
+    assert split.on(device, beside=2) is split
+    assert not asked
+    assert split.on(device) is not split
+    assert asked == [device, device]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import ScaledModel, SpecModel, baseline_of
-from scalesearch.data import open_source
+from scalesearch.baselines import ScaledModel, SpecModel
 from scalesearch.data.images import Split
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
 from scalesearch.pace import noise
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.scaling import Coefficients
 from scalesearch.spec import ModelSpec
-from scalesearch.specs import dump_spec
-from scalesearch.study import JOURNAL, Ledger, Task
 from scalesearch.trainer import Trainer
-from scalesearch.worker import BrokenDeviceError, Event, Terms, Work, Worker
 
 CPU = torch.device("cpu")
 STEPS, BATCH, CLASSES = 8, 4, 12
@@ -186,42 +180,6 @@ def test_what_cannot_be_recorded_says_why_and_memory_that_ends_stays_what_it_is(
         graphed(torch.zeros(2, 3), torch.zeros(2), _pass, _nothing)
 
 
-def _study(folder: Path, tiny: ModelSpec, recipe: Recipe) -> tuple[Ledger, Terms]:
-    """A ledger in which one trial waits."""
-    ledger = Ledger(folder / JOURNAL, "run")
-    baseline = baseline_of(tiny, recipe.rounding)
-    work = Work.from_recipe(
-        recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
-    )
-    work.note(ledger, dump_spec(tiny), open_source(recipe.data).fingerprint)
-    ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
-    return ledger, Terms(folder / JOURNAL, ledger.name, folder, "cpu")
-
-
-def test_a_worker_without_cuda_leaves_such_a_search_to_others(tmp_path: Path, tiny: ModelSpec) -> None:
-    """It does not fail every trial that waits."""
-    _, terms = _study(tmp_path, tiny, _recipe(**{"run.cuda_graphs": True}))
-    with pytest.raises(DeviceError, match="--cuda-graphs needs CUDA, and this trains on cpu"):
-        Worker(terms, lambda _: None)
-
-
-def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
-    tmp_path: Path, tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reason names a CUDA error, which of other trials says that the device is gone, and has them repeated."""
-
-    def refused(*_: Any, **__: Any) -> None:
-        raise GraphError("this network cannot be recorded as a CUDA graph (CUDA error: not permitted)")
-
-    monkeypatch.setattr("scalesearch.worker.train", refused)
-    ledger, terms = _study(tmp_path, tiny, _recipe(**{"resolution": 16, "data.limit": 24, "data.cache_resolution": 16}))
-    told: list[Event] = []
-    with pytest.raises(BrokenDeviceError, match="cannot be recorded"):
-        Worker(terms, told.append).work_once()
-    assert [event.kind for event in told] == ["ready", "started", "failed"]
-    assert [record.state for record in ledger.records()] == ["failed"]
-
-
 def test_graphs_are_for_cuda_alone() -> None:
     with pytest.raises(DeviceError, match="--cuda-graphs needs CUDA, and this trains on cpu"):
         prepare(load_recipe("quick", {"device": "cpu", "run.cuda_graphs": True}))
@@ -229,10 +187,14 @@ def test_graphs_are_for_cuda_alone() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_cudas_own_recorder_trains_like_steps_that_are_run(tiny: ModelSpec, precision: str) -> None:
+def test_cudas_own_recorder_trains_like_steps_that_are_run(
+    tiny: ModelSpec, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     device = torch.device("cuda:0")
-    losses, weights, _ = _trained(SpecModel(tiny), _recipe(**{"train.precision": precision}), device)
-    changes = {"train.precision": precision, "run.cuda_graphs": True}
+    changes = {"train.precision": precision, "train.optimizer": "sgd", "train.learning_rate": 0.01}
+    losses, weights, _ = _trained(SpecModel(tiny), _recipe(**changes), device)
+    changes["run.cuda_graphs"] = True
     replayed, same, _ = _trained(SpecModel(tiny), _recipe(**changes), device, CudaRecorder(device))
     assert replayed == pytest.approx(losses, rel=1e-3)
     for one, other in zip(weights, same, strict=True):

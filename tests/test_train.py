@@ -12,7 +12,7 @@ from scalesearch.baselines import SpecModel, builtin
 from scalesearch.cost import Cost, closed_form
 from scalesearch.data import Images, load_images, open_source
 from scalesearch.data.images import Split
-from scalesearch.device import pick_device, pick_precision
+from scalesearch.device import is_out_of_memory, pick_device, pick_precision
 from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
 from scalesearch.memory import estimated_memory
 from scalesearch.models import build_model
@@ -188,3 +188,30 @@ def test_precision_is_fp32_on_the_cpu_unless_asked_for(tiny: ModelSpec, images: 
     recipe = load_recipe("quick", {"train.steps": 4, "train.precision": "bf16"})
     outcome, _ = train(SpecModel(tiny), images, recipe, seed=0, device=CPU)
     assert outcome.loss < 10
+
+
+def test_a_trials_memory_is_its_own(
+    tiny: ModelSpec, images: Images, quick: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CUDA's allocator counts, without what was there before it."""
+    monkeypatch.setattr("scalesearch.train.held_memory", lambda device: 10**9)
+    monkeypatch.setattr("scalesearch.train.peak_memory", lambda device: 5 * 10**9)
+    outcome, trainer = train(SpecModel(tiny), images, quick, seed=0, device=CPU)
+    assert outcome.memory == 4 * 10**9
+    assert trainer.kept_views == 3 * tiny.resolution**2 * len(images.minival)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("CUDA out of memory. Tried to allocate 2 GiB", True),
+        ("CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("GET was unable to find an engine to execute this computation", True),
+        ("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_what_libraries_say_where_memory_ended(said: str, expected: bool) -> None:
+    assert is_out_of_memory(RuntimeError(said)) == expected

@@ -1,4 +1,4 @@
-"""What a worker keeps of the trials it has done: nothing."""
+"""What a worker keeps of the trials it has done: nothing; and whose fault a failure is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,89 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from scalesearch import worker
+from scalesearch.baselines import baseline_of
 from scalesearch.cli import main
+from scalesearch.data import open_source
+from scalesearch.device import is_lost, release_memory
+from scalesearch.errors import DeviceError, GraphError
+from scalesearch.recipe import load_recipe
+from scalesearch.scaling import Coefficients
+from scalesearch.spec import ModelSpec
+from scalesearch.specs import dump_spec
+from scalesearch.study import JOURNAL, Ledger, Task
 from scalesearch.train import train
 from scalesearch.trainer import Trainer
 from tests.conftest import TINY, TINY_RUN
+
+
+def test_a_device_is_lost_when_it_answers_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(_: torch.device) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr("torch.cuda.synchronize", answer)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: answer(torch.device("cuda")))
+    assert is_lost(torch.device("cuda"))
+    release_memory(torch.device("cuda"))  # which hides no reason behind its own
+    assert not is_lost(torch.device("cpu"))
+    monkeypatch.setattr("torch.cuda.synchronize", lambda _: None)
+    assert not is_lost(torch.device("cuda"))
+
+
+def _study(folder: Path, tiny: ModelSpec, **changes: object) -> tuple[Ledger, worker.Terms]:
+    """A ledger in which one trial waits."""
+    small = {"resolution": 16, "data.limit": 24, "data.cache_resolution": 16}
+    recipe = load_recipe("quick", small | changes)
+    ledger = Ledger(folder / JOURNAL, "run")
+    baseline = baseline_of(tiny, recipe.rounding)
+    work = worker.Work.from_recipe(
+        recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
+    )
+    work.note(ledger, dump_spec(tiny), open_source(recipe.data).fingerprint)
+    ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
+    return ledger, worker.Terms(folder / JOURNAL, ledger.name, folder, "cpu")
+
+
+def test_a_worker_without_cuda_leaves_such_a_search_to_others(tmp_path: Path, tiny: ModelSpec) -> None:
+    """It does not fail every trial that waits."""
+    _, terms = _study(tmp_path, tiny, **{"run.cuda_graphs": True})
+    with pytest.raises(DeviceError, match="--cuda-graphs needs CUDA, and this trains on cpu"):
+        worker.Worker(terms, lambda _: None)
+
+
+def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
+    tmp_path: Path, tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason names a CUDA error, which of other trials says that the device is gone, and has them repeated."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise GraphError("this network cannot be recorded as a CUDA graph (CUDA error: not permitted)")
+
+    monkeypatch.setattr("scalesearch.worker.train", refused)
+    ledger, terms = _study(tmp_path, tiny)
+    told: list[worker.Event] = []
+    with pytest.raises(worker.BrokenDeviceError, match="cannot be recorded"):
+        worker.Worker(terms, told.append).work_once()
+    assert [event.kind for event in told] == ["ready", "started", "failed"]
+    assert [record.state for record in ledger.records()] == ["failed"]
+
+
+def test_a_trial_on_a_lost_device_is_not_blamed(
+    tmp_path: Path, tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the library said: the process ends, and its trial is for another to repeat."""
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+    monkeypatch.setattr("scalesearch.worker.train", lost)
+    monkeypatch.setattr("scalesearch.worker.is_lost", lambda device: True)
+    ledger, terms = _study(tmp_path, tiny)
+    with pytest.raises(worker.BrokenDeviceError, match="EXECUTION_FAILED"):
+        worker.Worker(terms, lambda _: None).work_once()
+    assert [record.state for record in ledger.records()] == ["running"]
 
 
 @pytest.fixture

@@ -105,10 +105,14 @@ def evaluation_views(images: Tensor, resolution: int, crop: float) -> Tensor:
 
 
 def evaluation_batches(
-    split: Split, resolution: int, crop: float, batch_size: int, team: Team = ALONE
+    split: Split, resolution: int, crop: float, batch_size: int, team: Team = ALONE, device: torch.device = CPU
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`evaluation_views` of all images in order, and their labels. A team's process gets its stretch of the images."""
+    """`evaluation_views` of all images in order, and their labels, made on ``device`` and left there.
+
+    A team's process gets its stretch of the images.
+    """
     own = team.part(len(split))
     for start in own[::batch_size]:
         part = slice(start, min(start + batch_size, own.stop))
-        yield evaluation_views(split.images[part], resolution, crop), split.labels[part]
+        images, labels = (whole[part].to(device, non_blocking=True) for whole in (split.images, split.labels))
+        yield evaluation_views(images, resolution, crop), labels

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.data.sources import Part, pixels
+from scalesearch.device import cores
 from scalesearch.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -126,7 +127,7 @@ def _fill(array: Array, part: Part, indices: Sequence[int], size: int, on_image:
 
     if indices:
         one(0)  # on its own: a source that is drawn on demand is drawn once
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for position, _ in enumerate(pool.map(one, range(1, len(indices)))):
             if on_image and position % 64 == 63:
                 on_image(position + 2)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 TRIES, ASPECT = 10, 4 / 3
-TOGETHER = 64
-"""Images that are resized at once: their float32 copies take 0.2 GB at 256 pixels a side, whatever the batch."""
+TOGETHER = 2**22
+"""Pixels of the images that are multiplied at once, 64 images of 256 a side: their float32 copies take 0.2 GB."""
 
 
 def draw_boxes(count: int, size: int, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
@@ -38,8 +38,7 @@ def resized_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int)
     """
     if images.device.type == "cpu":
         return _one_by_one(images, boxes, flips, resolution)
-    parts = (slice(start, start + TOGETHER) for start in range(0, len(images), TOGETHER))
-    return torch.cat([multiplied_crops(images[part], boxes[part], flips[part], resolution) for part in parts])
+    return multiplied_crops(images, boxes, flips, resolution)
 
 
 def _one_by_one(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int) -> Tensor:
@@ -56,19 +55,28 @@ def _one_by_one(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int) -
 
 
 def multiplied_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int) -> Tensor:
-    """`resized_crops` as two products of matrices for the whole batch: down · image · acrossᵀ.
+    """`resized_crops` as two products of matrices for as many images as `TOGETHER` allows: down · image · acrossᵀ.
 
     As in PyTorch's kernel the weights have 16 bits, columns come first, and grey levels are rounded in between. Every
     product is then a whole number of units that float32 holds, so that the sums are the same in any order. (Where an
     image shrinks more than twofold some sums outgrow float32: 1 pixel in 10⁴ may differ, by one level. And it has to
     be float32: no TF32, no autocast.)
     """
-    count, channels, size, _ = images.shape
+    size = images.shape[-1]
     top, left, height, width = boxes.to(images.device, non_blocking=True).unbind(1)
     mirrored = flips.to(images.device, non_blocking=True)
-    across = _weights(left, width, mirrored, size, resolution)
-    down = _weights(top, height, torch.zeros_like(mirrored), size, resolution)
-    half = down.new_full((1, 1, 1), 0.5)
+    both = torch.cat([left, top]), torch.cat([width, height]), torch.cat([mirrored, torch.zeros_like(mirrored)])
+    across, down = _weights(*both, size, resolution).chunk(2)  # made at once: their many kernels are small
+    together = max(1, TOGETHER // size**2)
+    parts = zip(images.split(together), down.split(together), across.split(together), strict=True)
+    views = [_product(*part) for part in parts]
+    return views[0] if len(views) == 1 else torch.cat(views)
+
+
+def _product(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Grey levels of images uint8 (B, 3, S, S) by the weights of both axes, float32 (B, r, S)."""
+    count, channels, size, _ = images.shape
+    resolution, half = down.shape[1], down.new_full((1, 1, 1), 0.5)
     rows = images.to(torch.float32).reshape(count, channels * size, size)
     narrowed = torch.baddbmm(half, rows, across.mT).clamp_(0, 255).floor_()
     # Rows in front and channels beside the columns: one product per image, not one per channel.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,12 @@ from torch import Tensor
 
 from scalesearch.data.cache import decode, decoded
 from scalesearch.data.sources import Part, Source, embedded, folder, torchvision_set
+from scalesearch.device import cores
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
 
 RESIDENT = 0.3
-"""Share of an accelerator's free memory that images may take."""
+"""Share of an accelerator's free memory that the images of all workers on it may take."""
 
 
 class LazyImages:
@@ -31,7 +31,7 @@ class LazyImages:
 
     def __init__(self, part: Part, indices: list[int], size: int, workers: int | None) -> None:
         self.part, self.indices, self.shape = part, indices, (len(indices), 3, size, size)
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or cores()
 
     def __getitem__(self, where: slice | Tensor) -> Tensor:
         every = range(len(self.indices))
@@ -63,11 +63,11 @@ class Split:
             return self.images[chosen], self.labels[where]
         return self.images.index_select(0, where), self.labels[where]
 
-    def on(self, device: torch.device) -> Split:
-        """The split on an accelerator, if its free memory allows that; itself otherwise."""
+    def on(self, device: torch.device, beside: int = 1) -> Split:
+        """The split on an accelerator, if its free memory allows that to ``beside`` workers; itself otherwise."""
         if device.type != "cuda" or not isinstance(self.images, Tensor) or self.images.device == device:
             return self
-        if self.images.nbytes > RESIDENT * torch.cuda.mem_get_info(device)[0]:
+        if beside * self.images.nbytes > RESIDENT * torch.cuda.mem_get_info(device)[0]:
             return self
         return Split(self.images.to(device), self.labels.to(device))
 
@@ -86,9 +86,9 @@ class Images:
     def num_classes(self) -> int:
         return len(self.source.classes)
 
-    def on(self, device: torch.device) -> Images:
-        """The same images, those that every trial sees on an accelerator if its memory allows that."""
-        return replace(self, train=self.train.on(device), minival=self.minival.on(device))
+    def on(self, device: torch.device, beside: int = 1) -> Images:
+        """The same images, those that every trial sees on an accelerator if its memory allows that to all workers."""
+        return replace(self, train=self.train.on(device, beside), minival=self.minival.on(device, beside))
 
     @cached_property
     def val(self) -> Split | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -15,6 +14,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import InterpolationMode, v2
 
+from scalesearch.device import cores
+
 RATE, MOMENTUM, DECAY, SMOOTHING = 0.05, 0.9, 1e-5, 0.1
 Steps = Callable[[Tensor, Tensor], Tensor]
 
@@ -22,8 +23,7 @@ Steps = Callable[[Tensor, Tensor], Tensor]
 def loaders() -> int:
     """Processes that load others' images. Where two cores train too, loading processes and torch's threads wait for
     each other, and none is fastest (MobileNetV2 at 64 px: 2.2 s an epoch, with one process 5.3, with two 8.6)."""
-    cores = os.cpu_count() or 1
-    return min(16, cores) if torch.cuda.is_available() or cores > 2 else 0
+    return min(16, cores()) if torch.cuda.is_available() or cores() > 2 else 0
 
 
 def where(processes: int) -> str:
@@ -33,11 +33,11 @@ def where(processes: int) -> str:
 
 def torchvision_epochs(
     network: nn.Module, folder: Path, chosen: list[int], *, size: int, batch: int, epochs: int, workers: int,
-    device: torch.device,
+    device: torch.device, after: Callable[[], object] = lambda: None,
 ) -> list[float]:  # fmt: skip
     """Seconds of each epoch of torchvision's `references/classification`: ImageFolder, a loader's processes that
-    decode, crop, flip and normalise one image at a time, AMP on CUDA, SGD, and the loss read in every
-    step for its log."""
+    decode, crop, flip and normalise one image at a time, AMP and cuDNN's benchmark on CUDA, SGD, and the loss read in
+    every step for its log. ``after`` each epoch is a part of it. Unlike there the processes stay for the next epoch."""
     views = v2.Compose(
         [
             v2.RandomResizedCrop(size, interpolation=InterpolationMode.BILINEAR, antialias=True),
@@ -50,8 +50,9 @@ def torchvision_epochs(
     )
     images = Subset(ImageFolder(str(folder / "train"), views), chosen)
     loader = DataLoader(
-        images, batch, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda", drop_last=True
-    )
+        images, batch, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda", drop_last=True,
+        persistent_workers=workers > 0,
+    )  # fmt: skip
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
@@ -66,7 +67,11 @@ def torchvision_epochs(
         loss.item()
         return loss
 
-    return _epochs(network, loader, step, epochs, device, schedule.step)
+    def ended() -> None:
+        schedule.step()
+        after()
+
+    return _epochs(network, loader, step, epochs, device, ended)
 
 
 def timm_epochs(
@@ -84,7 +89,7 @@ def timm_epochs(
         _Transformed(images), (3, size, size), batch,  # type: ignore[arg-type] # as timm's data sets are
         is_training=True, use_prefetcher=device.type == "cuda",
         num_workers=workers, device=device, interpolation="bicubic", scale=(0.08, 1.0), hflip=0.5, color_jitter=0.0,
-        pin_memory=device.type == "cuda", persistent_workers=False,
+        pin_memory=device.type == "cuda", persistent_workers=workers > 0,
     )  # fmt: skip
     optimizer = create_optimizer_v2(network, opt="sgd", lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     schedule = CosineLRScheduler(optimizer, epochs)
@@ -121,7 +126,9 @@ class _Transformed(torch.utils.data.Dataset[tuple[object, int]]):
 
 
 def warm_up(network: nn.Module, size: int, batch: int, device: torch.device) -> None:
-    """Passes over noise, through a copy, in the precisions of both loops: the kernels' first calls."""
+    """Passes over noise, through a copy, in the precisions of both loops: the kernels' first calls, and with them
+    cuDNN's trials, which both scripts ask for."""
+    torch.backends.cudnn.benchmark = True
     copy = deepcopy(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
     for precision in (torch.float16, torch.bfloat16):
@@ -135,10 +142,10 @@ def _epochs(
     after: Callable[[], object],
 ) -> list[float]:  # fmt: skip
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.train()
     seconds = []
     for _ in range(epochs):
         start = time.perf_counter()
+        network.train()
         for images, labels in loader:
             moved = images.to(device, non_blocking=True, memory_format=torch.channels_last)
             step(moved, labels.to(device, non_blocking=True))

@@ -13,6 +13,7 @@ from scalesearch.baselines import ScaledModel, open_baseline
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
 from scalesearch.device import Clock
+from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, RunSettings, TrainSettings
 from scalesearch.scaling import Multipliers
 from scalesearch.train import REPORT_EVERY, Deaf, train
@@ -81,7 +82,9 @@ def _measured(
 ) -> tuple[list[float], list[float]]:
     """Seconds of each turn of the bare step, and of each of the trainer's, which lie between them."""
     bare = _bare(model, recipe, device)
-    bare()  # the kernels' first calls
+    bare()  # the kernels' first calls; those of the trainer's own:
+    plain = recipe.model_copy(update={"run": RunSettings()})
+    seconds_per_step(model, plain, device, noise(recipe.train.batch_size, images.size, CLASSES), steps=2)
     seconds = [bare()]
     ears = _Between(bare, seconds, device, recipe.train.batch_size)
     train(model, images, recipe, seed=0, device=device, listener=ears)

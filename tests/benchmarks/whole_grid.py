@@ -8,10 +8,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -22,10 +23,11 @@ from scalesearch.data.images import split_indices
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
-from tests.benchmarks.loops import loaders, torchvision_epochs, where
+from tests.benchmarks.loops import loaders, torchvision_epochs, warm_up, where
 
 GRID = {"baseline": "mobilenet_v2", "resolution": 64, "search.step": 0.12, "top": 0, "exhaustive": True}
 CPU = {"data.limit": 640, "train.epochs": 2, "train.batch_size": 32, "train.evaluations": 2}
+"""An evaluation after each epoch, as the others' loop makes them."""
 LARGE = {"data.limit": 7680, "train.epochs": 4, "train.batch_size": 256, "train.evaluations": 4}
 
 
@@ -81,25 +83,22 @@ def _search(options: dict[str, object]) -> float:
 def _one_by_one(models: Sequence[ScaledModel], recipe: Recipe, data: Path) -> float:
     device = pick()
     train, minival = split_indices(open_source(recipe.data), recipe.data)
-    workers = loaders()
+    workers, batch = loaders(), recipe.train.batch_size
     seconds = 0.0  # of epochs and evaluations: neither the folder's listing nor the networks' making is in it
     for model in models:
         network, size = model.build(10), model.resolution
-        per_epoch = int((recipe.train.epochs or 1) / recipe.train.evaluations)
-        for _ in range(recipe.train.evaluations):
-            seconds += sum(torchvision_epochs(
-                network, data, train, size=size, batch=recipe.train.batch_size, epochs=per_epoch, workers=workers,
-                device=device,
-            ))  # fmt: skip
-            seconds += _evaluate(network, data, minival, size, recipe.train.batch_size, workers, device)
+        warm_up(network, size, batch, device)
+        held_out = _held_out(data, minival, size, batch, workers, device)
+        seconds += sum(torchvision_epochs(
+            network, data, train, size=size, batch=batch, epochs=recipe.train.evaluations, workers=workers,
+            device=device, after=partial(_evaluate, network, held_out, device),
+        ))  # fmt: skip
     return seconds
 
 
-@torch.inference_mode()
-def _evaluate(
-    network: nn.Module, data: Path, chosen: list[int], size: int, batch: int, workers: int, device: torch.device
-) -> float:
-    """Seconds of an evaluation."""
+def _held_out(
+    data: Path, chosen: list[int], size: int, batch: int, workers: int, device: torch.device
+) -> DataLoader[tuple[Tensor, int]]:
     views = v2.Compose(
         [
             v2.Resize(round(size / 0.875)),
@@ -110,10 +109,18 @@ def _evaluate(
             v2.ToPureTensor(),
         ]
     )
+    return DataLoader(
+        Subset(ImageFolder(str(data / "train"), views), chosen), batch, num_workers=workers,
+        pin_memory=device.type == "cuda", persistent_workers=workers > 0,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _evaluate(network: nn.Module, held_out: DataLoader[tuple[Tensor, int]], device: torch.device) -> int:
+    """How many were right; in full precision, as the reference evaluates."""
     network.eval()
-    loader = DataLoader(Subset(ImageFolder(str(data / "train"), views), chosen), batch, num_workers=workers)
-    start, right = time.perf_counter(), 0
-    for images, labels in loader:
-        moved = images.to(device, memory_format=torch.channels_last)
-        right += int((network(moved).argmax(1).cpu() == labels).sum())
-    return time.perf_counter() - start
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in held_out:
+        moved = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        right += (network(moved).argmax(1) == labels.to(device, non_blocking=True)).sum()
+    return int(right)
