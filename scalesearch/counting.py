@@ -9,6 +9,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from scalesearch import __version__
 from scalesearch.baselines import ScaledModel
 from scalesearch.cost import Count, count
@@ -28,16 +30,24 @@ def counted(model: ScaledModel, num_classes: int) -> Count:
     """
     path = _kept(model, num_classes)
     if path is None:
-        return count(model.build(num_classes), model.resolution)
+        return _count(model, num_classes)
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         known = json.loads(path.read_text(encoding="utf-8"))["count"]
         uncounted = {str(name): int(times) for name, times in known["uncounted"].items()}
         return Count(int(known["macs"]), int(known["total"]), uncounted)
-    fresh = count(model.build(num_classes), model.resolution)
+    fresh = _count(model, num_classes)
     about = {"network": model.fingerprint, "resolution": model.resolution, "num_classes": num_classes}
     with suppress(RunError):
         write_text(path, json.dumps(about | {"count": asdict(fresh)}) + "\n")
     return fresh
+
+
+def _count(model: ScaledModel, num_classes: int) -> Count:
+    if isinstance(model.spec, ModuleSpec):
+        return count(model.build(num_classes), model.resolution)
+    with torch.device("meta"):  # initial values, which take longer than counting where there are many, play no part
+        network = model.build(num_classes)
+    return count(network.to_empty(device="cpu"), model.resolution)
 
 
 def _kept(model: ScaledModel, num_classes: int) -> Path | None:

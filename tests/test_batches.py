@@ -132,7 +132,12 @@ def test_images_stay_where_they_are_if_all_workers_of_a_device_cannot_have_them(
     """Of 12,288 bytes of images, 30 % of 50,000 free ones hold one worker's and not two's."""
     asked: list[object] = []
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (50_000, 80_000))
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: asked.append(device) or tensor)
+
+    def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        asked.append(device)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", moved)
     split = Split(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
     device = torch.device("cuda:0")
     assert split.on(device, beside=2) is split

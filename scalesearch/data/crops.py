@@ -68,7 +68,7 @@ def multiplied_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: i
     both = torch.cat([left, top]), torch.cat([width, height]), torch.cat([mirrored, torch.zeros_like(mirrored)])
     across, down = _weights(*both, size, resolution).chunk(2)  # made at once: their many kernels are small
     together = max(1, TOGETHER // size**2)
-    parts = zip(images.split(together), down.split(together), across.split(together), strict=True)
+    parts = zip(*(torch.split(whole, together) for whole in (images, down, across)), strict=True)
     views = [_product(*part) for part in parts]
     return views[0] if len(views) == 1 else torch.cat(views)
 

@@ -108,7 +108,10 @@ def _scan(root: Path) -> tuple[list[tuple[str, int]], list[str]]:
 def _files(files: Sequence[tuple[str, int]]) -> Part:
     def load(i: int, size: int) -> Image.Image:
         with Image.open(files[i][0]) as image:
-            return image.convert("RGB")
+            if image.mode != "RGB":
+                return image.convert("RGB")
+            image.load()  # as it is: converting would copy it
+            return image
 
     return Part(tuple(label for _, label in files), load, lambda i: files[i][0])
 
