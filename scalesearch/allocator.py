@@ -16,7 +16,7 @@ def keep_freed() -> bool:
     """From here on this process keeps the memory that it frees, until `give_back`; False where it cannot be told to.
 
     By default glibc returns large blocks, and what is free at the end of its heap, to the kernel, and gets them back as
-    fresh, zeroed pages: a step of training, which frees all that it made, then spends a seventh to a third of its time
+    fresh, zeroed pages: a step of training, which frees all that it made, then spends an eighth to a third of its time
     on page faults (results/benchmarks/allocator.md). The main thread's large blocks are what gains: other threads have
     heaps of 64 MB. Other C libraries have no such call.
     """
