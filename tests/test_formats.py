@@ -98,10 +98,10 @@ def test_a_comparison_is_a_markdown_table_for_each_baseline() -> None:
 
 
 def test_a_finished_ranking_is_printed_again_as_it_was_written(cli: Cli) -> None:
-    run = RESULTS / "efficientnet_b0-phi1-quick-fde595"
+    run = RESULTS / "efficientnet_b0-phi1-quick"
     assert cli("show", str(run), "--format", "csv").stdout == (run / "ranking.csv").read_text()
     assert cli("show", str(run), "--json").stdout == (run / "ranking.json").read_text()
-    older = cli("show", str(RESULTS / "mobilenet_v2-phi1-imagenette-fea612"))
+    older = cli("show", str(RESULTS / "mobilenet_v2-phi1-imagenette"))
     assert " 1   1   1  1.4 17 · 32–1280 · 90 53.4 M 2.18×  44.4  43.2" in older.stdout
 
 

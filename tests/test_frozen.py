@@ -26,7 +26,7 @@ def test_a_finished_run_of_format_2_is_opened_and_ranked_as_it_was(cli: Cli, tmp
 
 def test_a_ledger_of_format_1_is_read(tmp_path: Path) -> None:
     """It had no owners, attempts or checkpoints."""
-    shutil.copy(RESULTS / "mobilenet_v2-phi1-imagenette-fea612" / JOURNAL, tmp_path)
+    shutil.copy(RESULTS / "mobilenet_v2-phi1-imagenette" / JOURNAL, tmp_path)
     ledger = Ledger(tmp_path / JOURNAL, "run")
     records = ledger.records()
     assert [record.state for record in records] == ["complete"] * 7

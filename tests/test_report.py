@@ -128,7 +128,7 @@ def test_the_same_run_gives_the_same_report_and_figures(tmp_path: Path) -> None:
 
 
 def test_odd_names_are_shown_as_they_are(tmp_path: Path) -> None:
-    folder = _copy(RESULTS / "efficientnet_b0-phi1-quick-fde595", tmp_path / "run")
+    folder = _copy(RESULTS / "efficientnet_b0-phi1-quick", tmp_path / "run")
     found = json.loads((folder / "ranking.json").read_text())
     found["title"], found["notes"] = ODD, [ODD, ODD]
     for number, row in enumerate(found["ranking"]):
@@ -147,7 +147,7 @@ def test_odd_names_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_what_was_dropped_and_what_failed_is_told(tmp_path: Path) -> None:
-    folder = _copy(RESULTS / "efficientnet_b0-phi1-quick-fde595", tmp_path / "run")
+    folder = _copy(RESULTS / "efficientnet_b0-phi1-quick", tmp_path / "run")
     write_report(folder)
     plain = _checked(folder).words.replace("\N{NO-BREAK SPACE}", " ")
     assert "fell behind the leader: 20.0 % after 80 steps" in plain
@@ -191,7 +191,7 @@ def _comparison(root: Path, match: str = "rows") -> Path:
     }  # fmt: skip
     root.mkdir()
     (root / "comparison.json").write_text(json.dumps(document))
-    _copy(RESULTS / "mobilenet_v2-phi1-imagenette-fea612", root / "mobilenet_v2")
+    _copy(RESULTS / "mobilenet_v2-phi1-imagenette", root / "mobilenet_v2")
     return root
 
 
