@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -33,3 +34,8 @@ def test_a_ledger_of_format_1_is_read(tmp_path: Path) -> None:
     assert all(record.attempt == 1 for record in records)
     ledger.want([record.task for record in records])
     assert len(ledger.records()) == 7 and ledger.claim("somebody") is None
+
+
+def test_no_run_of_the_repository_lies_where_its_command_would_look_for_one() -> None:
+    """Else somebody who tries the README's commands in a clone would be told that all is done."""
+    assert not [folder.name for folder in RESULTS.iterdir() if re.search(r"-[0-9a-f]{6}$", folder.name)]

@@ -147,12 +147,22 @@ def test_odd_names_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_what_was_dropped_and_what_failed_is_told(tmp_path: Path) -> None:
+    """Of seven candidates, α 2 as if it had fallen behind at half its schedule."""
     folder = _copy(RESULTS / "efficientnet_b0-phi1-quick", tmp_path / "run")
+    found = json.loads((folder / "ranking.json").read_text())
+    kept = [row for row in found["ranking"] if row["alpha"] != 2]
+    found["ranking"] = [row | {"rank": number} for number, row in enumerate(kept, 1)]
+    (folder / "ranking.json").write_text(json.dumps(found))
+    trials = pd.read_csv(folder / "trials.csv")
+    behind, measured = trials["alpha"] == 2, trials.columns[trials.columns.get_loc("accuracy") :]
+    trials.loc[behind, measured] = None
+    trials.loc[behind, ["state", "curve"]] = ["dropped", "40:0.13 80:0.2"]
+    trials.to_csv(folder / "trials.csv", index=False)
     write_report(folder)
     plain = _checked(folder).words.replace("\N{NO-BREAK SPACE}", " ")
     assert "fell behind the leader: 20.0 % after 80 steps" in plain
-    assert "9:59 of training in 6 complete trials (1 dropped beside)" in plain
-    assert "The paper's point, α 1.2 β 1.1 γ 1.15, came 3rd" in plain
+    assert "2:14 of training in 6 complete trials (1 dropped beside)" in plain
+    assert "The paper's point, α 1.2 β 1.1 γ 1.15, came 6th" in plain
 
 
 def _row(label: str, number: int, **more: Any) -> dict[str, Any]:
