@@ -14,7 +14,7 @@ import pandas as pd
 
 from scalesearch.best import Best
 from scalesearch.data import Images, load_images
-from scalesearch.device import is_out_of_memory, release_memory, threads_each
+from scalesearch.device import is_out_of_memory, release_memory
 from scalesearch.environment import environment
 from scalesearch.errors import RunError, TrialError
 from scalesearch.folder import RunFolder
@@ -289,16 +289,15 @@ class _Session:
         if place.engine == "ray":
             from scalesearch.ray_engine import RayPool, load_ray
 
-            terms, most = self._terms(self.prepared.recipe.device, None), max(1, self.left())
+            terms, most = self._terms(self.prepared.recipe.device), max(1, self.left())
             return RayPool(
                 load_ray(), terms, address=place.address, workers=pace.workers, most=most, trial_seconds=limit
             )
         if pace.workers == 0:
-            return Here(self._terms(here, None))
+            return Here(self._terms(here))
         places = list(place.devices) or [here]
         count = min(pace.workers or len(places) * self._per_device(), max(1, self.left()))
-        threads, beside = threads_each(count), math.ceil(count / len(places))
-        return Pool([self._terms(places[i % len(places)], threads, beside) for i in range(count)], limit)
+        return Pool(self._terms(here).dealt(places, count), limit)
 
     def _per_device(self) -> int:
         wanted = self.prepared.recipe.run.per_device
@@ -310,8 +309,8 @@ class _Session:
         self.watcher.packed(found)
         return found
 
-    def _terms(self, device: str, threads: int | None, beside: int = 1) -> Terms:
-        return Terms(self.where, self.ledger.name, self.folder, device, threads, beside=beside)
+    def _terms(self, device: str) -> Terms:
+        return Terms(self.where, self.ledger.name, self.folder, device)
 
     def _hear(self, worker: int, event: Event | Died) -> None:
         """Pass on what a worker says; settle the trial of one that died."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import yaml
 from scalesearch.baselines import Baseline, ScaledModel, baseline_of
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.data import Images, load_images, open_source
-from scalesearch.device import check_graphs, is_lost, pick_device, release_memory
+from scalesearch.device import check_graphs, is_lost, pick_device, release_memory, threads_each
 from scalesearch.errors import (
     DataError,
     DroppedError,
@@ -59,6 +59,11 @@ class Terms:
     threads: int | None = None
     data: str | None = None
     beside: int = 1
+
+    def dealt(self, devices: Sequence[str], count: int) -> list[Terms]:
+        """The terms of each of ``count`` workers of this machine, dealt out to the devices in turn."""
+        threads, beside = threads_each(count), math.ceil(count / len(devices))
+        return [replace(self, device=devices[i % len(devices)], threads=threads, beside=beside) for i in range(count)]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def worker_command(
     if isinstance(where, str) and study is None:
         raise ScaleSearchError("--storage needs --study: `scalesearch grid` prints its name")
     from scalesearch.data.cache import cache_folder
-    from scalesearch.device import every_device, threads_each
+    from scalesearch.device import every_device
     from scalesearch.worker import Terms, Work
 
     console = Console(highlight=False, markup=False)
@@ -43,9 +42,8 @@ def worker_command(
     pace = Work.of(ledger, data).recipe.run
     devices = every_device(device)
     count = workers or len(devices)
-    threads, beside = threads_each(count), math.ceil(count / len(devices))
     place = folder or run or cache_folder() / "studies" / ledger.name
-    terms = [Terms(where, ledger.name, place, devices[i % len(devices)], threads, data, beside) for i in range(count)]
+    terms = Terms(where, ledger.name, place, device, data=data).dealt(devices, count)
     warm_up()
     console.print(f"{count} worker{'s' * (count != 1)} on {', '.join(devices)} for {ledger.name}", soft_wrap=True)
     watch, idle_since = Watch(pace.lease_seconds), time.monotonic()

@@ -11,9 +11,7 @@ import torch
 from torch.nn import functional
 
 from scalesearch.allocator import keep_freed
-from scalesearch.baselines import open_baseline
-from scalesearch.scaling import Multipliers
-from tests.benchmarks.common import Spread, alone, in_turns, ratios, write_page
+from tests.benchmarks.common import Spread, alone, baseline, in_turns, ratios, write_page
 
 ROWS = (
     ("efficientnet_b0", 64, 32, 30),
@@ -62,7 +60,7 @@ def _measured(row: Row, kept: bool) -> tuple[float, float]:
         raise RuntimeError("this C library cannot be told to keep memory")
     name, size, batch, steps = row
     torch.manual_seed(0)
-    network = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1)).build(CLASSES)
+    network = baseline(name, size).build(CLASSES)
     network = network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)

@@ -13,7 +13,9 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from scalesearch.baselines import ScaledModel, open_baseline
 from scalesearch.environment import environment
+from scalesearch.scaling import Multipliers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,6 +88,11 @@ def write_page(
     ]
     (RESULTS / f"{name}.md").write_text("\n".join(lines))
     print("\n".join(lines))
+
+
+def baseline(name: str, size: int) -> ScaledModel:
+    """A built-in network as it is, at another size."""
+    return open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
 
 
 def pick() -> torch.device:

@@ -31,6 +31,24 @@ def where(processes: int) -> str:
     return f"in {processes} processes" if processes else "in the process that trains (on two cores that is fastest)"
 
 
+def loader_of(
+    folder: Path, chosen: list[int], views: list[nn.Module], *, batch: int, workers: int, device: torch.device,
+    training: bool,
+) -> DataLoader[tuple[Tensor, int]]:  # fmt: skip
+    """Views of JPEG files, normalised one by one in processes that stay, as torchvision's reference makes them."""
+    last = [
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        v2.ToPureTensor(),
+    ]
+    images = Subset(ImageFolder(str(folder / "train"), v2.Compose([*views, *last])), chosen)
+    return DataLoader(
+        images, batch, shuffle=training, drop_last=training, num_workers=workers, pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+    )  # fmt: skip
+
+
 def torchvision_epochs(
     network: nn.Module, folder: Path, chosen: list[int], *, size: int, batch: int, epochs: int, workers: int,
     device: torch.device, after: Callable[[], object] = lambda: None,
@@ -38,21 +56,9 @@ def torchvision_epochs(
     """Seconds of each epoch of torchvision's `references/classification`: ImageFolder, a loader's processes that
     decode, crop, flip and normalise one image at a time, AMP and cuDNN's benchmark on CUDA, SGD, and the loss read in
     every step for its log. ``after`` each epoch is a part of it. Unlike there the processes stay for the next epoch."""
-    views = v2.Compose(
-        [
-            v2.RandomResizedCrop(size, interpolation=InterpolationMode.BILINEAR, antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-            v2.ToPureTensor(),
-        ]
-    )
-    images = Subset(ImageFolder(str(folder / "train"), views), chosen)
-    loader = DataLoader(
-        images, batch, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda", drop_last=True,
-        persistent_workers=workers > 0,
-    )  # fmt: skip
+    crop = v2.RandomResizedCrop(size, interpolation=InterpolationMode.BILINEAR, antialias=True)
+    views = [crop, v2.RandomHorizontalFlip()]
+    loader = loader_of(folder, chosen, views, batch=batch, workers=workers, device=device, training=True)
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")

@@ -9,16 +9,15 @@ from statistics import fmean
 import torch
 from torch.nn import functional
 
-from scalesearch.baselines import ScaledModel, open_baseline
+from scalesearch.baselines import ScaledModel
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
 from scalesearch.device import Clock
 from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, RunSettings, TrainSettings
-from scalesearch.scaling import Multipliers
 from scalesearch.train import REPORT_EVERY, Deaf, train
 from scalesearch.trainer import Trainer
-from tests.benchmarks.common import Spread, pick, write_page
+from tests.benchmarks.common import Spread, baseline, pick, write_page
 
 NETWORKS = ("efficientnet_b0", "mobilenet_v2", "resnet50")
 SIZES = {64: (32, 16), 128: (32, 8), 224: (16, 6)}
@@ -34,7 +33,7 @@ def overhead(policy: str = "none", cuda_graphs: bool = False) -> None:
         batch, turns = more_images * few, more_turns * short
         images = _images(size, 4 * batch, device)
         for name in NETWORKS:
-            model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
+            model = baseline(name, size)
             recipe = Recipe(
                 train=TrainSettings(steps=turns * REPORT_EVERY, batch_size=batch, evaluations=1, ema=0.0),
                 augment=AugmentSettings.model_validate({"policy": policy}),
@@ -81,9 +80,9 @@ def _measured(
     model: ScaledModel, recipe: Recipe, images: Images, device: torch.device
 ) -> tuple[list[float], list[float]]:
     """Seconds of each turn of the bare step, and of each of the trainer's, which lie between them."""
-    bare = _bare(model, recipe, device)
-    bare()  # the kernels' first calls; those of the trainer's own:
     plain = recipe.model_copy(update={"run": RunSettings()})
+    bare = _bare(model, plain, device)
+    bare()  # the kernels' first calls; those of the trainer's own:
     seconds_per_step(model, plain, device, noise(recipe.train.batch_size, images.size, CLASSES), steps=2)
     seconds = [bare()]
     ears = _Between(bare, seconds, device, recipe.train.batch_size)
@@ -109,8 +108,7 @@ class _Between(Deaf):
 def _bare(model: ScaledModel, recipe: Recipe, device: torch.device) -> Callable[[], float]:
     """What does a turn of bare steps, and says how many seconds it took."""
     torch.manual_seed(0)
-    plain = recipe.model_copy(update={"run": RunSettings()})
-    trainer = Trainer(model, len(embedded().classes), plain, device)
+    trainer = Trainer(model, len(embedded().classes), recipe, device)
     network, optimizer, clock = trainer.model.train(), trainer.optimizer, Clock(device)
     batch = recipe.train.batch_size
     inputs = torch.randn(batch, 3, model.resolution, model.resolution, device=device)

@@ -12,14 +12,12 @@ from unittest import mock
 
 import torch
 
-from scalesearch.baselines import open_baseline
 from scalesearch.data import load_images, open_source
 from scalesearch.data.images import split_indices
 from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
-from scalesearch.scaling import Multipliers
 from scalesearch.train import Deaf, train
-from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
+from tests.benchmarks.common import Spread, alone, baseline, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, warm_up, where
 
 ROWS = (
@@ -85,7 +83,7 @@ def _others(loop: str, row: Row, data: Path) -> Seconds:
     settings = _settings(data, count)
     chosen = split_indices(open_source(settings), settings)[0]
     torch.manual_seed(0)
-    model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
+    model = baseline(name, size)
     warm_up(model.build(10), size, batch, pick())
     start = time.perf_counter()
     network = model.build(10)
@@ -110,7 +108,7 @@ class _Epochs(Deaf):
 def _ours(row: Row, data: Path) -> Seconds:
     name, size, batch, count = row
     settings, device = _settings(data, count), pick()
-    model = open_baseline(name).at(resolution=size).scaled(Multipliers(1, 1, 1))
+    model = baseline(name, size)
     recipe = Recipe(
         data=settings,
         train=TrainSettings(epochs=EPOCHS, batch_size=batch, learning_rate=RATE, weight_decay=DECAY, evaluations=1),

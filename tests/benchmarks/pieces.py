@@ -29,7 +29,7 @@ from scalesearch.data.sources import folder
 from scalesearch.optim import WeightAverage, make_optimizer
 from scalesearch.recipe import AugmentSettings, TrainSettings
 from scalesearch.scaling import Multipliers
-from tests.benchmarks.common import Spread, in_turns, ratios, write_page
+from tests.benchmarks.common import Spread, baseline, in_turns, ratios, write_page
 
 CPU = torch.device("cpu")
 CACHED, SEEN, BATCH, CLASSES = 73, 64, 32, 10
@@ -191,4 +191,4 @@ def _with_gradients() -> nn.Module:
 
 
 def _network() -> nn.Module:
-    return open_baseline("efficientnet_b0").at(resolution=SEEN).scaled(Multipliers(1, 1, 1)).build(CLASSES)
+    return baseline("efficientnet_b0", SEEN).build(CLASSES)

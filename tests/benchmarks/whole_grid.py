@@ -13,8 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
-from torchvision.datasets import ImageFolder
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from scalesearch.baselines import ScaledModel
@@ -23,7 +22,7 @@ from scalesearch.data.images import split_indices
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
-from tests.benchmarks.loops import loaders, torchvision_epochs, warm_up, where
+from tests.benchmarks.loops import loader_of, loaders, torchvision_epochs, warm_up, where
 
 GRID = {"baseline": "mobilenet_v2", "resolution": 64, "search.step": 0.12, "top": 0, "exhaustive": True}
 CPU = {"data.limit": 640, "train.epochs": 2, "train.batch_size": 32, "train.evaluations": 2}
@@ -88,31 +87,13 @@ def _one_by_one(models: Sequence[ScaledModel], recipe: Recipe, data: Path) -> fl
     for model in models:
         network, size = model.build(10), model.resolution
         warm_up(network, size, batch, device)
-        held_out = _held_out(data, minival, size, batch, workers, device)
+        views = [v2.Resize(round(size / 0.875)), v2.CenterCrop(size)]
+        held_out = loader_of(data, minival, views, batch=batch, workers=workers, device=device, training=False)
         seconds += sum(torchvision_epochs(
             network, data, train, size=size, batch=batch, epochs=recipe.train.evaluations, workers=workers,
             device=device, after=partial(_evaluate, network, held_out, device),
         ))  # fmt: skip
     return seconds
-
-
-def _held_out(
-    data: Path, chosen: list[int], size: int, batch: int, workers: int, device: torch.device
-) -> DataLoader[tuple[Tensor, int]]:
-    views = v2.Compose(
-        [
-            v2.Resize(round(size / 0.875)),
-            v2.CenterCrop(size),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-            v2.ToPureTensor(),
-        ]
-    )
-    return DataLoader(
-        Subset(ImageFolder(str(data / "train"), views), chosen), batch, num_workers=workers,
-        pin_memory=device.type == "cuda", persistent_workers=workers > 0,
-    )  # fmt: skip
 
 
 @torch.inference_mode()
