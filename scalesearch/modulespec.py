@@ -50,6 +50,9 @@ class ModuleSpec(Strict):
     stochastic_depth: Fraction01 | None = None
     origin: Origin | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.fingerprint))  # `versions` is a dictionary, which cannot be hashed
+
     @property
     def blocks(self) -> int:
         return sum(stage.blocks for stage in self.stages)

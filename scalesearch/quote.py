@@ -59,7 +59,7 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     recipe = prepared.recipe
     batch = min(recipe.train.batch_size, prepared.train_images)
     by_cost = sorted(prepared.plan.candidates, key=lambda c: c.cost.macs)
-    probed = list(dict.fromkeys([by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1]]))
+    probed = [by_cost[i] for i in sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
     length = total_steps(recipe.train, prepared.train_images // batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
     with threads(worker_threads(recipe, prepared.device)):

@@ -51,6 +51,30 @@ def test_a_refused_network_is_one_line_that_names_the_layer(cli: Cli, tmp_path: 
     assert "Traceback" not in done.stderr
 
 
+MODULES = ("mine.py:build_net", "timm:test_resnet", "torchvision:squeezenet1_1")
+OF_A_GRID = ("--recipe", "quick", "--resolution", "32", "--limit", "96", "--set", "train.batch_size=8",
+             "--device", "cpu", "--workers", "0")  # fmt: skip
+"""The quick recipe with its own steps, so that the search is long enough to be quoted."""
+
+
+@pytest.mark.parametrize("baseline", MODULES)
+def test_a_dry_run_quotes_a_search_over_any_module(baseline: str, cli: Cli, own: str) -> None:
+    done = cli("grid", "--baseline", baseline, *OF_A_GRID, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["seconds"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("baseline", MODULES)
+def test_a_search_over_any_module_is_quoted_and_trained_to_its_end(
+    baseline: str, cli: Cli, own: str, tmp_path: Path
+) -> None:
+    done = cli("grid", "--baseline", baseline, *OF_A_GRID, "--exhaustive", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "of training; quoted for" in done.stdout
+    assert len(json.loads((tmp_path / "run" / "ranking.json").read_text())["ranking"]) >= 5
+
+
 @pytest.mark.long
 def test_a_grid_over_a_users_own_network_to_its_exported_winner(cli: Cli, own: str, tmp_path: Path) -> None:
     done = cli("grid", "--baseline", own, *TINY_RUN, "--out", "run")
