@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.version import __version__
+
 if TYPE_CHECKING:
     from scalesearch.baselines import build_model
     from scalesearch.modulespec import ModuleSpec
@@ -12,13 +14,13 @@ if TYPE_CHECKING:
     from scalesearch.specs import dump_spec, load_spec
     from scalesearch.surgery import scale_module
 
-__version__ = "0.1.0"
 __all__ = [
     "Coefficients",
     "ModelSpec",
     "ModuleSpec",
     "Multipliers",
     "Rounding",
+    "__version__",
     "build_model",
     "dump_spec",
     "load_spec",

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.device import is_out_of_memory, pick_device, pick_precision, release_memory
 from scalesearch.errors import ScaleSearchError
 from scalesearch.measurement import BenchSettings, Measurement

@@ -15,17 +15,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from scalesearch.baselines import ScaledModel, model_of, open_baseline
+from scalesearch.baselines import model_of, open_baseline
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.bench import bench
 from scalesearch.device import pick_device, pick_precision
 from scalesearch.environment import environment
 from scalesearch.errors import RecipeError
-from scalesearch.folder import write_text
+from scalesearch.files import write_text
 from scalesearch.formats import Column, Page, Table
 from scalesearch.measurement import BenchSettings, Measurement
-from scalesearch.schema import parse
 from scalesearch.tables import amount, params
 from scalesearch.timing import Timing
+from scalesearch.validation import parse
 
 
 def bench_command(

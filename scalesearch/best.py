@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from scalesearch.data import Images
-from scalesearch.data.images import Split
+from scalesearch.data.images import Images, Split
 from scalesearch.errors import TrialError
-from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
 from scalesearch.keeping import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.prepare import Prepared
+from scalesearch.run_folder import RunFolder
 from scalesearch.specs import dump_spec
-from scalesearch.study import Ledger, Record
+from scalesearch.study.ledger import Ledger
 from scalesearch.train import train
 from scalesearch.trainer import Trainer
+from scalesearch.trials import Record
 from scalesearch.weights import Weights
 
 if TYPE_CHECKING:

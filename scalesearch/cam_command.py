@@ -14,16 +14,15 @@ from torch import Tensor
 
 from scalesearch.baselines import model_of
 from scalesearch.cam import Maps, class_maps
-from scalesearch.data import open_source
 from scalesearch.data.batches import Normaliser, evaluation_views
-from scalesearch.data.images import load_images
+from scalesearch.data.images import load_images, open_source
 from scalesearch.data.sources import Source
 from scalesearch.device import pick_device
 from scalesearch.errors import RunError
 from scalesearch.figures.cam import Column, cam_figure
-from scalesearch.folder import read_recipe_settings
 from scalesearch.keeping import FOLDER, Kept, KeptWeights, read_kept
 from scalesearch.recipe import DataSettings, load_recipe
+from scalesearch.run_folder import read_recipe_settings
 from scalesearch.specs import Spec, load_spec
 from scalesearch.tables import amount
 

@@ -13,8 +13,9 @@ from scalesearch.errors import ScaleSearchError, SurgeryError
 from scalesearch.scaling import Multipliers, Rounding
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import load_spec
-from scalesearch.surgery import Network, prove, prove_identity
 from scalesearch.surgery.law import GrowthLaw, growth_law
+from scalesearch.surgery.network import Network
+from scalesearch.surgery.proof import prove, prove_identity
 from scalesearch.surgery.sources import load_module
 
 CHECKED = (
@@ -75,7 +76,7 @@ def _module(name: str) -> tuple[nn.Module, int, dict[str, str]]:
     if ":" in name:
         loaded = load_module(name)
         return loaded.module, loaded.resolution, loaded.versions
-    from scalesearch.models import build_model
+    from scalesearch.models.build import build_model
 
     spec = builtin(name) if name in builtin_names() or not name.endswith((".yaml", ".yml")) else load_spec(name)
     if not isinstance(spec, ModelSpec):

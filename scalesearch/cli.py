@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalesearch import __version__
+from scalesearch.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.baselines import open_baseline
 from scalesearch.errors import ScaleSearchError
-from scalesearch.folder import RunFolder, default_folder, read_result
 from scalesearch.formats import Page
 from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.run_folder import RunFolder, default_folder, read_result
 from scalesearch.scaling import Coefficients
 from scalesearch.tables import duration, plan_summary, plan_table, ranking_table
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalesearch.baselines import Baseline
+from scalesearch.baselines.protocols import Baseline
 from scalesearch.comparison import SINGLE, Line
 from scalesearch.errors import ScaleSearchError
 from scalesearch.grid import Candidate, Plan

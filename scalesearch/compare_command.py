@@ -15,10 +15,11 @@ from scalesearch.compare import IMAGENET, Group, group_json, group_of, with_rows
 from scalesearch.comparison import Comparison, Line, lines_of, load_comparison, scalable
 from scalesearch.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.errors import ScaleSearchError
-from scalesearch.folder import digest, slug, write_text
+from scalesearch.files import write_text
 from scalesearch.formats import Page
 from scalesearch.grid import plan
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.run_folder import digest, slug
 from scalesearch.scaling import Coefficients
 from scalesearch.spec_commands import best_of
 from scalesearch.strategies import matched
@@ -118,7 +119,7 @@ def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_cl
 
 def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:
     """Every baseline's rows, ready to be trained."""
-    from scalesearch.data import open_source
+    from scalesearch.data.images import open_source
     from scalesearch.prepare import prepare
     from scalesearch.study.storages import storage_url
 
@@ -188,7 +189,7 @@ def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, 
 
 def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], console: Console) -> None:
     from scalesearch.device import every_device
-    from scalesearch.report import write_report
+    from scalesearch.report.write import write_report
     from scalesearch.search import Place
     from scalesearch.study.storages import storage_url
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from scalesearch.baselines import Baseline
+from scalesearch.baselines.protocols import Baseline
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.recipe import Amount, recipe_folder
 from scalesearch.scaling import AXES
-from scalesearch.schema import Strict, parse, read_yaml
+from scalesearch.validation import Strict, parse, read_yaml
 
 SINGLE = ("depth", "width", "resolution")
 AXIS = dict(zip(SINGLE, AXES, strict=True))

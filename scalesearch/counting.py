@@ -11,13 +11,12 @@ from pathlib import Path
 
 import torch
 
-from scalesearch import __version__
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.cost import Count, count
-from scalesearch.data.cache import cache_folder
 from scalesearch.errors import RunError
-from scalesearch.folder import write_text
+from scalesearch.files import cache_folder, write_text
 from scalesearch.modulespec import ModuleSpec
+from scalesearch.version import __version__
 
 COUNTERS = ("fvcore", "torch", "torchvision")
 """Whose versions decide what is counted, beside scalesearch's and those that a module was made with."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from scalesearch import __version__
 from scalesearch.device import device_name
 from scalesearch.study.storages import masked
+from scalesearch.version import __version__
 
 PACKAGES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "numpy")
 

@@ -9,8 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from scalesearch.baselines import Baseline, ScaledModel
-from scalesearch.baselines.protocols import Survey
+from scalesearch.baselines.protocols import Baseline, ScaledModel, Survey
 from scalesearch.cost import Cost
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.matching import solve

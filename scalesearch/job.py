@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from scalesearch.baselines import ScaledModel, model_of, open_baseline
+from scalesearch.baselines import model_of, open_baseline
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.commands import default_recipe
-from scalesearch.data import open_source
-from scalesearch.data.images import split_indices
+from scalesearch.data.images import open_source, split_indices
 from scalesearch.data.sources import Source
 from scalesearch.device import check_graphs, pick_precision
 from scalesearch.errors import RecipeError
-from scalesearch.folder import digest, settings_of
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.run_folder import digest, settings_of
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import Spec
 from scalesearch.team import Team, device_of

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scalesearch.inference import Plan, Standing, closeness, contenders, draws, in_words, next_seeds, summarise
+from scalesearch.inference import Plan, Standing, closeness, contenders, in_words, next_seeds, summarise
 from scalesearch.optimum import Fitted, fit
 from scalesearch.optimum import in_words as fitted_in_words
 from scalesearch.ranking import trade_off
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.resampling import Floats, Measured
+from scalesearch.resampling import Floats, Measured, draws
 from scalesearch.shares import DWR, PAPER_SHARES, shares
-from scalesearch.train import unpacked
+from scalesearch.trials import unpacked
 
 if TYPE_CHECKING:
     from scalesearch.grid import Candidate
-    from scalesearch.study import Record
+    from scalesearch.trials import Record
 
 FEWEST = 12
 """Candidates for a fitted optimum: the surface has seven terms, and must be able to miss."""

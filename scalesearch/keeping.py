@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import NonNegativeInt, PositiveInt
 
 from scalesearch.errors import RecipeError, RunError
-from scalesearch.folder import write_text
+from scalesearch.files import write_text
 from scalesearch.scaling import Coefficients
-from scalesearch.schema import Strict, parse
+from scalesearch.validation import Strict, parse
 
 FOLDER, LIST = "weights", "weights.json"
 

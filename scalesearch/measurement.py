@@ -11,8 +11,8 @@ from pydantic import PositiveFloat, PositiveInt
 
 from scalesearch.cost import Cost
 from scalesearch.recipe import Recipe, TrainSettings
-from scalesearch.schema import Strict
 from scalesearch.timing import Timing
+from scalesearch.validation import Strict
 
 
 class BenchSettings(Strict):

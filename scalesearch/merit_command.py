@@ -8,7 +8,7 @@ from pathlib import Path
 from scalesearch.figures.canvas import drawing
 from scalesearch.figures.files import save
 from scalesearch.figures.merit import merit_figure
-from scalesearch.folder import write_text
+from scalesearch.files import write_text
 from scalesearch.formats import Page, Table
 from scalesearch.merit import Merit, Place, merit
 from scalesearch.report.run import read_run

@@ -14,9 +14,9 @@ from scalesearch.errors import RecipeError
 from scalesearch.exporting import export_model
 from scalesearch.formats import Page
 from scalesearch.scaling import Rounding
-from scalesearch.schema import parse
 from scalesearch.specs import load_spec
 from scalesearch.tables import amount, check_table, params, stages_table
+from scalesearch.validation import parse
 
 
 def check_command(

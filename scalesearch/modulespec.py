@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from scalesearch.scaling import Rounding
-from scalesearch.schema import Strict
 from scalesearch.spec import Fraction01, Origin, flow
+from scalesearch.validation import Strict
 
 
 class LayerRow(Strict):

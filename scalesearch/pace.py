@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Split
 from scalesearch.device import Clock, cores, device_name, release_memory, threads_each
 from scalesearch.errors import TrialError
-from scalesearch.kept import kept
+from scalesearch.files import kept
 from scalesearch.recipe import Recipe
 from scalesearch.trainer import Trainer
 

@@ -9,23 +9,23 @@ from typing import Any
 
 import torch
 
-from scalesearch.baselines import Baseline, open_baseline
+from scalesearch.baselines import open_baseline
+from scalesearch.baselines.protocols import Baseline
 from scalesearch.bench import bench
 from scalesearch.cost import Cost
-from scalesearch.data import open_source
-from scalesearch.data.images import split_indices
+from scalesearch.data.images import open_source, split_indices
 from scalesearch.data.sources import Source
 from scalesearch.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.errors import DeviceError
-from scalesearch.folder import settings_of
+from scalesearch.files import kept
 from scalesearch.grid import Candidate, Plan, plan
-from scalesearch.kept import kept
 from scalesearch.measurement import BenchSettings
 from scalesearch.memory import estimated_memory
 from scalesearch.pace import cpu_precision
 from scalesearch.recipe import Recipe
+from scalesearch.run_folder import settings_of
 from scalesearch.scaling import Multipliers
-from scalesearch.study import Task
+from scalesearch.trials import Task
 from scalesearch.tune import decide
 
 LATENCY_SECONDS = 1.0

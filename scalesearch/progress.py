@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scalesearch.grid import Candidate
     from scalesearch.prepare import Prepared
     from scalesearch.quote import Quote
-    from scalesearch.study import Task
+    from scalesearch.trials import Task
 
 _NOT_THERE = "its weights are to be kept, and are not here"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.device import (
     Clock,
     is_out_of_memory,

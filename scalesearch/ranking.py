@@ -11,7 +11,7 @@ import pandas as pd
 from scalesearch.grid import Candidate
 
 if TYPE_CHECKING:
-    from scalesearch.study import Record
+    from scalesearch.trials import Record
 
 RANKING_COLUMNS = (
     "rank", "alpha", "beta", "gamma", "growth", "shape", "resolution", "macs", "ratio", "params",

@@ -119,7 +119,7 @@ class Station:
 
 def _on_this_node(terms: Terms) -> Terms:
     """Checkpoints go into the run's folder where this node has it, else into its own cache."""
-    from scalesearch.data.cache import cache_folder
+    from scalesearch.files import cache_folder
 
     return terms if terms.folder.is_dir() else replace(terms, folder=cache_folder() / "studies" / terms.study)
 

@@ -20,7 +20,7 @@ from pydantic import (
 
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.scaling import Rounding
-from scalesearch.schema import Strict, parse, read_yaml
+from scalesearch.validation import Strict, parse, read_yaml
 
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""

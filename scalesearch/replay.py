@@ -17,9 +17,10 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from scalesearch.inference import Measured, contenders, draws, next_seeds, summarise
+from scalesearch.inference import contenders, next_seeds, summarise
+from scalesearch.resampling import Measured, draws
 from scalesearch.study.pruning import IntervalPruner
-from scalesearch.train import unpacked
+from scalesearch.trials import unpacked
 
 Curve = tuple[tuple[int, float], ...]
 

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.errors import RunError
-from scalesearch.folder import write_text
+from scalesearch.files import write_text
 from scalesearch.formats import Column, Page, Table, comma_separated
 from scalesearch.replay import Curves, Score, curves_of, replay
-from scalesearch.study import JOURNAL, Ledger
+from scalesearch.study.journal import JOURNAL
+from scalesearch.study.ledger import Ledger
 
 MARKERS = "os^vDPX*<>p"
 HEAD = ("policy", "replays", "compute", "names the winner", "or one tied", "points lost")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scalesearch.errors import ScalingError
-from scalesearch.folder import RunFolder, slug
 from scalesearch.grid import Candidate, Plan, same_network
 from scalesearch.points import Points
 from scalesearch.ranking import holdout_error, records_json
+from scalesearch.run_folder import RunFolder, slug
 from scalesearch.scaling import AXES, Coefficients
 from scalesearch.specs import Spec, dump_spec
 from scalesearch.tables import ranking_markdown

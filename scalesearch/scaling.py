@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 from pydantic import PositiveInt
 
 from scalesearch.errors import ScalingError
-from scalesearch.schema import Strict
 from scalesearch.spec import ModelSpec, Origin
+from scalesearch.validation import Strict
 
 DROPOUT_PER_PHI = 0.3 / 7
 """The paper raises dropout "linearly from 0.2 for B0 to 0.5 for B7" (§5.2)."""

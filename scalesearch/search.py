@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from scalesearch.best import Best
-from scalesearch.data import Images, load_images
+from scalesearch.data.images import Images, load_images
 from scalesearch.device import is_out_of_memory, release_memory
 from scalesearch.environment import environment
 from scalesearch.errors import RunError, TrialError
-from scalesearch.folder import RunFolder
 from scalesearch.grid import Candidate
 from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
 from scalesearch.quote import Quote, is_worthwhile, quote
 from scalesearch.ranking import rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.report import write_report
+from scalesearch.report.write import write_report
 from scalesearch.results import candidates_frame, publish
+from scalesearch.run_folder import RunFolder
 from scalesearch.specs import dump_spec
-from scalesearch.study import JOURNAL, Ledger, Record, Task, Watch
-from scalesearch.study.leases import LOOK_EVERY, is_gone
+from scalesearch.study.journal import JOURNAL
+from scalesearch.study.leases import LOOK_EVERY, Watch, is_gone
+from scalesearch.study.ledger import Ledger
+from scalesearch.trials import Record, Task
 from scalesearch.worker import Event, Terms, Work
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.comparison_tables import comparison_tables
-from scalesearch.folder import read_result
 from scalesearch.formats import Page
+from scalesearch.run_folder import read_result
 from scalesearch.tables import ranking_table, verified_table
 
 

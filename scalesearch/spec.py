@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from scalesearch.schema import Strict
+from scalesearch.validation import Strict
 
 Activation = Literal["relu", "relu6", "silu"]
 Op = Literal["mbconv", "fused_mbconv", "inverted_residual", "depthwise_separable", "bottleneck", "basic"]

@@ -10,13 +10,14 @@ from typing import Any
 from scalesearch.baselines import baseline_of, builtin_names, model_of, open_baseline
 from scalesearch.cost import closed_form
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
-from scalesearch.folder import read_recipe_settings, read_result, write_text
+from scalesearch.files import write_text
 from scalesearch.formats import Page
+from scalesearch.run_folder import read_recipe_settings, read_result
 from scalesearch.scaling import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member
-from scalesearch.schema import parse
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import Spec, dump_spec, load_spec
 from scalesearch.tables import baselines_table, spec_table, stage_table
+from scalesearch.validation import parse
 
 
 def scale(

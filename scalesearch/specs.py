@@ -6,8 +6,8 @@ from pathlib import Path
 
 from scalesearch.errors import SpecError
 from scalesearch.modulespec import ModuleSpec, dump_module_spec
-from scalesearch.schema import parse, read_yaml
 from scalesearch.spec import ModelSpec, dump_model_spec
+from scalesearch.validation import parse, read_yaml
 
 Spec = ModelSpec | ModuleSpec
 

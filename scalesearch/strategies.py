@@ -12,8 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from scalesearch.baselines import Baseline
-from scalesearch.baselines.protocols import Survey
+from scalesearch.baselines.protocols import Baseline, Survey
 from scalesearch.comparison import AXIS, Line, scalable
 from scalesearch.errors import EmptyGridError
 from scalesearch.points import Floats, Points

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scalesearch.recipe import SearchSettings
     from scalesearch.spec import ModelSpec
     from scalesearch.specs import Spec
-    from scalesearch.surgery import Network
+    from scalesearch.surgery.network import Network
 
 WORDS = ("depth·width·px", "", "operator")
 """Columns of words; the others are numbers."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.cost import Count
 from scalesearch.counting import counted
@@ -27,6 +24,7 @@ from scalesearch.randomness import generator_states, restore_generators, seed_al
 from scalesearch.recipe import Recipe, RunSettings, TrainSettings
 from scalesearch.team import ALONE, Team
 from scalesearch.trainer import Trainer
+from scalesearch.trials import Outcome, packed
 
 REPORT_EVERY = 10
 """Steps between looks at the loss; each look waits for the device."""
@@ -44,41 +42,6 @@ class Deaf:
 
     def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
     def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial measured. Accuracy and loss are the minival's at the end of the schedule, in [0, 1] and nats.
-
-    ``curve`` holds (step, accuracy, loss); ``correct`` which images of the minival were right, as `packed`; ``memory``
-    is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
-    saved for backward elsewhere); ``count`` is fvcore's; ``resumed`` how often the trial went on from a checkpoint.
-    """
-
-    accuracy: float
-    loss: float
-    train_loss: float
-    curve: tuple[tuple[int, float, float], ...]
-    correct: str
-    seconds: float
-    images_per_second: float
-    memory: int
-    micro_batch: int
-    resumed: int
-    count: Count
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def packed(correct: Tensor) -> str:
-    """Bool (N,) as text: eight images a byte, base64."""
-    return base64.b64encode(np.packbits(correct.numpy()).tobytes()).decode()
-
-
-def unpacked(text: str, images: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """The bool (N,) that `packed` wrote."""
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images).astype(bool)
 
 
 def evaluation_steps(settings: TrainSettings, steps: int) -> list[int]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scalesearch.allocator import keep_freed
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.compiling import as_written, compile_blocks
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split

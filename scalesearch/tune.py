@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.device import Clock, is_out_of_memory, release_memory, threads, worker_threads
 from scalesearch.errors import RecipeError, TrialError
-from scalesearch.kept import kept
+from scalesearch.files import kept
 from scalesearch.memory import estimated_memory
 from scalesearch.pace import MORE, here, noise, seconds_per_step, timed_steps
 from scalesearch.recipe import Recipe, TrainSettings

@@ -10,9 +10,9 @@ import numpy as np
 
 from scalesearch.agreement import Agreement, Correlation, rank_agreement
 from scalesearch.errors import RunError
-from scalesearch.folder import RunFolder
 from scalesearch.prepare import Prepared
-from scalesearch.report import write_report
+from scalesearch.report.write import write_report
+from scalesearch.run_folder import RunFolder
 from scalesearch.search import Place, Result, Watcher, run
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 import yaml
 
-from scalesearch.baselines import Baseline, ScaledModel, baseline_of
+from scalesearch.baselines import baseline_of
+from scalesearch.baselines.protocols import Baseline, ScaledModel
 from scalesearch.checkpoints import Checkpoints
-from scalesearch.data import Images, load_images, open_source
+from scalesearch.data.images import Images, load_images, open_source
 from scalesearch.device import check_graphs, is_lost, pick_device, release_memory, threads_each
 from scalesearch.errors import (
     DataError,
@@ -33,11 +34,14 @@ from scalesearch.errors import (
 from scalesearch.errors import RecipeError as BadRecipe
 from scalesearch.recipe import Recipe
 from scalesearch.scaling import Coefficients
-from scalesearch.schema import parse
 from scalesearch.specs import parse_spec
-from scalesearch.study import Claim, Heartbeat, IntervalPruner, Ledger, me
-from scalesearch.train import Outcome, train
+from scalesearch.study.leases import Heartbeat, me
+from scalesearch.study.ledger import Claim, Ledger
+from scalesearch.study.pruning import IntervalPruner
+from scalesearch.train import train
 from scalesearch.trainer import Trainer
+from scalesearch.trials import Outcome
+from scalesearch.validation import parse
 from scalesearch.weights import Weights
 
 KEEP_WEIGHTS = 8

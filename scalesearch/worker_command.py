@@ -9,8 +9,9 @@ from rich.console import Console
 
 from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.pool import Died, Pool, warm_up
-from scalesearch.study import JOURNAL, Ledger, Watch
-from scalesearch.study.leases import LOOK_EVERY
+from scalesearch.study.journal import JOURNAL
+from scalesearch.study.leases import LOOK_EVERY, Watch
+from scalesearch.study.ledger import Ledger
 from scalesearch.study.storages import storage_url
 
 
@@ -33,8 +34,8 @@ def worker_command(
     where = _where(run, storage)
     if isinstance(where, str) and study is None:
         raise ScaleSearchError("--storage needs --study: `scalesearch grid` prints its name")
-    from scalesearch.data.cache import cache_folder
     from scalesearch.device import every_device
+    from scalesearch.files import cache_folder
     from scalesearch.worker import Terms, Work
 
     console = Console(highlight=False, markup=False)

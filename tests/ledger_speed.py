@@ -13,7 +13,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from scalesearch.scaling import Coefficients
-from scalesearch.study import Ledger, Task, me
+from scalesearch.study.leases import me
+from scalesearch.study.ledger import Ledger
+from scalesearch.trials import Task
 
 TRIALS = 1000
 OUTCOME: dict[str, Any] = {"accuracy": 0.5, "curve": [[1, 0.25, 2.0], [2, 0.5, 1.0]], "correct": "q" * 160}

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cache
 from itertools import product
 
-from scalesearch.baselines import SpecBaseline
+from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.cost import Cost
 from scalesearch.recipe import SearchSettings
 from scalesearch.scaling import AXES, Coefficients, Multipliers

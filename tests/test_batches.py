@@ -9,10 +9,9 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from scalesearch.data import load_images, open_source
 from scalesearch.data.ahead import AHEAD, ahead
 from scalesearch.data.batches import MEAN, STD, Normaliser, TrainBatches, evaluation_batches
-from scalesearch.data.images import Split
+from scalesearch.data.images import Split, load_images, open_source
 from scalesearch.recipe import AugmentSettings, DataSettings
 
 

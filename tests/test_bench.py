@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from scalesearch.baselines import SpecModel
+from scalesearch.baselines.tables import SpecModel
 from scalesearch.bench import bench
 from scalesearch.bench_command import bench_command, open_models
 from scalesearch.cli import main

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalesearch.baselines import SpecModel
+from scalesearch.baselines.tables import SpecModel
 from scalesearch.checkpoints import Checkpoints
-from scalesearch.data import Images, load_images, open_source
+from scalesearch.data.images import Images, load_images, open_source
 from scalesearch.recipe import load_recipe
 from scalesearch.spec import ModelSpec
-from scalesearch.train import Deaf, Outcome, train, unpacked
+from scalesearch.train import Deaf, train
+from scalesearch.trials import Outcome, unpacked
 
 CPU = torch.device("cpu")
 EVERYTHING = {

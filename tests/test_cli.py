@@ -14,7 +14,9 @@ import pytest
 from scalesearch.scaling import Coefficients
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import load_spec
-from scalesearch.study import JOURNAL, Ledger, Task
+from scalesearch.study.journal import JOURNAL
+from scalesearch.study.ledger import Ledger
+from scalesearch.trials import Task
 from tests.conftest import TINY_RUN, Cli, make_folder
 
 GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from scalesearch.baselines import SpecModel, open_baseline
+from scalesearch.baselines import open_baseline
+from scalesearch.baselines.tables import SpecModel
 from scalesearch.cost import Count, count
 from scalesearch.counting import counted
-from scalesearch.models import build_model
+from scalesearch.models.build import build_model
 from scalesearch.scaling import Multipliers
 from scalesearch.spec import ModelSpec
 from tests.conftest import MINE

@@ -11,11 +11,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from scalesearch.data import embedded as procedural
-from scalesearch.data import load_images, open_source
-from scalesearch.data.cache import cache_folder, decoded
-from scalesearch.data.images import split_indices
+from scalesearch.data.cache import decoded
+from scalesearch.data.images import load_images, open_source, split_indices
 from scalesearch.data.sources import Part, folder, pixels
 from scalesearch.errors import DataError
+from scalesearch.files import cache_folder
 from scalesearch.recipe import DataSettings
 from tests.conftest import make_folder
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scalesearch.errors import RunError
-from scalesearch.folder import RunFolder, default_folder, settings_of, write_text
+from scalesearch.files import write_text
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.run_folder import RunFolder, default_folder, settings_of
 
 
 def _settings(recipe: Recipe) -> dict[str, object]:

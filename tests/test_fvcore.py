@@ -10,7 +10,7 @@ from torch import nn
 
 from scalesearch.baselines import builtin, builtin_names
 from scalesearch.cost import closed_form, count
-from scalesearch.models import build_model
+from scalesearch.models.build import build_model
 from scalesearch.scaling import Multipliers, Rounding, scale_spec
 from scalesearch.spec import ModelSpec
 from tests.strategies import roundings_to

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import ScaledModel, SpecModel
+from scalesearch.baselines.protocols import ScaledModel
+from scalesearch.baselines.tables import SpecModel
 from scalesearch.data.images import Split
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder

@@ -6,7 +6,8 @@ import statistics
 
 import pytest
 
-from scalesearch.baselines import SpecBaseline, builtin
+from scalesearch.baselines import builtin
+from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.errors import EmptyGridError
 from scalesearch.grid import enumerate_points, plan, select
 from scalesearch.recipe import SearchSettings

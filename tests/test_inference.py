@@ -12,21 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from scalesearch.inference import (
-    Measured,
-    Standing,
-    contenders,
-    decided,
-    draws,
-    hopeless,
-    in_words,
-    next_seeds,
-    rank_agreement,
-    seed_noise_known,
-    summarise,
-)
+from scalesearch.agreement import rank_agreement
+from scalesearch.inference import Standing, contenders, decided, hopeless, in_words, next_seeds, summarise
 from scalesearch.ranking import holdout_error
-from scalesearch.resampling import Floats
+from scalesearch.resampling import Floats, Measured, draws, seed_noise_known
 
 Bools = NDArray[np.bool_]
 

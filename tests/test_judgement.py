@@ -12,9 +12,8 @@ import torch
 
 from scalesearch.judgement import FRONT, judge, mark_front, measured, more_seeds
 from scalesearch.scaling import Coefficients
-from scalesearch.study import IntervalPruner, Record, Task
-from scalesearch.study.pruning import behind
-from scalesearch.train import packed
+from scalesearch.study.pruning import IntervalPruner, behind
+from scalesearch.trials import Record, Task, packed
 
 IMAGES = 1000
 

@@ -15,8 +15,10 @@ import pytest
 
 from scalesearch.errors import LeaseLostError
 from scalesearch.scaling import Coefficients
-from scalesearch.study import Claim, Heartbeat, Ledger, Record, Task, Watch, masked, me
-from scalesearch.study.leases import is_gone
+from scalesearch.study.leases import Heartbeat, Watch, is_gone, me
+from scalesearch.study.ledger import Claim, Ledger
+from scalesearch.study.storages import masked
+from scalesearch.trials import Record, Task
 
 OUTCOME: dict[str, Any] = {"accuracy": 0.5, "curve": [[1, 0.25, 2.0], [2, 0.5, 1.0]]}
 TASKS = [Task(Coefficients(1 + i / 10, 1.0, 1.0), f"net{i}", s) for s in range(2) for i in range(3)]

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from scalesearch.baselines import builtin
-from scalesearch.models import build_model
+from scalesearch.models.build import build_model
 from scalesearch.scaling import published_member
 from scalesearch.spec import ModelSpec, NormSpec
 

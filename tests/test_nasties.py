@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from scalesearch import scale_module
 from scalesearch.errors import SurgeryError
 from scalesearch.scaling import Rounding
-from scalesearch.surgery import Network, prove, prove_identity
+from scalesearch.surgery import scale_module
+from scalesearch.surgery.network import Network
+from scalesearch.surgery.proof import prove, prove_identity
 from scalesearch.surgery.trace import flatten
 from tests import nasties
 from tests.nasties import Net

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from scalesearch.models import build_model
+from scalesearch.models.build import build_model
 from scalesearch.optim import RMSpropTF, WeightAverage, learning_rate_factor, make_optimizer
 from scalesearch.recipe import TrainSettings
 from scalesearch.spec import ModelSpec

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from scalesearch.baselines import open_baseline
-from scalesearch.data.cache import cache_folder
 from scalesearch.device import workers_side_by_side
-from scalesearch.kept import kept
+from scalesearch.files import cache_folder, kept
 from scalesearch.pace import cpu_precision, has_bf16_units, together
 from scalesearch.prepare import prepare
 from scalesearch.progress import price

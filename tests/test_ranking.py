@@ -7,11 +7,12 @@ import random
 
 import pytest
 
-from scalesearch.baselines import SpecBaseline, builtin
+from scalesearch.baselines import builtin
+from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.grid import Candidate, plan
 from scalesearch.ranking import holdout_error, rank, records_json, trials_frame
 from scalesearch.recipe import SearchSettings
-from scalesearch.study import Record, Task
+from scalesearch.trials import Record, Task
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,10 @@ import pytest
 
 from scalesearch.errors import RunError
 from scalesearch.ray_engine import load_ray
-from scalesearch.study import JOURNAL, Ledger, Record
+from scalesearch.study.journal import JOURNAL
 from scalesearch.study.leases import is_gone
+from scalesearch.study.ledger import Ledger
+from scalesearch.trials import Record
 from tests.conftest import TINY_RUN, Cli, steps_of
 from tests.postgres import Server, binaries
 from tests.test_pool import _dying

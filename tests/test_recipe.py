@@ -9,7 +9,7 @@ import pytest
 from scalesearch.baselines import builtin
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.recipe import Recipe, dump_recipe, load_recipe, parse_assignments, recipe_names
-from scalesearch.schema import parse
+from scalesearch.validation import parse
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from scalesearch.errors import RunError
-from scalesearch.report import write_report
 from scalesearch.report.comparison import read_comparison
 from scalesearch.report.page import bound
+from scalesearch.report.write import write_report
 from tests.browser import opened, with_chromium
 from tests.conftest import TINY_RUN, Cli
 

@@ -13,7 +13,8 @@ import pytest
 
 from scalesearch.errors import RunError
 from scalesearch.scaling import Coefficients
-from scalesearch.study import Ledger, Task
+from scalesearch.study.ledger import Ledger
+from scalesearch.trials import Task
 from tests.ledger_speed import optunas_journal, ours
 
 ME = "this worker"

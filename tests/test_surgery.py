@@ -16,16 +16,18 @@ import torch
 import torchvision
 from torch import nn
 
-from scalesearch import scale_module
-from scalesearch.baselines import SpecBaseline, build_model, builtin, open_baseline
+from scalesearch.baselines import build_model, builtin, open_baseline
+from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.checking import CHECKED, check
 from scalesearch.cost import closed_form, count
 from scalesearch.errors import BaselineError, SurgeryError
 from scalesearch.modulespec import ModuleSpec
 from scalesearch.scaling import PAPER, Multipliers, Rounding, scale_spec
 from scalesearch.specs import dump_spec, load_spec
-from scalesearch.surgery import Network, prove, prove_identity
+from scalesearch.surgery import scale_module
 from scalesearch.surgery.law import growth_law
+from scalesearch.surgery.network import Network
+from scalesearch.surgery.proof import prove, prove_identity
 from scalesearch.surgery.sources import load_module
 from tests import coverage
 from tests.conftest import MINE

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from scalesearch.baselines import SpecBaseline, builtin, builtin_names
+from scalesearch.baselines import builtin, builtin_names
+from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.cost import closed_form
 from scalesearch.errors import EmptyGridError, ScalingError
 from scalesearch.grid import Candidate, Plan, plan

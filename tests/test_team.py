@@ -17,9 +17,8 @@ import torch
 from torch import nn
 
 from scalesearch.baselines import build_model
-from scalesearch.data import load_images, open_source
 from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
-from scalesearch.data.images import Split
+from scalesearch.data.images import Split, load_images, open_source
 from scalesearch.errors import DeviceError, RecipeError, ScaleSearchError
 from scalesearch.job import Wish, job_of
 from scalesearch.recipe import AugmentSettings, load_recipe

@@ -8,18 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import SpecModel, builtin
+from scalesearch.baselines import builtin
+from scalesearch.baselines.tables import SpecModel
 from scalesearch.cost import Cost, closed_form
-from scalesearch.data import Images, load_images, open_source
-from scalesearch.data.images import Split
+from scalesearch.data.images import Images, Split, load_images, open_source
 from scalesearch.device import is_out_of_memory, pick_device, pick_precision
 from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
 from scalesearch.memory import estimated_memory
-from scalesearch.models import build_model
+from scalesearch.models.build import build_model
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
 from scalesearch.spec import ModelSpec
-from scalesearch.train import Outcome, train
+from scalesearch.train import train
 from scalesearch.trainer import Trainer
+from scalesearch.trials import Outcome
 
 CPU = torch.device("cpu")
 

@@ -15,16 +15,18 @@ import torch
 from scalesearch import worker
 from scalesearch.baselines import baseline_of
 from scalesearch.cli import main
-from scalesearch.data import open_source
+from scalesearch.data.images import open_source
 from scalesearch.device import is_lost, release_memory
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling import Coefficients
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import dump_spec
-from scalesearch.study import JOURNAL, Ledger, Task
+from scalesearch.study.journal import JOURNAL
+from scalesearch.study.ledger import Ledger
 from scalesearch.train import train
 from scalesearch.trainer import Trainer
+from scalesearch.trials import Task
 from tests.conftest import TINY, TINY_RUN
 
 

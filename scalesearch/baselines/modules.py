@@ -13,7 +13,9 @@ from scalesearch.cost import Cost
 from scalesearch.errors import BaselineError, ScalingError
 from scalesearch.modulespec import LayerRow, ModuleSpec, StageRow
 from scalesearch.scaling import Coefficients, Multipliers, Rounding, grown_dropout, origin_of
-from scalesearch.surgery import Account, Network, Scaled, prove, prove_identity
+from scalesearch.surgery.account import Account
+from scalesearch.surgery.network import Network, Scaled
+from scalesearch.surgery.proof import prove, prove_identity
 from scalesearch.surgery.regular import head_dropout, set_drop_path, set_head_dropout
 from scalesearch.surgery.sources import load_module
 from scalesearch.survey import OneByOne

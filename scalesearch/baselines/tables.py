@@ -37,7 +37,7 @@ class SpecModel:
         return closed_form(self.spec, num_classes)
 
     def build(self, num_classes: int) -> nn.Module:
-        from scalesearch.models import build_model
+        from scalesearch.models.build import build_model
 
         return build_model(self.spec, num_classes)
 

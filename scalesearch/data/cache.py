@@ -17,18 +17,12 @@ import numpy as np
 from scalesearch.data.sources import Part, pixels
 from scalesearch.device import cores
 from scalesearch.errors import DataError
+from scalesearch.files import cache_folder
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 VERSION = 2
 """Of how images are decoded: raise it when the same files would give other pixels."""
-
-
-def cache_folder() -> Path:
-    """``$SCALESEARCH_CACHE``, else ``scalesearch`` in the user's cache folder."""
-    if chosen := os.environ.get("SCALESEARCH_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scalesearch"
 
 
 def decoded(

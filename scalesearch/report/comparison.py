@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError
-from scalesearch.schema import parse
+from scalesearch.validation import parse
 
 FILE = "comparison.json"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scalesearch.report import write_report
+from scalesearch.report.write import write_report
 
 
 def report_command(run: Path) -> None:

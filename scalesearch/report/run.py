@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.errors import RunError
-from scalesearch.folder import read_recipe_settings
 from scalesearch.ranking import holdout_error
 from scalesearch.recipe import DEFAULT_CONFIDENCE
+from scalesearch.run_folder import read_recipe_settings
 from scalesearch.scaling import AXES, PAPER, Coefficients
 
 LATER = ("front", "low", "high", "p_best", "contender", "sd", "val_accuracy", "memory", "estimated_memory", "also")

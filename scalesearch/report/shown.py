@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from scalesearch.figures import NARROW, Drawing, drawing, save, svg_of
+from scalesearch.figures.canvas import NARROW, Drawing, drawing
 from scalesearch.figures.colours import EVERY
+from scalesearch.figures.files import save, svg_of
 
 Maker = Callable[[], Drawing | None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import RunError
-from scalesearch.folder import write_text
+from scalesearch.files import write_text
 
 FILE = "report.html"
 

@@ -25,8 +25,9 @@ at a time, is refused.
 
 from scalesearch.study.journal import JOURNAL
 from scalesearch.study.leases import Heartbeat, Watch, me
-from scalesearch.study.ledger import Claim, Ledger, Record, Task
+from scalesearch.study.ledger import Claim, Ledger
 from scalesearch.study.pruning import IntervalPruner
 from scalesearch.study.storages import masked
+from scalesearch.trials import Record, Task
 
 __all__ = ["JOURNAL", "Claim", "Heartbeat", "IntervalPruner", "Ledger", "Record", "Task", "Watch", "masked", "me"]

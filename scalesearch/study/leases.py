@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from scalesearch.errors import LeaseLostError, RunError
 
 if TYPE_CHECKING:
-    from scalesearch.study.ledger import Claim, Ledger, Record
+    from scalesearch.study.ledger import Claim, Ledger
+    from scalesearch.trials import Record
 
 BEATS = 4
 """Renewals per lease."""

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scalesearch.errors import LeaseLostError, RunError, UnreachableError
 from scalesearch.scaling import Coefficients
 from scalesearch.study.storages import UNREACHABLE, masked, open_storage, said
+from scalesearch.trials import Record, Task
 
 FORMAT = 2
 """Of what is written into the study; a reader refuses a newer one. 1 had no owners, attempts or withdrawn trials."""
@@ -31,40 +32,6 @@ PATIENCE = 300.0
 T = TypeVar("T")
 
 optuna.logging.set_verbosity(logging.ERROR)  # a server that does not answer is ours to tell
-
-
-@dataclass(frozen=True)
-class Task:
-    """One trial to do: a candidate, named by its network's fingerprint, and a seed."""
-
-    coefficients: Coefficients
-    fingerprint: str
-    seed: int
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.fingerprint, self.seed
-
-
-@dataclass(frozen=True)
-class Record:
-    """One trial as the ledger has it.
-
-    ``state`` is waiting, running, complete, dropped (a candidate that fell behind), failed, lost (its worker died and
-    the task was given to another trial) or withdrawn (no longer asked for). ``outcome`` is there when it is complete or
-    dropped, ``reason`` when it failed or was lost; ``curve`` holds accuracy by step, also while it runs.
-    """
-
-    number: int
-    task: Task
-    state: str
-    outcome: Mapping[str, Any] | None = None
-    reason: str | None = None
-    attempt: int = 1
-    owner: str | None = None
-    beat: int | None = None
-    curve: Mapping[int, float] | None = None
-    seconds: float | None = None
 
 
 @dataclass(frozen=True)

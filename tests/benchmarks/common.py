@@ -13,7 +13,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from scalesearch.baselines import ScaledModel, open_baseline
+from scalesearch.baselines import open_baseline
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.environment import environment
 from scalesearch.scaling import Multipliers
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scalesearch.baselines import ScaledModel, open_baseline
+from scalesearch.baselines import open_baseline
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.bench import bench
 from scalesearch.measurement import BenchSettings, Measurement
 from scalesearch.scaling import PUBLISHED, Multipliers

@@ -9,7 +9,7 @@ from statistics import fmean
 import torch
 from torch.nn import functional
 
-from scalesearch.baselines import ScaledModel
+from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
 from scalesearch.device import Clock

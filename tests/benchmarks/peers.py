@@ -12,8 +12,7 @@ from unittest import mock
 
 import torch
 
-from scalesearch.data import load_images, open_source
-from scalesearch.data.images import split_indices
+from scalesearch.data.images import load_images, open_source, split_indices
 from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.train import Deaf, train

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from scalesearch.baselines import ScaledModel
-from scalesearch.data import open_source
-from scalesearch.data.images import split_indices
+from scalesearch.baselines.protocols import ScaledModel
+from scalesearch.data.images import open_source, split_indices
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page

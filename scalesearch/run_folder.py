@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from scalesearch.errors import RunError
+from scalesearch.files import write_text
 
 if TYPE_CHECKING:
     from scalesearch.recipe import Recipe
@@ -154,34 +154,6 @@ class RunFolder:
             RunError: the disk is full, or the folder cannot be written.
         """
         return write_text(self.path / name, text)
-
-
-def write_text(target: Path, text: str) -> Path:
-    """Write a whole file or nothing.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
-    """
-    try:
-        return _write_text(target, text)
-    except OSError as failure:
-        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
-
-
-def _write_text(target: Path, text: str) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return target
 
 
 def read_recipe_settings(path: Path) -> dict[str, Any]:

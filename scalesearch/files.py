@@ -1,0 +1,68 @@
+"""Files that are never half written, the cache folder, and what was measured once and is remembered there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from scalesearch.errors import RunError
+
+
+def write_text(target: Path, text: str) -> Path:
+    """Write a whole file or nothing.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        return _write_text(target, text)
+    except OSError as failure:
+        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+
+
+def _write_text(target: Path, text: str) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def cache_folder() -> Path:
+    """``$SCALESEARCH_CACHE``, else ``scalesearch`` in the user's cache folder."""
+    if chosen := os.environ.get("SCALESEARCH_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scalesearch"
+
+
+V = TypeVar("V", str, float)
+
+
+def kept(name: str, keys: Mapping[str, str], measure: Callable[[list[str]], Mapping[str, V]]) -> dict[str, V]:
+    """The values of ``keys``' names, those that are not known under their keys measured in one go.
+
+    Kept in ``NAME.json`` in the cache; where that cannot be written, they will be measured again.
+    """
+    file = cache_folder() / f"{name}.json"
+    try:
+        known: dict[str, V] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        known = {}
+    if new := [each for each, key in keys.items() if key not in known]:
+        known |= {keys[each]: value for each, value in measure(new).items()}
+        with suppress(RunError):
+            write_text(file, json.dumps(known, indent=0))
+    return {each: known[key] for each, key in keys.items()}

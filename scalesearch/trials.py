@@ -1,0 +1,85 @@
+"""What a search is made of: a task (a candidate and a seed), its record in the ledger, its outcome."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalesearch.cost import Count
+from scalesearch.scaling import Coefficients
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to do: a candidate, named by its network's fingerprint, and a seed."""
+
+    coefficients: Coefficients
+    fingerprint: str
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.fingerprint, self.seed
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial as the ledger has it.
+
+    ``state`` is waiting, running, complete, dropped (a candidate that fell behind), failed, lost (its worker died and
+    the task was given to another trial) or withdrawn (no longer asked for). ``outcome`` is there when it is complete or
+    dropped, ``reason`` when it failed or was lost; ``curve`` holds accuracy by step, also while it runs.
+    """
+
+    number: int
+    task: Task
+    state: str
+    outcome: Mapping[str, Any] | None = None
+    reason: str | None = None
+    attempt: int = 1
+    owner: str | None = None
+    beat: int | None = None
+    curve: Mapping[int, float] | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial measured. Accuracy and loss are the minival's at the end of the schedule, in [0, 1] and nats.
+
+    ``curve`` holds (step, accuracy, loss); ``correct`` which images of the minival were right, as `packed`; ``memory``
+    is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
+    saved for backward elsewhere); ``count`` is fvcore's; ``resumed`` how often the trial went on from a checkpoint.
+    """
+
+    accuracy: float
+    loss: float
+    train_loss: float
+    curve: tuple[tuple[int, float, float], ...]
+    correct: str
+    seconds: float
+    images_per_second: float
+    memory: int
+    micro_batch: int
+    resumed: int
+    count: Count
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def packed(correct: Tensor) -> str:
+    """Bool (N,) as text: eight images a byte, base64."""
+    return base64.b64encode(np.packbits(correct.numpy()).tobytes()).decode()
+
+
+def unpacked(text: str, images: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The bool (N,) that `packed` wrote."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images).astype(bool)
