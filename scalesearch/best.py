@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
+from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images, Split
 from scalesearch.errors import TrialError
-from scalesearch.grid import Candidate
 from scalesearch.keeping import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.prepare import Prepared
 from scalesearch.run_folder import RunFolder

@@ -15,8 +15,8 @@ from torch import Tensor
 from scalesearch.baselines import model_of
 from scalesearch.cam import Maps, class_maps
 from scalesearch.data.batches import Normaliser, evaluation_views
-from scalesearch.data.images import load_images, open_source
-from scalesearch.data.sources import Source
+from scalesearch.data.images import load_images
+from scalesearch.data.sources import Source, open_source
 from scalesearch.device import pick_device
 from scalesearch.errors import RunError
 from scalesearch.figures.cam import Column, cam_figure

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.baselines import open_baseline
+from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.errors import ScaleSearchError
 from scalesearch.formats import Page
-from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import RunFolder, default_folder, read_result
 from scalesearch.scaling import Coefficients

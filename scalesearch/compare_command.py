@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.baselines import open_baseline
+from scalesearch.candidates.comparison import Comparison, Line, lines_of, load_comparison, scalable
+from scalesearch.candidates.comparison_rows import IMAGENET, Group, group_json, group_of, with_rows
+from scalesearch.candidates.grid import plan
+from scalesearch.candidates.strategies import matched
 from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
-from scalesearch.compare import IMAGENET, Group, group_json, group_of, with_rows
-from scalesearch.comparison import Comparison, Line, lines_of, load_comparison, scalable
 from scalesearch.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.errors import ScaleSearchError
 from scalesearch.files import write_text
 from scalesearch.formats import Page
-from scalesearch.grid import plan
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, slug
 from scalesearch.scaling import Coefficients
 from scalesearch.spec_commands import best_of
-from scalesearch.strategies import matched
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,7 +119,7 @@ def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_cl
 
 def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:
     """Every baseline's rows, ready to be trained."""
-    from scalesearch.data.images import open_source
+    from scalesearch.data.sources import open_source
     from scalesearch.prepare import prepare
     from scalesearch.study.storages import storage_url
 

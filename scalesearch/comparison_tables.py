@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesearch.baselines import open_baseline
-from scalesearch.compare import IMAGENET, Group
-from scalesearch.comparison import AXIS
+from scalesearch.candidates.comparison import AXIS
+from scalesearch.candidates.comparison_rows import IMAGENET, Group
 from scalesearch.formats import Column, Table
 from scalesearch.scaling import Multipliers, Rounding
 from scalesearch.tables import amount, interval, params, percent

@@ -13,8 +13,8 @@ import torch
 from scalesearch.baselines import model_of, open_baseline
 from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.commands import default_recipe
-from scalesearch.data.images import open_source, split_indices
-from scalesearch.data.sources import Source
+from scalesearch.data.images import split_indices
+from scalesearch.data.sources import Source, open_source
 from scalesearch.device import check_graphs, pick_precision
 from scalesearch.errors import RecipeError
 from scalesearch.recipe import Recipe, load_recipe

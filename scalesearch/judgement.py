@@ -21,7 +21,7 @@ from scalesearch.shares import DWR, PAPER_SHARES, shares
 from scalesearch.trials import unpacked
 
 if TYPE_CHECKING:
-    from scalesearch.grid import Candidate
+    from scalesearch.candidates.grid import Candidate
     from scalesearch.trials import Record
 
 FEWEST = 12

@@ -12,13 +12,13 @@ import torch
 from scalesearch.baselines import open_baseline
 from scalesearch.baselines.protocols import Baseline
 from scalesearch.bench import bench
+from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.cost import Cost
-from scalesearch.data.images import open_source, split_indices
-from scalesearch.data.sources import Source
+from scalesearch.data.images import split_indices
+from scalesearch.data.sources import Source, open_source
 from scalesearch.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
-from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.measurement import BenchSettings
 from scalesearch.memory import estimated_memory
 from scalesearch.pace import cpu_precision

@@ -16,7 +16,7 @@ from scalesearch.tables import duration, percent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalesearch.grid import Candidate
+    from scalesearch.candidates.grid import Candidate
     from scalesearch.prepare import Prepared
     from scalesearch.quote import Quote
     from scalesearch.trials import Task

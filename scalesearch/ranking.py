@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scalesearch.grid import Candidate
+from scalesearch.candidates.grid import Candidate
 
 if TYPE_CHECKING:
     from scalesearch.trials import Record

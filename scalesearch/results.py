@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from scalesearch.candidates.grid import Candidate, Plan, same_network
 from scalesearch.errors import ScalingError
-from scalesearch.grid import Candidate, Plan, same_network
 from scalesearch.points import Points
 from scalesearch.ranking import holdout_error, records_json
 from scalesearch.run_folder import RunFolder, slug

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from scalesearch.best import Best
+from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images, load_images
 from scalesearch.device import is_out_of_memory, release_memory
 from scalesearch.environment import environment
 from scalesearch.errors import RunError, TrialError
-from scalesearch.grid import Candidate
 from scalesearch.pool import Died, Here, Pool, Workers
 from scalesearch.prepare import Prepared
 from scalesearch.quote import Quote, is_worthwhile, quote

@@ -14,9 +14,9 @@ from scalesearch.scaling import AXES, PAPER, Coefficients
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scalesearch.candidates.grid import Candidate, Plan
     from scalesearch.checking import Trial
     from scalesearch.cost import Cost
-    from scalesearch.grid import Candidate, Plan
     from scalesearch.recipe import SearchSettings
     from scalesearch.spec import ModelSpec
     from scalesearch.specs import Spec

@@ -20,7 +20,8 @@ import yaml
 from scalesearch.baselines import baseline_of
 from scalesearch.baselines.protocols import Baseline, ScaledModel
 from scalesearch.checkpoints import Checkpoints
-from scalesearch.data.images import Images, load_images, open_source
+from scalesearch.data.images import Images, load_images
+from scalesearch.data.sources import open_source
 from scalesearch.device import check_graphs, is_lost, pick_device, release_memory, threads_each
 from scalesearch.errors import (
     DataError,

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from scalesearch.data.ahead import AHEAD, ahead
 from scalesearch.data.batches import MEAN, STD, Normaliser, TrainBatches, evaluation_batches
-from scalesearch.data.images import Split, load_images, open_source
+from scalesearch.data.images import Split, load_images
+from scalesearch.data.prefetch import AHEAD, ahead
+from scalesearch.data.sources import open_source
 from scalesearch.recipe import AugmentSettings, DataSettings
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from scalesearch.cam import Maps
 from scalesearch.cam_command import held_out
-from scalesearch.data.images import open_source
+from scalesearch.data.sources import open_source
 from scalesearch.errors import RunError
 from scalesearch.figures.cam import Column, cam_figure
 from scalesearch.recipe import DataSettings

@@ -9,7 +9,8 @@ import torch
 
 from scalesearch.baselines.tables import SpecModel
 from scalesearch.checkpoints import Checkpoints
-from scalesearch.data.images import Images, load_images, open_source
+from scalesearch.data.images import Images, load_images
+from scalesearch.data.sources import open_source
 from scalesearch.recipe import load_recipe
 from scalesearch.spec import ModelSpec
 from scalesearch.train import Deaf, train

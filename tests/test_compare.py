@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 from scalesearch.baselines import open_baseline
-from scalesearch.compare import Gain, Group, gain, with_rows
+from scalesearch.candidates.comparison import Line, comparison_names, lines_of, load_comparison, scalable
+from scalesearch.candidates.comparison_rows import Gain, Group, gain, with_rows
+from scalesearch.candidates.grid import plan
+from scalesearch.candidates.strategies import STRATEGIES, matched
 from scalesearch.compare_command import growth_of
-from scalesearch.comparison import Line, comparison_names, lines_of, load_comparison, scalable
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
-from scalesearch.grid import plan
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling import Coefficients, Multipliers, Rounding
-from scalesearch.strategies import STRATEGIES, matched
 from tests.conftest import TINY_RUN, Cli
 
 GOLDEN = Path(__file__).parent / "golden" / "table3.txt"

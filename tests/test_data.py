@@ -11,9 +11,9 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from scalesearch.data import embedded as procedural
-from scalesearch.data.cache import decoded
-from scalesearch.data.images import load_images, open_source, split_indices
-from scalesearch.data.sources import Part, folder, pixels
+from scalesearch.data.decoded_cache import decoded
+from scalesearch.data.images import load_images, split_indices
+from scalesearch.data.sources import Part, folder, open_source, pixels
 from scalesearch.errors import DataError
 from scalesearch.files import cache_folder
 from scalesearch.recipe import DataSettings

@@ -8,8 +8,8 @@ import pytest
 
 from scalesearch.baselines import builtin
 from scalesearch.baselines.tables import SpecBaseline
+from scalesearch.candidates.grid import enumerate_points, plan, select
 from scalesearch.errors import EmptyGridError
-from scalesearch.grid import enumerate_points, plan, select
 from scalesearch.recipe import SearchSettings
 from scalesearch.scaling import PAPER, Coefficients, Rounding
 

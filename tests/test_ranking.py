@@ -9,7 +9,7 @@ import pytest
 
 from scalesearch.baselines import builtin
 from scalesearch.baselines.tables import SpecBaseline
-from scalesearch.grid import Candidate, plan
+from scalesearch.candidates.grid import Candidate, plan
 from scalesearch.ranking import holdout_error, rank, records_json, trials_frame
 from scalesearch.recipe import SearchSettings
 from scalesearch.trials import Record, Task

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from scalesearch.baselines import builtin, builtin_names
 from scalesearch.baselines.tables import SpecBaseline
+from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.cost import closed_form
 from scalesearch.errors import EmptyGridError, ScalingError
-from scalesearch.grid import Candidate, Plan, plan
 from scalesearch.points import Points
 from scalesearch.recipe import SearchSettings
 from scalesearch.results import candidates_frame

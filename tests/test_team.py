@@ -18,7 +18,8 @@ from torch import nn
 
 from scalesearch.baselines import build_model
 from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
-from scalesearch.data.images import Split, load_images, open_source
+from scalesearch.data.images import Split, load_images
+from scalesearch.data.sources import open_source
 from scalesearch.errors import DeviceError, RecipeError, ScaleSearchError
 from scalesearch.job import Wish, job_of
 from scalesearch.recipe import AugmentSettings, load_recipe

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from scalesearch.baselines import builtin
 from scalesearch.baselines.tables import SpecModel
 from scalesearch.cost import Cost, closed_form
-from scalesearch.data.images import Images, Split, load_images, open_source
+from scalesearch.data.images import Images, Split, load_images
+from scalesearch.data.sources import open_source
 from scalesearch.device import is_out_of_memory, pick_device, pick_precision
 from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
 from scalesearch.memory import estimated_memory

@@ -15,7 +15,7 @@ import torch
 from scalesearch import worker
 from scalesearch.baselines import baseline_of
 from scalesearch.cli import main
-from scalesearch.data.images import open_source
+from scalesearch.data.sources import open_source
 from scalesearch.device import is_lost, release_memory
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.recipe import load_recipe

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from scalesearch.data.ahead import ahead
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.images import Split
+from scalesearch.data.prefetch import ahead
 from scalesearch.randomness import seed_of
 from scalesearch.recipe import AugmentSettings
 from scalesearch.team import ALONE, Team

@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scalesearch.data.cache import decode, decoded
-from scalesearch.data.sources import Part, Source, embedded, folder, torchvision_set
+from scalesearch.data.decoded_cache import decode, decoded
+from scalesearch.data.sources import Part, Source
 from scalesearch.device import cores
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
@@ -96,28 +95,6 @@ class Images:
         if part is None:
             return None
         return _split(self.source, "val", list(range(len(part.labels))), self.size, self.settings)
-
-
-def open_source(settings: DataSettings) -> Source:
-    """The source that ``settings.source`` names; its images are listed, not decoded.
-
-    Raises:
-        DataError: the name is not understood, or the images are not there.
-    """
-    kind, _, rest = settings.source.partition(":")
-    if kind == "embedded" and not rest:
-        return embedded()
-    if kind == "folder" and rest:
-        return folder(Path(rest).expanduser())
-    if kind in ("cifar10", "cifar100") and rest:
-        return torchvision_set(kind.upper(), Path(rest).expanduser(), download=False)
-    if kind == "torchvision" and rest:
-        name, _, root = rest.partition(":")
-        return torchvision_set(name, Path(root or "~/.cache/scalesearch/torchvision").expanduser(), download=True)
-    raise DataError(
-        f"data {settings.source!r} is not understood: use embedded, folder:PATH, cifar10:PATH, cifar100:PATH "
-        "or torchvision:NAME[:PATH]"
-    )
 
 
 def load_images(

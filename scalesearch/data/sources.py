@@ -15,6 +15,7 @@ from PIL import Image
 from torch.nn import functional
 
 from scalesearch.errors import DataError
+from scalesearch.recipe import DataSettings
 
 EMBEDDED_NOTE = "embedded images check the machinery; they are no evidence about any task"
 
@@ -208,3 +209,25 @@ def pixels(image: Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]
     # Copied by NumPy: torch's copies would start threads of their own in each of the threads that decode.
     whole = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None]
     return functional.interpolate(whole, size=(size, size), mode="bicubic", antialias=True)[0].numpy()
+
+
+def open_source(settings: DataSettings) -> Source:
+    """The source that ``settings.source`` names; its images are listed, not decoded.
+
+    Raises:
+        DataError: the name is not understood, or the images are not there.
+    """
+    kind, _, rest = settings.source.partition(":")
+    if kind == "embedded" and not rest:
+        return embedded()
+    if kind == "folder" and rest:
+        return folder(Path(rest).expanduser())
+    if kind in ("cifar10", "cifar100") and rest:
+        return torchvision_set(kind.upper(), Path(rest).expanduser(), download=False)
+    if kind == "torchvision" and rest:
+        name, _, root = rest.partition(":")
+        return torchvision_set(name, Path(root or "~/.cache/scalesearch/torchvision").expanduser(), download=True)
+    raise DataError(
+        f"data {settings.source!r} is not understood: use embedded, folder:PATH, cifar10:PATH, cifar100:PATH "
+        "or torchvision:NAME[:PATH]"
+    )

@@ -12,7 +12,8 @@ from unittest import mock
 
 import torch
 
-from scalesearch.data.images import load_images, open_source, split_indices
+from scalesearch.data.images import load_images, split_indices
+from scalesearch.data.sources import open_source
 from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.train import Deaf, train

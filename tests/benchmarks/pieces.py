@@ -24,7 +24,7 @@ from scalesearch.cost import count
 from scalesearch.counting import counted
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.batches import MEAN, STD, Normaliser
-from scalesearch.data.cache import decode
+from scalesearch.data.decoded_cache import decode
 from scalesearch.data.sources import folder
 from scalesearch.optim import WeightAverage, make_optimizer
 from scalesearch.recipe import AugmentSettings, TrainSettings

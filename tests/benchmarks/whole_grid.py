@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.data.images import open_source, split_indices
+from scalesearch.data.images import split_indices
+from scalesearch.data.sources import open_source
 from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from scalesearch.baselines.protocols import Baseline, Survey
-from scalesearch.comparison import AXIS, Line, scalable
+from scalesearch.candidates.comparison import AXIS, Line, scalable
 from scalesearch.errors import EmptyGridError
 from scalesearch.points import Floats, Points
 from scalesearch.scaling import Coefficients, Multipliers

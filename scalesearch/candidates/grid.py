@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 
 from scalesearch.baselines.protocols import Baseline, ScaledModel, Survey
+from scalesearch.candidates.equal_cost import solve
 from scalesearch.cost import Cost
 from scalesearch.errors import EmptyGridError, ScaleSearchError
-from scalesearch.matching import solve
 from scalesearch.points import Floats, Points
 from scalesearch.recipe import Row, SearchSettings
 from scalesearch.scaling import AXES, Coefficients, Multipliers

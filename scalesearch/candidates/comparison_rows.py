@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalesearch.baselines.protocols import Baseline
-from scalesearch.comparison import SINGLE, Line
+from scalesearch.candidates.comparison import SINGLE, Line
+from scalesearch.candidates.grid import Candidate, Plan
 from scalesearch.errors import ScaleSearchError
-from scalesearch.grid import Candidate, Plan
 from scalesearch.recipe import Recipe, Row
 from scalesearch.scaling import Coefficients, Multipliers
 
