@@ -19,11 +19,11 @@ from scalesearch.baselines import model_of, open_baseline
 from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.bench import bench
 from scalesearch.device import pick_device, pick_precision
-from scalesearch.environment import environment
 from scalesearch.errors import RecipeError
 from scalesearch.files import write_text
 from scalesearch.formats import Column, Page, Table
 from scalesearch.measurement import BenchSettings, Measurement
+from scalesearch.search.provenance import environment
 from scalesearch.tables import amount, params
 from scalesearch.timing import Timing
 from scalesearch.validation import parse

@@ -20,9 +20,9 @@ from scalesearch.data.sources import Source, open_source
 from scalesearch.device import pick_device
 from scalesearch.errors import RunError
 from scalesearch.figures.cam import Column, cam_figure
-from scalesearch.keeping import FOLDER, Kept, KeptWeights, read_kept
 from scalesearch.recipe import DataSettings, load_recipe
 from scalesearch.run_folder import read_recipe_settings
+from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept
 from scalesearch.specs import Spec, load_spec
 from scalesearch.tables import amount
 

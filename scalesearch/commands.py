@@ -22,9 +22,10 @@ from scalesearch.tables import duration, plan_summary, plan_table, ranking_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scalesearch.prepare import Prepared
-    from scalesearch.search import Place, Result
-    from scalesearch.verify import Verified
+    from scalesearch.search.engine import Place
+    from scalesearch.search.longer_schedule import Verified
+    from scalesearch.search.outputs import Result
+    from scalesearch.search.setup import Prepared
 
 
 def candidates(overrides: Mapping[str, object], *, num_classes: int, form: str) -> None:
@@ -83,19 +84,19 @@ def grid(
     page = Page(form)
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
     check_engine(engine, address, first)
-    from scalesearch.prepare import prepare
+    from scalesearch.search.setup import prepare
 
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
     console = page.remarks()
     from scalesearch.device import every_device
-    from scalesearch.pool import warm_up
-    from scalesearch.quote import is_worthwhile
-    from scalesearch.search import Place
+    from scalesearch.search.engine import Place
+    from scalesearch.search.estimate import is_worthwhile
+    from scalesearch.search.processes import warm_up
     from scalesearch.study.storages import storage_url
 
     where = storage_url(storage) if storage else None
     if engine == "ray":
-        from scalesearch.ray_engine import load_ray
+        from scalesearch.search.ray_cluster import load_ray
 
         load_ray()  # that it is missing is told before the images are decoded
     prepared = prepare(recipe)
@@ -146,8 +147,8 @@ def train_in(
 ) -> tuple[Result, Verified | None]:
     """Do what is left of a run in the folder ``path``, telling how it goes; then verify it, if wanted."""
     from scalesearch.progress import LiveWatcher, PlainWatcher
-    from scalesearch.search import run
-    from scalesearch.verify import verify as verified
+    from scalesearch.search.longer_schedule import verify as verified
+    from scalesearch.search.run import run
 
     watcher = LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
     with RunFolder(path) as folder:
@@ -166,7 +167,7 @@ def train_in(
 
 def _dry_run(prepared: Prepared, page: Page) -> None:
     from scalesearch.progress import price
-    from scalesearch.quote import told_quote
+    from scalesearch.search.estimate import told_quote
 
     recipe = prepared.recipe
     expected = told_quote(prepared)
@@ -191,8 +192,8 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
 
 def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
     """The end of a run on screen."""
-    from scalesearch.ranking import records_json
-    from scalesearch.results import FAMILY, caveats
+    from scalesearch.ranking.ranking import records_json
+    from scalesearch.search.outputs import FAMILY, caveats
 
     ranking, trials, console = result.ranking, result.trials, page.remarks()
     page.show([ranking_table(records_json(ranking))], read_result(folder, "ranking.json"), indent=1)

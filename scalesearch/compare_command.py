@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.baselines import open_baseline
 from scalesearch.candidates.comparison import Comparison, Line, lines_of, load_comparison, scalable
-from scalesearch.candidates.comparison_rows import IMAGENET, Group, group_json, group_of, with_rows
+from scalesearch.candidates.comparison_rows import IMAGENET, Group, group_of, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import matched
 from scalesearch.commands import check_engine, default_recipe, tell_stopped, train_in
@@ -22,13 +22,14 @@ from scalesearch.formats import Page
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, slug
 from scalesearch.scaling import Coefficients
+from scalesearch.search.comparison_json import group_json
 from scalesearch.spec_commands import best_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scalesearch.prepare import Prepared
-    from scalesearch.search import Result
+    from scalesearch.search.outputs import Result
+    from scalesearch.search.setup import Prepared
 
 DEFAULT = "table3"
 
@@ -120,7 +121,7 @@ def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_cl
 def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:
     """Every baseline's rows, ready to be trained."""
     from scalesearch.data.sources import open_source
-    from scalesearch.prepare import prepare
+    from scalesearch.search.setup import prepare
     from scalesearch.study.storages import storage_url
 
     recipe = load_recipe(wish.recipe or default_recipe(str(wish.overrides.get("device", "auto"))), wish.overrides)
@@ -166,7 +167,7 @@ def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console)
 
 def _price(prepared: Sequence[Prepared], console: Console) -> None:
     from scalesearch.progress import price
-    from scalesearch.quote import told_quote
+    from scalesearch.search.estimate import told_quote
 
     for words in dict.fromkeys(words for each in prepared for words in each.tuned):
         console.print(words)
@@ -190,7 +191,7 @@ def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, 
 def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], console: Console) -> None:
     from scalesearch.device import every_device
     from scalesearch.report.write import write_report
-    from scalesearch.search import Place
+    from scalesearch.search.engine import Place
     from scalesearch.study.storages import storage_url
 
     root = _folder(wish, comparison, prepared)
@@ -221,7 +222,7 @@ def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group,
 def _document(
     wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], results: Sequence[Result | None]
 ) -> dict[str, Any]:
-    from scalesearch.results import caveats
+    from scalesearch.search.outputs import caveats
 
     notes = [
         note

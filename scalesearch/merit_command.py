@@ -10,8 +10,8 @@ from scalesearch.figures.files import save
 from scalesearch.figures.merit import merit_figure
 from scalesearch.files import write_text
 from scalesearch.formats import Page, Table
-from scalesearch.merit import Merit, Place, merit
-from scalesearch.report.run import read_run
+from scalesearch.ranking.finished_run import read_run
+from scalesearch.ranking.merit import Merit, Place, merit
 from scalesearch.tables import interval
 
 FILE = "merit.json"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.candidates.grid import Candidate
-    from scalesearch.prepare import Prepared
-    from scalesearch.quote import Quote
+    from scalesearch.search.estimate import Quote
+    from scalesearch.search.setup import Prepared
     from scalesearch.trials import Task
 
 _NOT_THERE = "its weights are to be kept, and are not here"

@@ -11,7 +11,7 @@ from pathlib import Path
 from scalesearch.errors import RunError
 from scalesearch.files import write_text
 from scalesearch.formats import Column, Page, Table, comma_separated
-from scalesearch.replay import Curves, Score, curves_of, replay
+from scalesearch.ranking.policy_replay import Curves, Score, curves_of, replay
 from scalesearch.study.journal import JOURNAL
 from scalesearch.study.ledger import Ledger
 

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from scalesearch.checkpoints import Checkpoints
 from scalesearch.data.images import load_images
-from scalesearch.environment import environment
 from scalesearch.errors import RunError
 from scalesearch.job import Job, Wish, job_of
 from scalesearch.launch import connect, launch, membership
 from scalesearch.run_folder import RunFolder
+from scalesearch.search.provenance import environment
 from scalesearch.specs import dump_spec
 from scalesearch.tables import duration
 from scalesearch.team import ALONE, Team, place_in

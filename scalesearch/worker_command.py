@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from scalesearch.errors import RunError, ScaleSearchError
-from scalesearch.pool import Died, Pool, warm_up
+from scalesearch.search.engine import Died
+from scalesearch.search.processes import Pool, warm_up
 from scalesearch.study.journal import JOURNAL
 from scalesearch.study.leases import LOOK_EVERY, Watch
 from scalesearch.study.ledger import Ledger
@@ -36,7 +37,7 @@ def worker_command(
         raise ScaleSearchError("--storage needs --study: `scalesearch grid` prints its name")
     from scalesearch.device import every_device
     from scalesearch.files import cache_folder
-    from scalesearch.worker import Terms, Work
+    from scalesearch.search.work import Terms, Work
 
     console = Console(highlight=False, markup=False)
     ledger = Ledger(where, study or (run.name if run else ""), create=False)

@@ -16,11 +16,12 @@ import yaml
 
 from scalesearch.baselines import open_baseline
 from scalesearch.candidates.comparison import Line, comparison_names, lines_of, load_comparison, scalable
-from scalesearch.candidates.comparison_rows import Gain, Group, gain, with_rows
+from scalesearch.candidates.comparison_rows import Group, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import STRATEGIES, matched
 from scalesearch.compare_command import growth_of
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
+from scalesearch.ranking.compound_gain import Gain, gain
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling import Coefficients, Multipliers, Rounding
 from tests.conftest import TINY_RUN, Cli

@@ -11,7 +11,7 @@ import pytest
 
 from scalesearch.comparison_tables import comparison_markdown
 from scalesearch.formats import FORMATS, Column, Page, Table, comma_separated, tex
-from scalesearch.replay import Score
+from scalesearch.ranking.policy_replay import Score
 from scalesearch.replay_command import _markdown, _table
 from scalesearch.tables import verified_table
 from tests.conftest import Cli

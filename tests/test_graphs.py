@@ -17,8 +17,8 @@ from scalesearch.data.images import Split
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
 from scalesearch.pace import noise
-from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.search.setup import prepare
 from scalesearch.spec import ModelSpec
 from scalesearch.trainer import Trainer
 

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from scalesearch.agreement import rank_agreement
-from scalesearch.inference import Standing, contenders, decided, hopeless, in_words, next_seeds, summarise
-from scalesearch.ranking import holdout_error
-from scalesearch.resampling import Floats, Measured, draws, seed_noise_known
+from scalesearch.ranking.bootstrap import Floats, Measured, draws, seed_noise_known
+from scalesearch.ranking.rank_correlation import rank_agreement
+from scalesearch.ranking.ranking import holdout_error
+from scalesearch.ranking.standings import Standing, contenders, decided, hopeless, in_words, next_seeds, summarise
 
 Bools = NDArray[np.bool_]
 

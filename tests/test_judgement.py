@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from scalesearch.judgement import FRONT, judge, mark_front, measured, more_seeds
+from scalesearch.ranking.certainty import FRONT, judge, mark_front, measured, more_seeds
+from scalesearch.ranking.pruning import IntervalPruner, behind
 from scalesearch.scaling import Coefficients
-from scalesearch.study.pruning import IntervalPruner, behind
 from scalesearch.trials import Record, Task, packed
 
 IMAGES = 1000

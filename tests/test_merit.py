@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from scalesearch.errors import RunError
-from scalesearch.merit import Merit, merit
 from scalesearch.merit_command import merit_command
+from scalesearch.ranking.merit import Merit, merit
 
 SETTINGS = {"phi": 1.0, "search.target": 2.0, "search.match": "nominal", "data.fingerprint": "abc", "train.epochs": 4.0}
 

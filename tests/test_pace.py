@@ -12,12 +12,13 @@ import torch
 from scalesearch.baselines import open_baseline
 from scalesearch.device import workers_side_by_side
 from scalesearch.files import cache_folder, kept
-from scalesearch.pace import cpu_precision, has_bf16_units, together
-from scalesearch.prepare import prepare
+from scalesearch.pace import cpu_precision, has_bf16_units
 from scalesearch.progress import price
-from scalesearch.quote import Quote
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
 from scalesearch.scaling import Multipliers
+from scalesearch.search.estimate import Quote
+from scalesearch.search.packing import together
+from scalesearch.search.setup import prepare
 from tests.conftest import TINY, TINY_RUN, Cli
 
 

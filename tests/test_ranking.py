@@ -10,7 +10,7 @@ import pytest
 from scalesearch.baselines import builtin
 from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.candidates.grid import Candidate, plan
-from scalesearch.ranking import holdout_error, rank, records_json, trials_frame
+from scalesearch.ranking.ranking import holdout_error, rank, records_json, trials_frame
 from scalesearch.recipe import SearchSettings
 from scalesearch.trials import Record, Task
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from scalesearch.errors import RunError
-from scalesearch.ray_engine import load_ray
+from scalesearch.search.ray_cluster import load_ray
 from scalesearch.study.journal import JOURNAL
 from scalesearch.study.leases import is_gone
 from scalesearch.study.ledger import Ledger

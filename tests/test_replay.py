@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scalesearch.replay import POLICIES, Curves, Trained, exhaustive, replay, search
+from scalesearch.ranking.policy_replay import POLICIES, Curves, Trained, exhaustive, replay, search
 
 IMAGES = 500
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from scalesearch.errors import RunError
-from scalesearch.report.comparison import read_comparison
+from scalesearch.ranking.finished_comparison import read_comparison
 from scalesearch.report.page import bound
 from scalesearch.report.write import write_report
 from tests.browser import opened, with_chromium

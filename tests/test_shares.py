@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesearch.optimum import fit, in_words
+from scalesearch.ranking.fitted_optimum import fit, in_words
+from scalesearch.ranking.quadratic_fit import Floats
 from scalesearch.scaling import PAPER, Coefficients
 from scalesearch.shares import Shares, shares
-from scalesearch.surface import Floats
 
 GRID = [Shares(i / 8, j / 8, (8 - i - j) / 8) for i in range(9) for j in range(9 - i)]
 AT = np.array([astuple(point) for point in GRID])

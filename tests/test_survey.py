@@ -22,8 +22,8 @@ from scalesearch.cost import closed_form
 from scalesearch.errors import EmptyGridError, ScalingError
 from scalesearch.points import Points
 from scalesearch.recipe import SearchSettings
-from scalesearch.results import candidates_frame
 from scalesearch.scaling import AXES, Coefficients, Rounding, scale_spec
+from scalesearch.search.outputs import candidates_frame
 from scalesearch.spec import ModelSpec
 from scalesearch.survey import OneByOne
 from scalesearch.tables import plan_table

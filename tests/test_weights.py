@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from scalesearch.weights import Weights
+from scalesearch.search.weights_store import Weights
 
 CPU = torch.device("cpu")
 

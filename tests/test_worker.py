@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from scalesearch import worker
 from scalesearch.baselines import baseline_of
 from scalesearch.cli import main
 from scalesearch.data.sources import open_source
@@ -20,6 +19,7 @@ from scalesearch.device import is_lost, release_memory
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling import Coefficients
+from scalesearch.search import worker
 from scalesearch.spec import ModelSpec
 from scalesearch.specs import dump_spec
 from scalesearch.study.journal import JOURNAL
@@ -72,7 +72,7 @@ def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
     def refused(*_: Any, **__: Any) -> None:
         raise GraphError("this network cannot be recorded as a CUDA graph (CUDA error: not permitted)")
 
-    monkeypatch.setattr("scalesearch.worker.train", refused)
+    monkeypatch.setattr("scalesearch.search.worker.train", refused)
     ledger, terms = _study(tmp_path, tiny)
     told: list[worker.Event] = []
     with pytest.raises(worker.BrokenDeviceError, match="cannot be recorded"):
@@ -89,8 +89,8 @@ def test_a_trial_on_a_lost_device_is_not_blamed(
     def lost(*_: Any, **__: Any) -> None:
         raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
 
-    monkeypatch.setattr("scalesearch.worker.train", lost)
-    monkeypatch.setattr("scalesearch.worker.is_lost", lambda device: True)
+    monkeypatch.setattr("scalesearch.search.worker.train", lost)
+    monkeypatch.setattr("scalesearch.search.worker.is_lost", lambda device: True)
     ledger, terms = _study(tmp_path, tiny)
     with pytest.raises(worker.BrokenDeviceError, match="EXECUTION_FAILED"):
         worker.Worker(terms, lambda _: None).work_once()
@@ -121,7 +121,7 @@ def test_the_networks_of_finished_trials_are_let_go(tmp_path: Path, monkeypatch:
         alive.append(sum(trainer() is not None for trainer in trainers))
         return done
 
-    monkeypatch.setattr("scalesearch.worker.train", watched)
+    monkeypatch.setattr("scalesearch.search.worker.train", watched)
     monkeypatch.setattr(worker.Worker, "work_once", counted)
     monkeypatch.chdir(tmp_path)
     Path("tiny.yaml").write_text(TINY)

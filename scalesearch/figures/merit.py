@@ -10,7 +10,7 @@ from scalesearch.figures.colours import ACCENT, BLUE, GREY, MUTED, PAPER, TEAL
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalesearch.merit import Merit
+    from scalesearch.ranking.merit import Merit
 
 
 def merit_figure(nominal: pd.DataFrame, matched: pd.DataFrame, found: Merit) -> Drawing:

@@ -11,7 +11,7 @@ from scalesearch.figures.colours import ACCENT, BLUE, GOLD, GREY, INK, MUTED, PA
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from scalesearch.report.comparison import Row
+    from scalesearch.ranking.finished_comparison import Row
 
 DIMENSIONS = {"depth": BLUE, "width": TEAL, "resolution": VIOLET, "compound": ACCENT, "dWr": GOLD, "baseline": INK}
 MARKERS = "osD^vP"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.report.comparison import Comparison, Group
-from scalesearch.report.run import Run
+from scalesearch.ranking.finished_comparison import Comparison, Group
+from scalesearch.ranking.finished_run import Run
 from scalesearch.report.table import between, share
 from scalesearch.tables import amount, duration
 

@@ -17,9 +17,9 @@ from scalesearch.figures.growth import growth
 from scalesearch.figures.rows import intervals, scaling_curves
 from scalesearch.figures.simplex import simplex
 from scalesearch.figures.times import times
+from scalesearch.ranking.finished_comparison import Comparison, Group
+from scalesearch.ranking.finished_run import Run
 from scalesearch.report import tables
-from scalesearch.report.comparison import Comparison, Group
-from scalesearch.report.run import Run
 from scalesearch.report.shown import Maker, Shown, shown
 from scalesearch.report.table import Table
 

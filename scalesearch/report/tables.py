@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalesearch.report.comparison import Group, Row
-from scalesearch.report.run import Run
+from scalesearch.ranking.finished_comparison import Group, Row
+from scalesearch.ranking.finished_run import Run
 from scalesearch.report.table import Column, Table, between, share, table
 from scalesearch.tables import amount, duration
 

@@ -20,7 +20,7 @@ def write_report(path: Path) -> Path:
     Raises:
         RunError: it is no such folder, or the report cannot be written; what the folder holds is as it was.
     """
-    from scalesearch.report.comparison import is_comparison
+    from scalesearch.ranking.finished_comparison import is_comparison
 
     try:
         page = _comparison(path) if is_comparison(path) else _run(path)
@@ -30,9 +30,9 @@ def write_report(path: Path) -> Path:
 
 
 def _run(path: Path) -> str:
+    from scalesearch.ranking.finished_run import read_run
     from scalesearch.report import answers, sections
     from scalesearch.report.page import rendered
-    from scalesearch.report.run import read_run
 
     run = read_run(path)
     return rendered(
@@ -45,10 +45,10 @@ def _run(path: Path) -> str:
 
 
 def _comparison(path: Path) -> str:
+    from scalesearch.ranking.finished_comparison import read_comparison
+    from scalesearch.ranking.finished_run import read_run
     from scalesearch.report import answers, sections
-    from scalesearch.report.comparison import read_comparison
     from scalesearch.report.page import rendered
-    from scalesearch.report.run import read_run
 
     comparison = read_comparison(path)
     groups = [

@@ -23,10 +23,10 @@ trials, and while the server does not answer everything is tried again, for five
 at a time, is refused.
 """
 
+from scalesearch.ranking.pruning import IntervalPruner
 from scalesearch.study.journal import JOURNAL
 from scalesearch.study.leases import Heartbeat, Watch, me
 from scalesearch.study.ledger import Claim, Ledger
-from scalesearch.study.pruning import IntervalPruner
 from scalesearch.study.storages import masked
 from scalesearch.trials import Record, Task
 

@@ -15,8 +15,8 @@ import torch
 
 from scalesearch.baselines import open_baseline
 from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.environment import environment
 from scalesearch.scaling import Multipliers
+from scalesearch.search.provenance import environment
 
 P = ParamSpec("P")
 T = TypeVar("T")

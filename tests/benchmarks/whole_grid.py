@@ -19,8 +19,8 @@ from torchvision.transforms import v2
 from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import open_source
-from scalesearch.prepare import prepare
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.search.setup import prepare
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import loader_of, loaders, torchvision_epochs, warm_up, where
 

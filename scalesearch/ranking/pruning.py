@@ -10,7 +10,7 @@ from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
-from scalesearch.ranking import holdout_error
+from scalesearch.ranking.ranking import holdout_error
 
 FIRST_LOOK = 0.5
 """Share of the schedule before which nobody is dropped: deep networks start slowly. On EfficientNet-B0 and the embedded

@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from scalesearch.agreement import Agreement, Correlation, rank_agreement
 from scalesearch.errors import RunError
-from scalesearch.prepare import Prepared
+from scalesearch.ranking.rank_correlation import Agreement, Correlation, rank_agreement
 from scalesearch.report.write import write_report
 from scalesearch.run_folder import RunFolder
-from scalesearch.search import Place, Result, Watcher, run
+from scalesearch.search.engine import Place
+from scalesearch.search.outputs import Result
+from scalesearch.search.run import run
+from scalesearch.search.setup import Prepared
+from scalesearch.search.watcher import Watcher
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from scalesearch.inference import contenders, next_seeds, summarise
-from scalesearch.resampling import Measured, draws
-from scalesearch.study.pruning import IntervalPruner
+from scalesearch.ranking.bootstrap import Measured, draws
+from scalesearch.ranking.pruning import IntervalPruner
+from scalesearch.ranking.standings import contenders, next_seeds, summarise
 from scalesearch.trials import unpacked
 
 Curve = tuple[tuple[int, float], ...]

@@ -22,7 +22,7 @@ from scalesearch.train import total_steps
 from scalesearch.trainer import Trainer
 
 if TYPE_CHECKING:
-    from scalesearch.prepare import Prepared
+    from scalesearch.search.setup import Prepared
 
 
 STEPS = 4

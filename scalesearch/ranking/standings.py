@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.agreement import Agreement, rank_agreement
-from scalesearch.resampling import Floats, Measured, draws, seed_noise_known
+from scalesearch.ranking.bootstrap import Floats, Measured, draws, seed_noise_known
+from scalesearch.ranking.rank_correlation import Agreement, rank_agreement
 
 __all__ = [
     "Agreement",

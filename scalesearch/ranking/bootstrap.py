@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.ranking import holdout_error
+from scalesearch.ranking.ranking import holdout_error
 
 Floats = NDArray[np.float64]
 

@@ -23,9 +23,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError, ScaleSearchError
-from scalesearch.pool import Crew, Hand, Handler
+from scalesearch.search.engine import Crew, Hand, Handler
+from scalesearch.search.work import Event, Terms
+from scalesearch.search.worker import Worker
 from scalesearch.study.leases import host_of, is_gone
-from scalesearch.worker import Event, Terms, Worker
 
 if TYPE_CHECKING:
     from typing import Self

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.agreement import Correlation, rank_agreement
 from scalesearch.errors import RunError
+from scalesearch.ranking.rank_correlation import Correlation, rank_agreement
 from scalesearch.scaling import AXES, Coefficients
 from scalesearch.shares import Shares, shares
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalesearch.report.run import Run
+    from scalesearch.ranking.finished_run import Run
 
 OWN = ("search.", "data.cache_resolution")
 """Settings in which the two runs may differ: which candidates, and how large their images are kept;"""

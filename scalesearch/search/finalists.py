@@ -12,18 +12,18 @@ import torch
 from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images, Split
 from scalesearch.errors import TrialError
-from scalesearch.keeping import FOLDER, Kept, KeptWeights, read_kept, write_kept
-from scalesearch.prepare import Prepared
 from scalesearch.run_folder import RunFolder
+from scalesearch.search.setup import Prepared
+from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
+from scalesearch.search.weights_store import Weights
 from scalesearch.specs import dump_spec
 from scalesearch.study.ledger import Ledger
 from scalesearch.train import train
 from scalesearch.trainer import Trainer
 from scalesearch.trials import Record
-from scalesearch.weights import Weights
 
 if TYPE_CHECKING:
-    from scalesearch.search import Watcher
+    from scalesearch.search.watcher import Watcher
 
 
 class Best:

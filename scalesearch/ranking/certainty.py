@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scalesearch.inference import Plan, Standing, closeness, contenders, in_words, next_seeds, summarise
-from scalesearch.optimum import Fitted, fit
-from scalesearch.optimum import in_words as fitted_in_words
-from scalesearch.ranking import trade_off
+from scalesearch.ranking.bootstrap import Floats, Measured, draws
+from scalesearch.ranking.fitted_optimum import Fitted, fit
+from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
+from scalesearch.ranking.ranking import trade_off
+from scalesearch.ranking.standings import Plan, Standing, closeness, contenders, in_words, next_seeds, summarise
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.resampling import Floats, Measured, draws
 from scalesearch.shares import DWR, PAPER_SHARES, shares
 from scalesearch.trials import unpacked
 

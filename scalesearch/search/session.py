@@ -1,139 +1,33 @@
-"""One run from recipe to ranking: plan, have every trial trained, validate the best, write what was found."""
+"""One sitting of a search: it hands out trials, hears of their ends, and keeps the ranking."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from scalesearch.best import Best
-from scalesearch.candidates.grid import Candidate
-from scalesearch.data.images import Images, load_images
+from scalesearch.data.images import Images
 from scalesearch.device import is_out_of_memory, release_memory
-from scalesearch.environment import environment
 from scalesearch.errors import RunError, TrialError
-from scalesearch.pool import Died, Here, Pool, Workers
-from scalesearch.prepare import Prepared
-from scalesearch.quote import Quote, is_worthwhile, quote
-from scalesearch.ranking import rank, trials_frame
+from scalesearch.ranking.ranking import rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.report.write import write_report
-from scalesearch.results import candidates_frame, publish
 from scalesearch.run_folder import RunFolder
-from scalesearch.specs import dump_spec
-from scalesearch.study.journal import JOURNAL
+from scalesearch.search.engine import Died, Place, Workers
+from scalesearch.search.estimate import is_worthwhile, quote
+from scalesearch.search.outputs import Result
+from scalesearch.search.processes import Here, Pool
+from scalesearch.search.setup import Prepared
+from scalesearch.search.watcher import Watcher
+from scalesearch.search.work import Event, Terms
 from scalesearch.study.leases import LOOK_EVERY, Watch, is_gone
 from scalesearch.study.ledger import Ledger
-from scalesearch.trials import Record, Task
-from scalesearch.worker import Event, Terms, Work
-
-if TYPE_CHECKING:
-    from scalesearch.judgement import Judgement
+from scalesearch.trials import Record
 
 LAST_WORDS = 5.0
 """Seconds in which workers may still say, and keep weights of, what the ledger already has as complete."""
-
-
-class Watcher(Protocol):
-    """Told what happens; the terminal's bars and a log's plain lines are two of them."""
-
-    def decoding(self, done: int, total: int) -> None: ...
-    def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None: ...
-    def quoted(self, quote: Quote) -> None: ...
-    def packed(self, workers: int) -> None: ...
-    def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None: ...
-    def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None: ...
-    def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None: ...
-    def fewer(self, total: int) -> None: ...
-    def trial_failed(self, candidate: Candidate, reason: str) -> None: ...
-    def trial_lost(self, candidate: Candidate, reason: str) -> None: ...
-    def validating(self, candidate: Candidate, seed: int) -> None: ...
-    def training_again(self, candidate: Candidate, seed: int) -> None: ...
-    def not_kept(self, candidate: Candidate, reason: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; and how many
-    seconds of training had been expected of how many trials, if that was measured."""
-
-    ranking: pd.DataFrame
-    trials: pd.DataFrame
-    judgement: Judgement
-    quoted: tuple[float, int] | None = None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run's trials are kept and trained: ``storage`` is None for a file in the run's folder.
-
-    ``engine`` is processes, on ``devices``, or ray, at ``address`` (None: a Ray of the search's own).
-    """
-
-    storage: str | None = None
-    study: str | None = None
-    devices: tuple[str, ...] = ()
-    engine: str = "processes"
-    address: str | None = None
-
-
-def run(
-    prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str], place: Place | None = None
-) -> Result:
-    """Do what is left of the search in ``folder`` (already held by this process).
-
-    Raises:
-        RunError: the folder has other settings or cannot be written, or no trial could be completed.
-    """
-    recipe, source, place = prepared.recipe, prepared.source, place or Place()
-    folder.adopt(recipe, prepared.settings)
-    native = dump_spec(prepared.baseline.native)
-    folder.write("baseline.yaml", native)
-    folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
-    where: Path | str = place.storage or folder.path / JOURNAL
-    ledger = Ledger(where, place.study or folder.path.name)
-    Work.from_recipe(recipe, prepared.baseline).note(ledger, native, source.fingerprint)
-    images = load_images(
-        source,
-        recipe.data,
-        recipe.data.cache_resolution or prepared.baseline.resolution,
-        lambda done: watcher.decoding(done, prepared.train_images),
-    )
-    session = _Session(prepared, folder, ledger, where, images, watcher)
-    if session.left():
-        _sign(prepared, folder, command)
-    session.train_all(place)
-    ledger.note("open", False)
-    result = session.result()
-    publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
-    best = Best(prepared, folder, ledger, images, watcher)
-    result = session.result(best.validated(result.ranking, session.records()))
-    publish(prepared, folder, result)
-    best.keep(result.ranking, session.records())
-    write_report(folder.path)
-    return result
-
-
-def _sign(prepared: Prepared, folder: RunFolder, command: Sequence[str]) -> None:
-    """Add this session to the list of those that made the run."""
-    source = prepared.source
-    data = {
-        "title": source.title,
-        "fingerprint": source.fingerprint,
-        "train": prepared.train_images,
-        "minival": prepared.minival_images,
-    }
-    kept = folder.path / "environment.json"
-    before = json.loads(kept.read_text()) if kept.exists() else []
-    sessions = [*before, environment(command, prepared.device, data)]
-    folder.write(kept.name, json.dumps(sessions, indent=1, ensure_ascii=False) + "\n")
 
 
 class _Session:
@@ -178,7 +72,7 @@ class _Session:
         Raises:
             RunError: none of them is complete.
         """
-        from scalesearch.judgement import judge  # scipy and scikit-learn take seconds to load
+        from scalesearch.ranking.certainty import judge
 
         records, trials, ranking = self.records(), self.trials(), self.ranking(val)
         if ranking.empty:
@@ -265,7 +159,7 @@ class _Session:
         complete = [record for record in records if record.state == "complete"]
         if recipe.confidence is None or not complete:
             return False
-        from scalesearch.judgement import more_seeds
+        from scalesearch.ranking.certainty import more_seeds
 
         plan = more_seeds(
             complete,
@@ -289,7 +183,7 @@ class _Session:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)
         limit = pace.trial_minutes and 60 * pace.trial_minutes
         if place.engine == "ray":
-            from scalesearch.ray_engine import RayPool, load_ray
+            from scalesearch.search.ray_cluster import RayPool, load_ray
 
             terms, most = self._terms(self.prepared.recipe.device), max(1, self.left())
             return RayPool(
@@ -305,7 +199,7 @@ class _Session:
         wanted = self.prepared.recipe.run.per_device
         if wanted != "auto":
             return wanted
-        from scalesearch.pace import workers_per_device
+        from scalesearch.search.packing import workers_per_device
 
         found = workers_per_device(self.prepared, self.prepared.device)
         self.watcher.packed(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,15 +11,21 @@ import pandas as pd
 from scalesearch.candidates.grid import Candidate, Plan, same_network
 from scalesearch.errors import ScalingError
 from scalesearch.points import Points
-from scalesearch.ranking import holdout_error, records_json
+from scalesearch.ranking.ranking import holdout_error, records_json
 from scalesearch.run_folder import RunFolder, slug
 from scalesearch.scaling import AXES, Coefficients
+from scalesearch.search.setup import Prepared
 from scalesearch.specs import Spec, dump_spec
 from scalesearch.tables import ranking_markdown
 
 if TYPE_CHECKING:
-    from scalesearch.prepare import Prepared
-    from scalesearch.search import Result
+    from scalesearch.ranking.certainty import Judgement
+
+
+if TYPE_CHECKING:
+    from scalesearch.search.setup import Prepared
+
+    pass
 
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
@@ -86,7 +92,7 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         notes.append(f"{lost} trials failed, the last with: {reason}; the same command tries them again")
     notes += _dropped(prepared, trials)
     if result.judgement.fitted is not None:
-        from scalesearch.judgement import beyond_the_grid
+        from scalesearch.ranking.certainty import beyond_the_grid
 
         notes.append(beyond_the_grid(result.judgement.fitted))
     if prepared.target is not None:
@@ -160,3 +166,14 @@ def _network(candidate: Candidate) -> dict[str, Any]:
         "params": candidate.cost.params,
         "network": candidate.model.fingerprint,
     }
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; and how many
+    seconds of training had been expected of how many trials, if that was measured."""
+
+    ranking: pd.DataFrame
+    trials: pd.DataFrame
+    judgement: Judgement
+    quoted: tuple[float, int] | None = None

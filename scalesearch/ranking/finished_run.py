@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.errors import RunError
-from scalesearch.ranking import holdout_error
+from scalesearch.ranking.ranking import holdout_error
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import read_recipe_settings
 from scalesearch.scaling import AXES, PAPER, Coefficients

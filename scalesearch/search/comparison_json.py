@@ -1,0 +1,77 @@
+"""A comparison's outcome as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.candidates.comparison import Line
+from scalesearch.candidates.grid import Candidate
+from scalesearch.ranking.compound_gain import gain
+
+if TYPE_CHECKING:
+    from scalesearch.search.outputs import Result
+
+from scalesearch.candidates.comparison_rows import Group
+
+OFF = 0.1
+"""Relative difference of a depth in whole blocks from its multiplier that is worth a note."""
+
+
+def rows_json(group: Group, result: Result | None) -> list[dict[str, Any]]:
+    """The rows as plain values, with what was measured of them if they were trained."""
+    measured: dict[str, dict[str, Any]] = {}
+    if result is not None:
+        from scalesearch.ranking.ranking import records_json
+
+        measured = {row["network"]: row for row in records_json(result.ranking)}
+    found, candidates = [], group.candidates
+    for line in group.lines:
+        candidate = candidates[line.label]
+        got = measured.get(candidate.model.fingerprint, {})
+        found.append(
+            {
+                "label": line.label,
+                "dimension": line.dimension,
+                "series": line.series,
+                "depth": line.depth,
+                "width": line.width,
+                "resolution": line.resolution,
+                "pixels": candidate.model.resolution,
+                "macs": candidate.cost.macs,
+                "ratio": candidate.ratio,
+                "params": candidate.cost.params,
+                "network": candidate.model.fingerprint,
+                "note": "; ".join(filter(None, (line.note, _in_blocks(line, candidate, group.blocks)))) or None,
+                "paper": line.paper and {"macs": line.paper.macs, "top1": line.paper.top1},
+                **{key: got.get(key) for key in ("accuracy", "sd", "low", "high", "p_best", "val_accuracy")},
+                "seeds": got.get("seeds", 0),
+            }
+        )
+    return found
+
+
+def _in_blocks(line: Line, candidate: Candidate, base: int) -> str | None:
+    """What whole blocks make of a depth, if that is more than a tenth beside it."""
+    blocks = candidate.model.spec.blocks
+    if not base or abs(blocks / (base * line.depth) - 1) <= OFF:
+        return None
+    return f"in whole blocks its depth is ×{blocks / base:.3g} ({blocks} in place of {base})"
+
+
+def group_json(group: Group, folder: str, result: Result | None) -> dict[str, Any]:
+    """One baseline's part of comparison.json; its run is in ``folder``."""
+    base = group.plan.baseline_cost
+    won = result and gain(
+        group,
+        dict(zip(result.ranking["network"], result.ranking["accuracy"], strict=True)),
+        result.judgement.drawn,
+        int(result.ranking["seeds"].max()),
+    )
+    return {
+        "baseline": group.name,
+        "folder": folder,
+        "base": {"macs": base.macs, "params": base.params, "resolution": group.resolution},
+        "rows": rows_json(group, result),
+        "gain": won and {**vars(won), "words": won.words},
+        "words": result and result.judgement.words,
+    }

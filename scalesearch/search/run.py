@@ -1,0 +1,74 @@
+"""One run from recipe to ranking: plan, have every trial trained, validate the best, write what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from scalesearch.data.images import load_images
+from scalesearch.report.write import write_report
+from scalesearch.run_folder import RunFolder
+from scalesearch.search.engine import Place
+from scalesearch.search.finalists import Best
+from scalesearch.search.outputs import Result, candidates_frame, publish
+from scalesearch.search.provenance import environment
+from scalesearch.search.session import _Session
+from scalesearch.search.setup import Prepared
+from scalesearch.search.watcher import Watcher
+from scalesearch.search.work import Work
+from scalesearch.specs import dump_spec
+from scalesearch.study.journal import JOURNAL
+from scalesearch.study.ledger import Ledger
+
+
+def run(
+    prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str], place: Place | None = None
+) -> Result:
+    """Do what is left of the search in ``folder`` (already held by this process).
+
+    Raises:
+        RunError: the folder has other settings or cannot be written, or no trial could be completed.
+    """
+    recipe, source, place = prepared.recipe, prepared.source, place or Place()
+    folder.adopt(recipe, prepared.settings)
+    native = dump_spec(prepared.baseline.native)
+    folder.write("baseline.yaml", native)
+    folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
+    where: Path | str = place.storage or folder.path / JOURNAL
+    ledger = Ledger(where, place.study or folder.path.name)
+    Work.from_recipe(recipe, prepared.baseline).note(ledger, native, source.fingerprint)
+    images = load_images(
+        source,
+        recipe.data,
+        recipe.data.cache_resolution or prepared.baseline.resolution,
+        lambda done: watcher.decoding(done, prepared.train_images),
+    )
+    session = _Session(prepared, folder, ledger, where, images, watcher)
+    if session.left():
+        _sign(prepared, folder, command)
+    session.train_all(place)
+    ledger.note("open", False)
+    result = session.result()
+    publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
+    best = Best(prepared, folder, ledger, images, watcher)
+    result = session.result(best.validated(result.ranking, session.records()))
+    publish(prepared, folder, result)
+    best.keep(result.ranking, session.records())
+    write_report(folder.path)
+    return result
+
+
+def _sign(prepared: Prepared, folder: RunFolder, command: Sequence[str]) -> None:
+    """Add this session to the list of those that made the run."""
+    source = prepared.source
+    data = {
+        "title": source.title,
+        "fingerprint": source.fingerprint,
+        "train": prepared.train_images,
+        "minival": prepared.minival_images,
+    }
+    kept = folder.path / "environment.json"
+    before = json.loads(kept.read_text()) if kept.exists() else []
+    sessions = [*before, environment(command, prepared.device, data)]
+    folder.write(kept.name, json.dumps(sessions, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,106 @@
+"""What a worker is given and what it says: its terms, its work, its events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scalesearch.baselines import baseline_of
+from scalesearch.baselines.protocols import Baseline, ScaledModel
+from scalesearch.device import threads_each
+from scalesearch.errors import RecipeError as BadRecipe
+from scalesearch.errors import (
+    RunError,
+)
+from scalesearch.recipe import Recipe
+from scalesearch.scaling import Coefficients
+from scalesearch.specs import parse_spec
+from scalesearch.study.ledger import Ledger
+from scalesearch.validation import parse
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Where a worker finds its work and what it works with; plain values, to be sent to another process.
+
+    ``data`` is where the images are on this node, if elsewhere than the recipe says; ``folder`` holds checkpoints and
+    weights; ``threads`` are torch's, for several workers on one machine; ``beside`` is how many share the device.
+    """
+
+    storage: Path | str
+    study: str
+    folder: Path
+    device: str
+    threads: int | None = None
+    data: str | None = None
+    beside: int = 1
+
+    def dealt(self, devices: Sequence[str], count: int) -> list[Terms]:
+        """The terms of each of ``count`` workers of this machine, dealt out to the devices in turn."""
+        threads, beside = threads_each(count), math.ceil(count / len(devices))
+        return [replace(self, device=devices[i % len(devices)], threads=threads, beside=beside) for i in range(count)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker says: ``kind`` is ready, started, step, finished, dropped, failed, lost, or broken."""
+
+    kind: str
+    key: tuple[str, int] = ("", 0)
+    values: tuple[Any, ...] = ()
+
+
+class BrokenDeviceError(Exception):
+    """The device answers nothing but errors from here on; only a new process helps."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the trials of a study have in common, as its ledger has it."""
+
+    recipe: Recipe
+    baseline: Baseline
+    dropout: float | None
+
+    @classmethod
+    def of(cls, ledger: Ledger, data: str | None = None) -> Work:
+        """Read it from the ledger.
+
+        Raises:
+            RunError: no search has begun there yet.
+            BaselineError: the network is not there, or is another one on this node.
+        """
+        plain, native = ledger.noted("recipe"), ledger.noted("baseline")
+        if plain is None or native is None:
+            raise RunError(f"{ledger} holds no search yet; `scalesearch grid` starts one")
+        recipe = parse(Recipe, plain, BadRecipe)
+        if data:
+            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": data})})
+        baseline = baseline_of(parse_spec(yaml.safe_load(native)), recipe.rounding)
+        return cls.from_recipe(
+            recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
+        )
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, baseline: Baseline) -> Work:
+        dropout = recipe.train.dropout if recipe.train.dropout is not None else baseline.dropout_at(recipe.phi)
+        return cls(recipe, baseline, dropout)
+
+    def model(self, coefficients: Coefficients) -> ScaledModel:
+        """The candidate's network."""
+        return self.baseline.scaled(coefficients.at(self.recipe.phi), dropout=self.dropout)
+
+    def note(self, ledger: Ledger, native: str, fingerprint: str) -> None:
+        """Write it into the ledger, for workers elsewhere."""
+        for key, value in (
+            ("recipe", self.recipe.model_dump(mode="json")),
+            ("baseline", native),
+            ("data", fingerprint),
+        ):
+            if ledger.noted(key) != value:
+                ledger.note(key, value)
