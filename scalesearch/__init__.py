@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.version import __version__
 
 if TYPE_CHECKING:
-    from scalesearch.baselines import build_model
-    from scalesearch.modulespec import ModuleSpec
-    from scalesearch.scaling import Coefficients, Multipliers, Rounding, scale_spec
-    from scalesearch.spec import ModelSpec
-    from scalesearch.specs import dump_spec, load_spec
-    from scalesearch.surgery import scale_module
+    from scalesearch.models.catalogue import build_model
+    from scalesearch.models.surgery.scale import scale_module
+    from scalesearch.scaling.compound import Coefficients, Multipliers, Rounding, scale_spec
+    from scalesearch.scaling.module_spec import ModuleSpec
+    from scalesearch.scaling.spec import ModelSpec
+    from scalesearch.scaling.spec_files import dump_spec, load_spec
 
 __all__ = [
     "Coefficients",
@@ -29,16 +29,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "build_model": "scalesearch.baselines",
-    "Coefficients": "scalesearch.scaling",
-    "Multipliers": "scalesearch.scaling",
-    "Rounding": "scalesearch.scaling",
-    "scale_spec": "scalesearch.scaling",
-    "ModelSpec": "scalesearch.spec",
-    "ModuleSpec": "scalesearch.modulespec",
-    "scale_module": "scalesearch.surgery",
-    "dump_spec": "scalesearch.specs",
-    "load_spec": "scalesearch.specs",
+    "build_model": "scalesearch.models.catalogue",
+    "Coefficients": "scalesearch.scaling.compound",
+    "Multipliers": "scalesearch.scaling.compound",
+    "Rounding": "scalesearch.scaling.compound",
+    "scale_spec": "scalesearch.scaling.compound",
+    "ModelSpec": "scalesearch.scaling.spec",
+    "ModuleSpec": "scalesearch.scaling.module_spec",
+    "scale_module": "scalesearch.models.surgery",
+    "dump_spec": "scalesearch.scaling.spec_files",
+    "load_spec": "scalesearch.scaling.spec_files",
 }
 
 

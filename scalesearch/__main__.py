@@ -1,5 +1,5 @@
 """``python -m scalesearch``."""
 
-from scalesearch.cli import main
+from scalesearch.cli.main import main
 
 main()

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from scalesearch.errors import RecipeError, ScaleSearchError
-from scalesearch.scaling import Rounding
+from scalesearch.scaling.compound import Rounding
 from scalesearch.validation import Strict, parse, read_yaml
 
 DEFAULT_CONFIDENCE = 0.95

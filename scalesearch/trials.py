@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalesearch.cost import Count
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.cost import Count
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from PIL import Image
 
 from scalesearch.errors import SpecError
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.spec import ModelSpec
+from scalesearch.scaling.spec import ModelSpec
 from scalesearch.validation import parse
 
 
@@ -115,8 +115,8 @@ def cli(tmp_path: Path) -> Cli:
 
 def steps_of(cli: Cli, folder: Path, command: tuple[str, ...], seconds: float) -> tuple[str, str]:
     """The option that makes a trial of a `grid` take so many seconds on this machine: there is time to disturb it."""
-    from scalesearch.study.journal import JOURNAL
-    from scalesearch.study.ledger import Ledger
+    from scalesearch.search.ledger.journal import JOURNAL
+    from scalesearch.search.ledger.ledger import Ledger
 
     probe = 100
     measured = cli(*command, "--steps", str(probe), "--seeds", "1", "--out", "measured", timeout=600)

@@ -38,9 +38,9 @@ class Row:
 
 def look(name: str) -> Row:
     """Check one network; never raises."""
-    from scalesearch.checking import check, depth_words, resolution_words
     from scalesearch.errors import ScaleSearchError
-    from scalesearch.scaling import Rounding
+    from scalesearch.models.checks import check, depth_words, resolution_words
+    from scalesearch.scaling.compound import Rounding
 
     start = time.perf_counter()
     try:

@@ -12,9 +12,9 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from scalesearch.scaling import Coefficients
-from scalesearch.study.leases import me
-from scalesearch.study.ledger import Ledger
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.ledger.leases import me
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.trials import Task
 
 TRIALS = 1000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from scalesearch.report.write import write_report
+from scalesearch.report.html.write import write_report
 from tests.browser import CHROMIUM
 
 SIZE = 960, 1400

@@ -9,11 +9,11 @@ from fractions import Fraction
 from functools import cache
 from itertools import product
 
-from scalesearch.baselines.tables import SpecBaseline
-from scalesearch.cost import Cost
+from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.recipe import SearchSettings
-from scalesearch.scaling import AXES, Coefficients, Multipliers
-from scalesearch.spec import ModelSpec
+from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
+from scalesearch.scaling.cost import Cost
+from scalesearch.scaling.spec import ModelSpec
 
 
 @dataclass(frozen=True)

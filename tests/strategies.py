@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from scalesearch.scaling import Rounding
+from scalesearch.scaling.compound import Rounding
 
 
 def roundings_to(pixels: int) -> st.SearchStrategy[Rounding]:

@@ -17,15 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from scalesearch.baselines.tables import SpecModel
-from scalesearch.bench import bench
-from scalesearch.bench_command import bench_command, open_models
-from scalesearch.cli import main
-from scalesearch.cost import Cost
+from scalesearch.cli.commands.bench import bench_command, open_models
+from scalesearch.cli.main import main
 from scalesearch.errors import ScaleSearchError
-from scalesearch.measurement import BenchSettings, Measurement
-from scalesearch.spec import ModelSpec
-from scalesearch.timing import Timing, matrix_peak, summary, threads
+from scalesearch.models.spec_model import SpecModel
+from scalesearch.runtime.timing import Timing, matrix_peak, summary, threads
+from scalesearch.scaling.cost import Cost
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.training.benchmark import bench
+from scalesearch.training.benchmark_settings import BenchSettings, Measurement
 from tests.conftest import TINY
 
 CPU = torch.device("cpu")

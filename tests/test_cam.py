@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import build_model, builtin
-from scalesearch.cam import class_maps
-from scalesearch.spec import ModelSpec
+from scalesearch.models.catalogue import build_model, builtin
+from scalesearch.models.class_activation import class_maps
+from scalesearch.scaling.spec import ModelSpec
 
 
 def _images(count: int, side: int) -> Tensor:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from scalesearch.cam import Maps
-from scalesearch.cam_command import held_out
+from scalesearch.cli.commands.cam import held_out
 from scalesearch.data.sources import open_source
 from scalesearch.errors import RunError
-from scalesearch.figures.cam import Column, cam_figure
+from scalesearch.models.class_activation import Maps
 from scalesearch.recipe import DataSettings
+from scalesearch.report.figures.cam import Column, cam_figure
 from tests.conftest import TINY_RUN, Cli, make_folder
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from scalesearch.errors import RunError
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.leases import is_gone
-from scalesearch.study.ledger import Ledger
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.leases import is_gone
+from scalesearch.search.ledger.ledger import Ledger
 from tests import mariadb, postgres
 from tests.conftest import TINY_RUN, Cli, steps_of
 

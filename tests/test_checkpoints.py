@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalesearch.baselines.tables import SpecModel
-from scalesearch.checkpoints import Checkpoints
 from scalesearch.data.images import Images, load_images
 from scalesearch.data.sources import open_source
+from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import load_recipe
-from scalesearch.spec import ModelSpec
-from scalesearch.train import Deaf, train
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.training.train import Deaf, train
 from scalesearch.trials import Outcome, unpacked
 
 CPU = torch.device("cpu")

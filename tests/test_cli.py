@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.scaling import Coefficients
-from scalesearch.spec import ModelSpec
-from scalesearch.specs import load_spec
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.ledger import Ledger
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import load_spec
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.trials import Task
 from tests.conftest import TINY_RUN, Cli, make_folder
 
@@ -25,7 +25,7 @@ GRID = ("grid", "--baseline", "tiny.yaml", *TINY_RUN)
 def _imports_torch(*arguments: str, cwd: Path) -> bool:
     code = (
         "import sys; sys.argv = ['scalesearch', *sys.argv[1:]]\n"
-        "from scalesearch.cli import main\n"
+        "from scalesearch.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('TORCH' if 'torch' in sys.modules else 'LIGHT')"

@@ -14,16 +14,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from scalesearch.baselines import open_baseline
 from scalesearch.candidates.comparison import Line, comparison_names, lines_of, load_comparison, scalable
 from scalesearch.candidates.comparison_rows import Group, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import STRATEGIES, matched
-from scalesearch.compare_command import growth_of
+from scalesearch.cli.commands.compare import growth_of
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
+from scalesearch.models.catalogue import open_baseline
 from scalesearch.ranking.compound_gain import Gain, gain
 from scalesearch.recipe import load_recipe
-from scalesearch.scaling import Coefficients, Multipliers, Rounding
+from scalesearch.scaling.compound import Coefficients, Multipliers, Rounding
 from tests.conftest import TINY_RUN, Cli
 
 GOLDEN = Path(__file__).parent / "golden" / "table3.txt"
@@ -39,7 +39,7 @@ TABLE3 = {
 def _dry(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     code = (
         "import sys; sys.argv = ['scalesearch', *sys.argv[1:]]\n"
-        "from scalesearch.cli import main\n"
+        "from scalesearch.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('torch' in sys.modules, file=sys.stderr)"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from scalesearch.baselines import open_baseline
-from scalesearch.baselines.tables import SpecModel
-from scalesearch.cost import Count, count
-from scalesearch.counting import counted
 from scalesearch.models.build import build_model
-from scalesearch.scaling import Multipliers
-from scalesearch.spec import ModelSpec
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.fvcore_count import count, counted
+from scalesearch.models.spec_model import SpecModel
+from scalesearch.scaling.compound import Multipliers
+from scalesearch.scaling.cost import Count
+from scalesearch.scaling.spec import ModelSpec
 from tests.conftest import MINE
 
 

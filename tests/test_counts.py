@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from scalesearch.baselines import builtin
-from scalesearch.cost import closed_form
-from scalesearch.scaling import PAPER, Multipliers, Rounding, published_member, scale_spec, scaled_family_member
+from scalesearch.models.catalogue import builtin
+from scalesearch.scaling.compound import (
+    PAPER,
+    Multipliers,
+    Rounding,
+    published_member,
+    scale_spec,
+    scaled_family_member,
+)
+from scalesearch.scaling.cost import closed_form
 
 PUBLISHED = {  # torchvision's num_params; MACs and activations as pycls and fvcore count them at the native size
     0: (5_288_548, 385_814_752, 6_748_036),

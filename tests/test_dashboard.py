@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.study.journal import JOURNAL
+from scalesearch.search.ledger.journal import JOURNAL
 from tests.browser import opened, with_chromium
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.comparison_tables import comparison_markdown
-from scalesearch.formats import FORMATS, Column, Page, Table, comma_separated, tex
+from scalesearch.cli.commands.replay import _markdown, _table
 from scalesearch.ranking.policy_replay import Score
-from scalesearch.replay_command import _markdown, _table
-from scalesearch.tables import verified_table
+from scalesearch.report.comparison_tables import comparison_markdown
+from scalesearch.report.formats import FORMATS, Column, Page, Table, comma_separated, tex
+from scalesearch.report.tables import verified_table
 from tests.conftest import Cli
 
 RESULTS = Path(__file__).parent.parent / "results"

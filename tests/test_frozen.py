@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.ledger import Ledger
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.ledger import Ledger
 from tests.conftest import TINY_RUN, Cli
 
 FROZEN = Path(__file__).parent / "frozen"

@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from scalesearch.baselines import builtin, builtin_names
-from scalesearch.cost import closed_form, count
 from scalesearch.models.build import build_model
-from scalesearch.scaling import Multipliers, Rounding, scale_spec
-from scalesearch.spec import ModelSpec
+from scalesearch.models.catalogue import builtin, builtin_names
+from scalesearch.models.fvcore_count import count
+from scalesearch.scaling.compound import Multipliers, Rounding, scale_spec
+from scalesearch.scaling.cost import closed_form
+from scalesearch.scaling.spec import ModelSpec
 from tests.strategies import roundings_to
 
 multipliers = st.builds(Multipliers, st.floats(0.3, 2.2), st.floats(0.2, 1.6), st.floats(0.5, 2.0))

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.baselines.tables import SpecModel
 from scalesearch.data.images import Split
 from scalesearch.errors import DeviceError, GraphError
-from scalesearch.graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
-from scalesearch.pace import noise
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.scaling.spec import ModelSpec
 from scalesearch.search.setup import prepare
-from scalesearch.spec import ModelSpec
-from scalesearch.trainer import Trainer
+from scalesearch.training.cuda_graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
+from scalesearch.training.step_timing import noise
+from scalesearch.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 STEPS, BATCH, CLASSES = 8, 4, 12

@@ -6,12 +6,12 @@ import statistics
 
 import pytest
 
-from scalesearch.baselines import builtin
-from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.candidates.grid import enumerate_points, plan, select
 from scalesearch.errors import EmptyGridError
+from scalesearch.models.catalogue import builtin
+from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.recipe import SearchSettings
-from scalesearch.scaling import PAPER, Coefficients, Rounding
+from scalesearch.scaling.compound import PAPER, Coefficients, Rounding
 
 B0 = SpecBaseline(builtin("efficientnet_b0"))
 

@@ -12,7 +12,7 @@ import torch
 
 from scalesearch.ranking.certainty import FRONT, judge, mark_front, measured, more_seeds
 from scalesearch.ranking.pruning import IntervalPruner, behind
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling.compound import Coefficients
 from scalesearch.trials import Record, Task, packed
 
 IMAGES = 1000

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from scalesearch.errors import LeaseLostError
-from scalesearch.scaling import Coefficients
-from scalesearch.study.leases import Heartbeat, Watch, is_gone, me
-from scalesearch.study.ledger import Claim, Ledger
-from scalesearch.study.storages import masked
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.ledger.leases import Heartbeat, Watch, is_gone, me
+from scalesearch.search.ledger.ledger import Claim, Ledger
+from scalesearch.search.ledger.urls import masked
 from scalesearch.trials import Record, Task
 
 OUTCOME: dict[str, Any] = {"accuracy": 0.5, "curve": [[1, 0.25, 2.0], [2, 0.5, 1.0]]}

@@ -7,10 +7,10 @@ import torch
 import torchvision
 from torch import nn
 
-from scalesearch.baselines import builtin
 from scalesearch.models.build import build_model
-from scalesearch.scaling import published_member
-from scalesearch.spec import ModelSpec, NormSpec
+from scalesearch.models.catalogue import builtin
+from scalesearch.scaling.compound import published_member
+from scalesearch.scaling.spec import ModelSpec, NormSpec
 
 TOLERANCE = 1e-4
 

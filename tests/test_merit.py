@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from scalesearch.cli.commands.merit import merit_command
 from scalesearch.errors import RunError
-from scalesearch.merit_command import merit_command
 from scalesearch.ranking.merit import Merit, merit
 
 SETTINGS = {"phi": 1.0, "search.target": 2.0, "search.match": "nominal", "data.fingerprint": "abc", "train.epochs": 4.0}
@@ -99,7 +99,7 @@ def test_the_command_prints_a_table_and_leaves_figure_and_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = {"nominal": _nominal(BY_COST), "matched": _matched(0.30, 0.36, 0.45)}
-    monkeypatch.setattr("scalesearch.merit_command.read_run", lambda path: runs[path.name])
+    monkeypatch.setattr("scalesearch.cli.commands.merit.read_run", lambda path: runs[path.name])
     merit_command(tmp_path / "nominal", tmp_path / "matched", form="csv")
     out = capsys.readouterr()
     assert out.out.startswith("row,of,name,rank,ratio,accuracy,low,high,contender\n")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalesearch.modulespec import ModuleSpec
-from scalesearch.specs import load_spec
+from scalesearch.scaling.module_spec import ModuleSpec
+from scalesearch.scaling.spec_files import load_spec
 from tests.conftest import MINE, TINY_RUN, Cli
 
 NASTIES = Path(__file__).with_name("nasties.py")

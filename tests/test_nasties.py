@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.scaling import Rounding
-from scalesearch.surgery import scale_module
-from scalesearch.surgery.network import Network
-from scalesearch.surgery.proof import prove, prove_identity
-from scalesearch.surgery.trace import flatten
+from scalesearch.models.surgery.network import Network
+from scalesearch.models.surgery.proof import prove, prove_identity
+from scalesearch.models.surgery.scale import scale_module
+from scalesearch.models.surgery.tagger import flatten
+from scalesearch.scaling.compound import Rounding
 from tests import nasties
 from tests.nasties import Net
 

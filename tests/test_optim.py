@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from scalesearch.models.build import build_model
-from scalesearch.optim import RMSpropTF, WeightAverage, learning_rate_factor, make_optimizer
 from scalesearch.recipe import TrainSettings
-from scalesearch.spec import ModelSpec
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.training.optim import RMSpropTF, WeightAverage, learning_rate_factor, make_optimizer
 
 
 def test_rmsprop_is_tensorflows() -> None:

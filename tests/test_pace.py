@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalesearch.baselines import open_baseline
-from scalesearch.device import workers_side_by_side
+from scalesearch.cli.progress import price
 from scalesearch.files import cache_folder, kept
-from scalesearch.pace import cpu_precision, has_bf16_units
-from scalesearch.progress import price
+from scalesearch.models.catalogue import open_baseline
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
-from scalesearch.scaling import Multipliers
+from scalesearch.runtime.threads import workers_side_by_side
+from scalesearch.scaling.compound import Multipliers
 from scalesearch.search.estimate import Quote
 from scalesearch.search.packing import together
 from scalesearch.search.setup import prepare
+from scalesearch.training.precision import cpu_precision, has_bf16_units
 from tests.conftest import TINY, TINY_RUN, Cli
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.leases import is_gone
-from scalesearch.study.ledger import Ledger
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.leases import is_gone
+from scalesearch.search.ledger.ledger import Ledger
 from tests.conftest import MINE, TINY_RUN, Cli
 
 POOLED = (*TINY_RUN, "--workers", "1", "--top", "0")

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from scalesearch.errors import RunError
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.leases import is_gone
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.ray_cluster import load_ray
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.leases import is_gone
-from scalesearch.study.ledger import Ledger
 from scalesearch.trials import Record
 from tests.conftest import TINY_RUN, Cli, steps_of
 from tests.postgres import Server, binaries

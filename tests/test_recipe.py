@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.baselines import builtin
 from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.models.catalogue import builtin
 from scalesearch.recipe import Recipe, dump_recipe, load_recipe, parse_assignments, recipe_names
 from scalesearch.validation import parse
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from scalesearch.errors import RunError
 from scalesearch.ranking.finished_comparison import read_comparison
-from scalesearch.report.page import bound
-from scalesearch.report.write import write_report
+from scalesearch.report.html.page import bound
+from scalesearch.report.html.write import write_report
 from tests.browser import opened, with_chromium
 from tests.conftest import TINY_RUN, Cli
 

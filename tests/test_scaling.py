@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torchvision.models._utils import _make_divisible
 
-from scalesearch.baselines import builtin
 from scalesearch.errors import ScalingError
-from scalesearch.scaling import (
+from scalesearch.models.catalogue import builtin
+from scalesearch.scaling.compound import (
     PAPER,
     PUBLISHED,
     Coefficients,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from scalesearch.ranking.fitted_optimum import fit, in_words
 from scalesearch.ranking.quadratic_fit import Floats
-from scalesearch.scaling import PAPER, Coefficients
-from scalesearch.shares import Shares, shares
+from scalesearch.scaling.compound import PAPER, Coefficients
+from scalesearch.scaling.shares import Shares, shares
 
 GRID = [Shares(i / 8, j / 8, (8 - i - j) / 8) for i in range(9) for j in range(9 - i)]
 AT = np.array([astuple(point) for point in GRID])

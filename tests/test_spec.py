@@ -9,11 +9,11 @@ import torch
 import yaml
 
 import scalesearch
-from scalesearch.baselines import builtin, builtin_names, open_baseline
 from scalesearch.errors import BaselineError, ScaleSearchError, SpecError
-from scalesearch.scaling import PAPER, scaled_family_member
-from scalesearch.spec import ModelSpec
-from scalesearch.specs import dump_spec, load_spec
+from scalesearch.models.catalogue import builtin, builtin_names, open_baseline
+from scalesearch.scaling.compound import PAPER, scaled_family_member
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import dump_spec, load_spec
 from tests.conftest import TINY
 
 

@@ -49,7 +49,7 @@ def test_it_starts_within_twice_the_time_of_an_empty_program(arguments: tuple[st
 def test_what_needs_no_arrays_loads_none(arguments: tuple[str, ...], tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['scalesearch', *sys.argv[1:]]\n"
-        "from scalesearch.cli import main\n"
+        "from scalesearch.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'numpy', 'pandas', 'optuna', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules)))"

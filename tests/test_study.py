@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from scalesearch.errors import RunError
-from scalesearch.scaling import Coefficients
-from scalesearch.study.ledger import Ledger
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.trials import Task
 from tests.ledger_speed import optunas_journal, ours
 

@@ -16,19 +16,20 @@ import torch
 import torchvision
 from torch import nn
 
-from scalesearch.baselines import build_model, builtin, open_baseline
-from scalesearch.baselines.tables import SpecBaseline
-from scalesearch.checking import CHECKED, check
-from scalesearch.cost import closed_form, count
 from scalesearch.errors import BaselineError, SurgeryError
-from scalesearch.modulespec import ModuleSpec
-from scalesearch.scaling import PAPER, Multipliers, Rounding, scale_spec
-from scalesearch.specs import dump_spec, load_spec
-from scalesearch.surgery import scale_module
-from scalesearch.surgery.law import growth_law
-from scalesearch.surgery.network import Network
-from scalesearch.surgery.proof import prove, prove_identity
-from scalesearch.surgery.sources import load_module
+from scalesearch.models.catalogue import build_model, builtin, open_baseline
+from scalesearch.models.checks import CHECKED, check
+from scalesearch.models.fvcore_count import count
+from scalesearch.models.spec_baseline import SpecBaseline
+from scalesearch.models.surgery.growth_exponents import growth_law
+from scalesearch.models.surgery.loading import load_module
+from scalesearch.models.surgery.network import Network
+from scalesearch.models.surgery.proof import prove, prove_identity
+from scalesearch.models.surgery.scale import scale_module
+from scalesearch.scaling.compound import PAPER, Multipliers, Rounding, scale_spec
+from scalesearch.scaling.cost import closed_form
+from scalesearch.scaling.module_spec import ModuleSpec
+from scalesearch.scaling.spec_files import dump_spec, load_spec
 from tests import coverage
 from tests.conftest import MINE
 

@@ -15,18 +15,18 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from scalesearch.baselines import builtin, builtin_names
-from scalesearch.baselines.tables import SpecBaseline
 from scalesearch.candidates.grid import Candidate, Plan, plan
-from scalesearch.cost import closed_form
 from scalesearch.errors import EmptyGridError, ScalingError
-from scalesearch.points import Points
+from scalesearch.models.catalogue import builtin, builtin_names
+from scalesearch.models.spec_baseline import SpecBaseline
+from scalesearch.models.survey import OneByOne
 from scalesearch.recipe import SearchSettings
-from scalesearch.scaling import AXES, Coefficients, Rounding, scale_spec
+from scalesearch.report.tables import plan_table
+from scalesearch.scaling.compound import AXES, Coefficients, Rounding, scale_spec
+from scalesearch.scaling.cost import closed_form
+from scalesearch.scaling.points import Points
+from scalesearch.scaling.spec import ModelSpec
 from scalesearch.search.outputs import candidates_frame
-from scalesearch.spec import ModelSpec
-from scalesearch.survey import OneByOne
-from scalesearch.tables import plan_table
 from tests.plain_grid import PlainGrid, Row
 from tests.strategies import roundings_to
 

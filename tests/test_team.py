@@ -16,16 +16,16 @@ import pytest
 import torch
 from torch import nn
 
-from scalesearch.baselines import build_model
 from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
 from scalesearch.data.images import Split, load_images
 from scalesearch.data.sources import open_source
 from scalesearch.errors import DeviceError, RecipeError, ScaleSearchError
-from scalesearch.job import Wish, job_of
+from scalesearch.models.catalogue import build_model
 from scalesearch.recipe import AugmentSettings, load_recipe
-from scalesearch.spec import ModelSpec
-from scalesearch.specs import load_spec
-from scalesearch.team import Team, device_of, place_in, synchronised
+from scalesearch.runtime.team import Team, device_of, place_in, synchronised
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import load_spec
+from scalesearch.training.single import Wish, job_of
 from tests.conftest import TINY, Cli
 
 PLAIN = """

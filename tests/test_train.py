@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalesearch.baselines import builtin
-from scalesearch.baselines.tables import SpecModel
-from scalesearch.cost import Cost, closed_form
 from scalesearch.data.images import Images, Split, load_images
 from scalesearch.data.sources import open_source
-from scalesearch.device import is_out_of_memory, pick_device, pick_precision
 from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
-from scalesearch.memory import estimated_memory
 from scalesearch.models.build import build_model
+from scalesearch.models.catalogue import builtin
+from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
-from scalesearch.spec import ModelSpec
-from scalesearch.train import train
-from scalesearch.trainer import Trainer
+from scalesearch.runtime.device import is_out_of_memory, pick_device, pick_precision
+from scalesearch.scaling.cost import Cost, closed_form
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.training.memory_estimate import estimated_memory
+from scalesearch.training.train import train
+from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Outcome
 
 CPU = torch.device("cpu")
@@ -157,7 +157,7 @@ def test_memory_that_ends_at_one_image_fails_the_trial(tiny: ModelSpec, images: 
 
 def test_accumulated_gradients_are_the_whole_batchs() -> None:
     """Without batch norm in the way, four parts give the update that the whole gives."""
-    from scalesearch.trainer import Trainer
+    from scalesearch.training.trainer import Trainer
 
     recipe = load_recipe("quick", {"train.optimizer": "sgd", "train.clip_norm": 1.0})
     spec = builtin("mobilenet_v1").model_copy(update={"resolution": 16})
@@ -196,8 +196,8 @@ def test_a_trials_memory_is_its_own(
     tiny: ModelSpec, images: Images, quick: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As CUDA's allocator counts, without what was there before it."""
-    monkeypatch.setattr("scalesearch.train.held_memory", lambda device: 10**9)
-    monkeypatch.setattr("scalesearch.train.peak_memory", lambda device: 5 * 10**9)
+    monkeypatch.setattr("scalesearch.training.train.held_memory", lambda device: 10**9)
+    monkeypatch.setattr("scalesearch.training.train.peak_memory", lambda device: 5 * 10**9)
     outcome, trainer = train(SpecModel(tiny), images, quick, seed=0, device=CPU)
     assert outcome.memory == 4 * 10**9
     assert trainer.kept_views == 3 * tiny.resolution**2 * len(images.minival)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from scalesearch import tune
-from scalesearch.baselines import open_baseline
-from scalesearch.compiling import compile_blocks, repeated_blocks
 from scalesearch.errors import RecipeError
-from scalesearch.pace import noise
+from scalesearch.models.catalogue import open_baseline
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.scaling import Multipliers, Rounding
-from scalesearch.trainer import Trainer
+from scalesearch.scaling.compound import Multipliers, Rounding
+from scalesearch.training import autotune as tune
+from scalesearch.training.compile import compile_blocks, repeated_blocks
+from scalesearch.training.step_timing import noise
+from scalesearch.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 MODEL = open_baseline("mobilenet_v2", Rounding()).at(resolution=32).scaled(Multipliers(1, 1, 1))

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 import torch
 
-from scalesearch.baselines import baseline_of
-from scalesearch.cli import main
+from scalesearch.cli.main import main
 from scalesearch.data.sources import open_source
-from scalesearch.device import is_lost, release_memory
 from scalesearch.errors import DeviceError, GraphError
+from scalesearch.models.catalogue import baseline_of
 from scalesearch.recipe import load_recipe
-from scalesearch.scaling import Coefficients
+from scalesearch.runtime.device import is_lost, release_memory
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search import worker
-from scalesearch.spec import ModelSpec
-from scalesearch.specs import dump_spec
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.ledger import Ledger
-from scalesearch.train import train
-from scalesearch.trainer import Trainer
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.ledger import Ledger
+from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
+from scalesearch.training.train import train
+from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Task
 from tests.conftest import TINY, TINY_RUN
 
@@ -43,18 +44,18 @@ def test_a_device_is_lost_when_it_answers_nothing_else(monkeypatch: pytest.Monke
     assert not is_lost(torch.device("cuda"))
 
 
-def _study(folder: Path, tiny: ModelSpec, **changes: object) -> tuple[Ledger, worker.Terms]:
+def _study(folder: Path, tiny: ModelSpec, **changes: object) -> tuple[Ledger, Terms]:
     """A ledger in which one trial waits."""
     small = {"resolution": 16, "data.limit": 24, "data.cache_resolution": 16}
     recipe = load_recipe("quick", small | changes)
     ledger = Ledger(folder / JOURNAL, "run")
     baseline = baseline_of(tiny, recipe.rounding)
-    work = worker.Work.from_recipe(
+    work = Work.from_recipe(
         recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
     )
     work.note(ledger, dump_spec(tiny), open_source(recipe.data).fingerprint)
     ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
-    return ledger, worker.Terms(folder / JOURNAL, ledger.name, folder, "cpu")
+    return ledger, Terms(folder / JOURNAL, ledger.name, folder, "cpu")
 
 
 def test_a_worker_without_cuda_leaves_such_a_search_to_others(tmp_path: Path, tiny: ModelSpec) -> None:
@@ -74,8 +75,8 @@ def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
 
     monkeypatch.setattr("scalesearch.search.worker.train", refused)
     ledger, terms = _study(tmp_path, tiny)
-    told: list[worker.Event] = []
-    with pytest.raises(worker.BrokenDeviceError, match="cannot be recorded"):
+    told: list[Event] = []
+    with pytest.raises(BrokenDeviceError, match="cannot be recorded"):
         worker.Worker(terms, told.append).work_once()
     assert [event.kind for event in told] == ["ready", "started", "failed"]
     assert [record.state for record in ledger.records()] == ["failed"]
@@ -92,7 +93,7 @@ def test_a_trial_on_a_lost_device_is_not_blamed(
     monkeypatch.setattr("scalesearch.search.worker.train", lost)
     monkeypatch.setattr("scalesearch.search.worker.is_lost", lambda device: True)
     ledger, terms = _study(tmp_path, tiny)
-    with pytest.raises(worker.BrokenDeviceError, match="EXECUTION_FAILED"):
+    with pytest.raises(BrokenDeviceError, match="EXECUTION_FAILED"):
         worker.Worker(terms, lambda _: None).work_once()
     assert [record.state for record in ledger.records()] == ["running"]
 

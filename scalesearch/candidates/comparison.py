@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from scalesearch.baselines.protocols import Baseline
 from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Amount, recipe_folder
-from scalesearch.scaling import AXES
+from scalesearch.scaling.compound import AXES
 from scalesearch.validation import Strict, parse, read_yaml
 
 SINGLE = ("depth", "width", "resolution")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalesearch.baselines.protocols import Baseline
 from scalesearch.candidates.comparison import Line
 from scalesearch.candidates.grid import Candidate, Plan
 from scalesearch.errors import ScaleSearchError
+from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Recipe, Row
-from scalesearch.scaling import Coefficients, Multipliers
+from scalesearch.scaling.compound import Coefficients, Multipliers
 
 COMPOUND = "compound"
 IMAGENET = 1000

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.errors import EmptyGridError, ScalingError
-from scalesearch.points import Floats, Ints, Points
+from scalesearch.scaling.points import Floats, Ints, Points
 
 EXPONENTS = {"alpha": 1, "beta": 2, "gamma": 2}
 """Of the coefficients in the nominal growth αβ²γ²."""

@@ -9,13 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from scalesearch.baselines.protocols import Baseline, ScaledModel, Survey
 from scalesearch.candidates.equal_cost import solve
-from scalesearch.cost import Cost
 from scalesearch.errors import EmptyGridError, ScaleSearchError
-from scalesearch.points import Floats, Points
+from scalesearch.models.protocols import Baseline, ScaledModel, Survey
 from scalesearch.recipe import Row, SearchSettings
-from scalesearch.scaling import AXES, Coefficients, Multipliers
+from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
+from scalesearch.scaling.cost import Cost
+from scalesearch.scaling.points import Floats, Points
 
 
 @dataclass(frozen=True)

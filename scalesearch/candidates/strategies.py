@@ -12,12 +12,12 @@ from itertools import product
 
 import numpy as np
 
-from scalesearch.baselines.protocols import Baseline, Survey
 from scalesearch.candidates.comparison import AXIS, Line, scalable
 from scalesearch.errors import EmptyGridError
-from scalesearch.points import Floats, Points
-from scalesearch.scaling import Coefficients, Multipliers
-from scalesearch.shares import DWR, PAPER_SHARES, Shares, shares
+from scalesearch.models.protocols import Baseline, Survey
+from scalesearch.scaling.compound import Coefficients, Multipliers
+from scalesearch.scaling.points import Floats, Points
+from scalesearch.scaling.shares import DWR, PAPER_SHARES, Shares, shares
 
 STRATEGIES: Mapping[str, Shares] = {
     "depth": Shares(1, 0, 0),

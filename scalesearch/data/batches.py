@@ -12,9 +12,9 @@ from torchvision.transforms import InterpolationMode, v2
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.images import Split
 from scalesearch.data.prefetch import ahead
-from scalesearch.randomness import seed_of
 from scalesearch.recipe import AugmentSettings
-from scalesearch.team import ALONE, Team
+from scalesearch.runtime.seeding import seed_of
+from scalesearch.runtime.team import ALONE, Team
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's channel statistics, which nearly every ConvNet recipe uses."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from scalesearch.data.sources import Part, pixels
-from scalesearch.device import cores
 from scalesearch.errors import DataError
 from scalesearch.files import cache_folder
+from scalesearch.runtime.threads import cores
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 

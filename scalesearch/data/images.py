@@ -15,9 +15,9 @@ from torch import Tensor
 
 from scalesearch.data.decoded_cache import decode, decoded
 from scalesearch.data.sources import Part, Source
-from scalesearch.device import cores
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
+from scalesearch.runtime.threads import cores
 
 RESIDENT = 0.3
 """Share of an accelerator's free memory that the images of all workers on it may take."""

@@ -13,8 +13,8 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import Conv2dNormActivation, SqueezeExcitation, StochasticDepth
 
-from scalesearch.cost import squeeze_channels
-from scalesearch.spec import ModelSpec, StageSpec
+from scalesearch.scaling.cost import squeeze_channels
+from scalesearch.scaling.spec import ModelSpec, StageSpec
 
 Norm = Callable[..., nn.Module]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}

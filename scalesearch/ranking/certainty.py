@@ -17,7 +17,7 @@ from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
 from scalesearch.ranking.ranking import trade_off
 from scalesearch.ranking.standings import Plan, Standing, closeness, contenders, in_words, next_seeds, summarise
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.shares import DWR, PAPER_SHARES, shares
+from scalesearch.scaling.shares import DWR, PAPER_SHARES, shares
 from scalesearch.trials import unpacked
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from scalesearch.errors import RunError
 from scalesearch.ranking.ranking import holdout_error
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import read_recipe_settings
-from scalesearch.scaling import AXES, PAPER, Coefficients
+from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
 LATER = ("front", "low", "high", "p_best", "contender", "sd", "val_accuracy", "memory", "estimated_memory", "also")
 """Columns of a ranking that older runs lack, or that hold nothing in some."""

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from scalesearch.ranking.quadratic_fit import Floats, Surface, fit_surface
-from scalesearch.shares import NAMES, Shares
+from scalesearch.scaling.shares import NAMES, Shares
 
 STEPS = 100
 """Steps per edge of the lattice on which optima are sought."""

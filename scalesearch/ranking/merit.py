@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError
 from scalesearch.ranking.rank_correlation import Correlation, rank_agreement
-from scalesearch.scaling import AXES, Coefficients
-from scalesearch.shares import Shares, shares
+from scalesearch.scaling.compound import AXES, Coefficients
+from scalesearch.scaling.shares import Shares, shares
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,156 +1,245 @@
-"""The tables of a page."""
+"""What a run looks like: tables for the terminal and Markdown. MACs are multiply-adds throughout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from scalesearch.ranking.finished_comparison import Group, Row
-from scalesearch.ranking.finished_run import Run
-from scalesearch.report.table import Column, Table, between, share, table
-from scalesearch.tables import amount, duration
+from scalesearch.report.formats import Column, Table
+from scalesearch.report.units import amount, interval, params, percent
+from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
-MANY = 100
-"""Failed trials that are listed."""
+if TYPE_CHECKING:
+    import pandas as pd
 
+    from scalesearch.candidates.grid import Candidate, Plan
+    from scalesearch.models.checks import Trial
+    from scalesearch.models.surgery.network import Network
+    from scalesearch.recipe import SearchSettings
+    from scalesearch.scaling.cost import Cost
+    from scalesearch.scaling.spec import ModelSpec
+    from scalesearch.scaling.spec_files import Spec
 
-def ranking(run: Run) -> Table:
-    """Every candidate, best first."""
-
-    def several(row: dict[str, Any]) -> str:
-        return f"{share(row['accuracy'])} ± {share(row['sd'])}" if share(row["sd"]) else share(row["accuracy"])
-
-    columns: list[Column[dict[str, Any]]] = [
-        Column("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
-        Column("candidate", lambda row: str(row["name"]), words=True),
-        Column("acc. %", several),
-        Column("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
-        Column("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
-        Column("val. %", lambda row: share(row["val_accuracy"])),
-        Column("seeds", lambda row: str(row["seeds"]) if run.ranking["seeds"].nunique() > 1 else ""),
-        Column("depth · width · px", lambda row: str(row["shape"]), words=True),
-        Column("growth", lambda row: f"{row['growth']:.2f}"),
-        Column("MACs", lambda row: amount(row["macs"])),
-        Column("ratio", lambda row: f"{row['ratio']:.2f}×"),
-        Column("params", lambda row: amount(row["params"])),
-    ]
-    rows = [{str(key): value for key, value in row.items()} for row in run.ranking.to_dict("records")]
-    return table(columns, rows, lambda row: "first" if row["rank"] == 1 else "papers" if row["papers"] else "")
+WORDS = ("depth·width·px", "", "operator")
+"""Columns of words; the others are numbers."""
 
 
-def ranking_notes(run: Run) -> list[str]:
-    """What the table's columns mean, and who shares a network."""
-    spread = " ± their standard deviation" if run.ranking["sd"].notna().any() else ""
-    found = [
-        f"acc.: minival top-1, mean over seeds{spread}; ratio: measured MACs over the baseline's; MACs are "
-        "multiply-adds, what the paper calls FLOPS"
-    ]
-    if run.judged:
-        found.append(
-            f"interval: {run.bars.removesuffix(' interval')}, over images and seeds; P: of being the best, by bootstrap"
-        )
-    if (run.ranking["front"] == True).any():  # noqa: E712 (older runs hold nothing here)
-        found.append("*: on the Pareto front over accuracy, MACs, parameters, activations, memory and latency")
-    if run.ranking["val_accuracy"].notna().any():
-        found.append("val.: the validation split, opened once, for the best alone")
-    if run.ranking["papers"].any():
-        found.append("in bold: the winner; underlined: the paper's point")
-    rows = run.ranking.to_dict("records")
-    same = [f"{row['name']} and {row['also']}" for row in rows if isinstance(row["also"], str) and row["also"]]
-    return found + [f"points that come to one network: {'; '.join(same)}"] * bool(same)
+def _triple(c: Coefficients) -> str:
+    return f"{c.alpha:.4g} {c.beta:.4g} {c.gamma:.4g}"
 
 
-def rows(group: Group) -> Table:
-    """A comparison's rows, beside what their source printed."""
-    columns: list[Column[Row]] = [
-        Column("row", lambda row: row.label, words=True),
-        Column("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
-        Column("interval", lambda row: between(row.low, row.high)),
-        Column("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
-        Column("val. %", lambda row: share(row.val_accuracy)),
-        Column("seeds", lambda row: str(row.seeds) if row.seeds else ""),
-        Column("depth", lambda row: f"×{row.depth:.3g}"),
-        Column("width", lambda row: f"×{row.width:.3g}"),
-        Column("px", lambda row: str(row.pixels)),
-        Column("d·w²·r²", lambda row: f"{row.depth * row.width**2 * row.resolution**2:.2f}×"),
-        Column("MACs", lambda row: amount(row.macs)),
-        Column("ratio", lambda row: f"{row.ratio:.2f}×"),
-        Column("params", lambda row: amount(row.params)),
-        Column("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
-        Column("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
-    ]
-    best = group.best
-    return table(columns, group.rows, lambda row: "first" if row is best else "")
+def plan_table(candidates: Sequence[Candidate]) -> Table:
+    """The candidates before training: nominal growth beside measured cost, and who shares a network."""
+    headings = ("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
+    notes = [f"  {_triple(c.coefficients)} is also {', '.join(map(_triple, c.also))}" for c in candidates if c.also]
+    rows = [_plan_row(candidate) for candidate in candidates]
+    return Table.of(headings, rows, map(_plan_record, candidates), words=WORDS, notes=notes)
 
 
-def costs(groups: Sequence[tuple[Group, Run | None]]) -> Table:
-    """Trials and time by baseline."""
-
-    def seconds(run: Run | None) -> str:
-        return "not trained yet" if run is None else duration(float(run.complete["seconds"].sum()))
-
-    columns: list[Column[tuple[Group, Run | None]]] = [
-        Column("baseline", lambda pair: pair[0].baseline, words=True),
-        Column("complete trials", lambda pair: str(len(pair[1].complete)) if pair[1] else ""),
-        Column("training (h:mm:ss)", lambda pair: seconds(pair[1])),
-        Column("failed", lambda pair: str(len(pair[1].failed)) if pair[1] and len(pair[1].failed) else ""),
-    ]
-    return table(columns, groups)
-
-
-def failures(runs: Sequence[Run]) -> Table | None:
-    """Failed and dropped trials, the first hundred; None where there are none."""
-    found = [
-        (run, {str(key): value for key, value in trial.items()})
-        for run in runs
-        for trials in (run.failed, run.dropped)
-        for trial in trials.to_dict("records")
-    ]
-    if not found:
-        return None
-    columns: list[Column[tuple[Run, dict[str, Any]]]] = [
-        Column("baseline", lambda pair: pair[0].baseline if len(runs) > 1 else "", words=True),
-        Column("candidate", lambda pair: pair[0].named(pair[1]), words=True),
-        Column("seed", lambda pair: str(pair[1]["seed"])),
-        Column("state", lambda pair: str(pair[1]["state"]), words=True),
-        Column("why", lambda pair: _why(pair[1]), words=True),
-    ]
-    return table(columns, found[:MANY])
-
-
-def _why(trial: dict[str, Any]) -> str:
-    if isinstance(trial["reason"], str) and trial["reason"]:
-        return trial["reason"]
-    if trial["state"] == "dropped" and isinstance(trial["curve"], str) and trial["curve"]:
-        step, accuracy = trial["curve"].rsplit(" ", 1)[-1].split(":")
-        return f"fell behind the leader: {share(float(accuracy))} % after {int(step):,} steps"
-    return ""
-
-
-def environment(runs: Sequence[Run]) -> Table | None:
-    """What it was made with, a row for each thing; more than one value where sessions differ."""
-    sessions = [session for run in runs for session in run.sessions]
-    if not sessions:
-        return None
-    plain = [
-        {key: value for key, value in session.items() if key not in ("command", "data")}
-        | {"started": str(session["started"])[:16].replace("T", " ") + " UTC"}
-        for session in sessions
-    ]
-    images = [
-        {
-            "images": f"{data['title']}, {data['train']:,} to train and {data['minival']:,} held out",
-            "fingerprint": data["fingerprint"],
-        }
-        for data in (session.get("data") for session in sessions)
-        if data
-    ]
-    keys = list(dict.fromkeys(key for each in (*plain, *images) for key in each))
-    values = {
-        key: dict.fromkeys(str(each[key]) for each in (*plain, *images) if each.get(key) is not None) for key in keys
+def _plan_record(candidate: Candidate) -> dict[str, object]:
+    return {
+        **asdict(candidate.coefficients),
+        "growth": candidate.growth,
+        "shape": candidate.model.shape,
+        "resolution": candidate.model.resolution,
+        **asdict(candidate.cost),
+        "ratio": candidate.ratio,
+        "also": "; ".join(map(_triple, candidate.also)),
+        "network": candidate.model.fingerprint,
     }
-    columns: list[Column[str]] = [
-        Column("", lambda key: key, words=True),
-        Column(" ", lambda key: ", ".join(values[key]), words=True),
+
+
+def _plan_row(candidate: Candidate) -> tuple[str, ...]:
+    c, cost = candidate.coefficients, candidate.cost
+    return (
+        f"{c.alpha:.4g}",
+        f"{c.beta:.4g}",
+        f"{c.gamma:.4g}",
+        f"{candidate.growth:.2f}",
+        candidate.model.shape,
+        amount(cost.macs),
+        f"{candidate.ratio:.2f}×",
+        params(cost.params),
+        "← paper" if PAPER in (c, *candidate.also) else "",
+    )
+
+
+def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
+    """What the grid came to, in words."""
+    networks, merged = len(plan.candidates), sum(len(c.also) for c in plan.candidates)
+    ratios = sorted(c.ratio for c in plan.candidates for _ in range(1 + len(c.also)))  # of points, not networks
+    beside = f" (and {plan.by_hand} named by hand)" if plan.by_hand else ""
+    if search.match == "macs":
+        grid = f"{plan.points} pairs solved for equal cost"
+    else:
+        grid = f"{plan.points} points with |αβ²γ² − {search.target:g}| ≤ {search.tolerance:g}"
+    lines = [f"{grid}{beside} → {networks} networks"]
+    lines += [f"  {name} stays 1: {reason}" for name, reason in plan.fixed.items()]
+    if merged:
+        lines.append(f"  {merged} points realise a network that another point realises too")
+    lines.append(
+        f"measured cost {ratios[0]:.2f}× … {ratios[-1]:.2f}× the baseline, median {statistics.median(ratios):.2f}×"
+    )
+    if search.match == "nominal":
+        goal = search.target**phi
+        near = sum(abs(ratio / goal - 1) <= 0.05 for ratio in ratios)
+        lines.append(f"  {near} point{'s' * (near != 1)} cost {goal:.3g}× ± 5 %: nominal growth is not real cost.")
+        lines.append("  To compare at equal cost, add --match macs.")
+    return "\n".join(lines)
+
+
+def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
+    """The result, best first, of `ranking.json`'s values: minival accuracy in per cent ± its standard deviation over
+    seeds. What no row has, as in runs of older versions, is left out.
+    """
+    columns = {
+        "#": [f"{row['rank']}{'*' if row.get('front') else ' '}" for row in ranking],
+        "": [row.get("label") or "" for row in ranking],
+        **{sign: [f"{row[name]:.4g}" for row in ranking] for sign, name in zip("αβγ", AXES, strict=True)},
+        "depth·width·px": [row["shape"] for row in ranking],
+        "MACs": [amount(row["macs"]) for row in ranking],
+        "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
+        "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        "interval": [interval(row) for row in ranking],
+        "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
+        "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
+    }
+    shown = [Column(heading, cells, heading in WORDS) for heading, cells in columns.items() if any(cells)]
+    notes = [f"  #{row['rank']} is also {row['also']}" for row in ranking if row["also"]]
+    return Table(shown, ranking, notes)
+
+
+def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
+    """The ranking as a Markdown table, with the notes a reader needs a year later."""
+    headings = (
+        "#", "α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "minival acc. %", "interval",
+        "P(best)", "val acc. %", "same network",
+    )  # fmt: skip
+    records = [{str(key): value for key, value in row.items()} for row in ranking.to_dict("records")]
+    rows = [
+        [
+            str(row["rank"]),
+            *(f"{row[name]:.4g}" for name in (*AXES, "growth")),
+            str(row["shape"]),
+            f"{row['macs']:,}",
+            f"{row['ratio']:.3f}",
+            f"{row['params']:,}",
+            percent(row["accuracy"], row["sd"]),
+            interval(row),
+            f"{row['p_best']:.3f}",
+            "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}",
+            str(row["also"]),
+        ]
+        for row in records
     ]
-    return table(columns, [key for key in keys if values[key]])
+    lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", Table.of(headings, rows).markdown(aligned=False)]
+    return "\n".join(lines)
+
+
+def verified_table(verified: Mapping[str, Any], ranking: Sequence[Mapping[str, Any]]) -> Table:
+    """Of `verify.json`'s networks, in the order of the short schedule: accuracy and place on both schedules."""
+    short = {row["network"]: row for row in ranking}
+    longest = sorted((each["long"] for each in verified["networks"]), reverse=True)
+    rows, records = [], []
+    for place, each in enumerate(sorted(verified["networks"], key=lambda n: -n["short"]), start=1):
+        row, later = short[each["network"]], 1 + longest.index(each["long"])
+        percents = [f"{100 * each[schedule]:.1f}" for schedule in ("short", "long")]
+        rows.append([*(f"{row[name]:.4g}" for name in AXES), str(place), percents[0], str(later), percents[1]])
+        records.append({name: row[name] for name in AXES} | each | {"short_rank": place, "long_rank": later})
+    headings = ("α", "β", "γ", "#", "acc %", f"# ×{verified['longer']:g}", f"acc % ×{verified['longer']:g}")
+    return Table.of(headings, rows, records)
+
+
+def spec_table(rows: Sequence[tuple[str, Spec, Cost]], base: Cost, title: str | None = None) -> Table:
+    """Scaled networks side by side: multipliers, layers, cost and growth over the baseline."""
+    headings = ("", "depth", "width", "resolution", "d·w²·r²", "blocks", "MACs", "ratio", "params")
+    cells, records = [], []
+    for label, spec, cost in rows:
+        m = spec.origin
+        nominal = m and m.depth * m.width**2 * m.resolution**2
+        cells.append(
+            [
+                label,
+                f"×{m.depth:.2f}" if m else "",
+                f"×{m.width:.2f}" if m else "",
+                f"{spec.resolution} px",
+                f"{nominal:.1f}" if nominal else "",
+                str(spec.blocks),
+                amount(cost.macs),
+                f"{cost.macs / base.macs:.3g}×",
+                params(cost.params),
+            ]
+        )
+        scaled = {"depth": m and m.depth, "width": m and m.width, "resolution": m and m.resolution, "growth": nominal}
+        sizes = {"pixels": spec.resolution, "blocks": spec.blocks} | asdict(cost) | {"ratio": cost.macs / base.macs}
+        records.append({"label": label, "network": spec.name} | scaled | sizes)
+    return Table.of(headings, cells, records, words=WORDS, title=title)
+
+
+def baselines_table(specs: Mapping[str, tuple[ModelSpec, Cost]]) -> Table:
+    """Networks by name: size and cost."""
+    rows = [
+        [name, str(spec.resolution), str(spec.blocks), amount(cost.macs), params(cost.params)]
+        for name, (spec, cost) in specs.items()
+    ]
+    records = [
+        {"name": name, "resolution": spec.resolution, "blocks": spec.blocks} | asdict(cost)
+        for name, (spec, cost) in specs.items()
+    ]
+    return Table.of(("", "px", "blocks", "MACs", "params"), rows, records, words=WORDS)
+
+
+def stage_table(spec: ModelSpec, cost: Cost) -> Table:
+    """A network as the paper's Table 1 shows it: each row's input side, output channels and layers."""
+    headings = ("stage", "operator", "kernel", "stride", "input", "channels", "layers")
+    size = spec.resolution
+    found: list[tuple[str, int | None, int | None, int, int | None, int]] = []
+    found.append(("conv", spec.stem.kernel, spec.stem.stride, size, spec.stem.channels, 1))
+    size = math.ceil(size / spec.stem.stride / (2 if spec.stem.pool else 1))
+    for stage in spec.stages:
+        expand = f"{stage.expand:g}" if stage.op in ("mbconv", "fused_mbconv", "inverted_residual") else ""
+        operator = stage.op + expand + (f" se {stage.se:g}" if stage.se else "")
+        found.append((operator, stage.kernel, stage.stride, size, stage.out_channels, stage.repeats))
+        size = math.ceil(size / stage.stride)
+    head = ("conv, " if spec.head.channels else "") + "pool, linear"
+    found.append((head, 1 if spec.head.channels else None, None, size, spec.head.channels or None, 1))
+    records = [dict(zip(headings, (i, *row), strict=True)) for i, row in enumerate(found, start=1)]
+    rows = [["" if value is None else str(value) for value in record.values()] for record in records]
+    for row in rows:
+        row[4] += " px"
+    total = f"{cost.macs:,} MACs · {cost.params:,} parameters · {spec.blocks} blocks · {spec.resolution} px"
+    return Table.of(headings, rows, records, words=WORDS, notes=[total])
+
+
+def stages_table(network: Network) -> Table:
+    """The stages that surgery repeats: where they are, what they are made of, and what they hand on."""
+    calls, rows = {call.name: call for call in network.found.calls}, []
+    for stage in network.stages:
+        first = calls[stage.paths[-1]].outputs[0][0]
+        shape = [int(size) for size in first.shape]
+        channels, sides = (shape[1], shape[2:]) if len(shape) < 4 or shape[1] != shape[2] else (shape[-1], shape[1:3])
+        rows.append([stage.name, stage.kind, str(len(stage.blocks)), str(channels), "×".join(map(str, sides))])
+    return Table.of(("stage", "block", "blocks", "channels", "positions"), rows, words=WORDS)
+
+
+def check_table(trials: Sequence[Trial]) -> Table:
+    """A network at several multipliers: what it comes to, or why it was refused."""
+    base = next((trial.cost for trial in trials if trial.cost), None)
+    rows, records, notes = [], [], []
+    for trial in trials:
+        m, cost = trial.multipliers, trial.cost
+        head = [f"×{m.depth:.4g}", f"×{m.width:.4g}", f"×{m.resolution:.4g}"]
+        ratio = cost.macs / base.macs if cost and base else None
+        if cost is None:
+            rows.append([*head, "", "", "", "", "", "✗"])
+            notes.append(f"  {' '.join(head)}: {trial.refused}")
+        else:
+            cells = [str(trial.resolution), str(trial.blocks), amount(cost.macs), f"{ratio:.2f}×"]
+            rows.append([*head, *cells, params(cost.params), "✓"])
+        size = {"pixels": trial.resolution, "blocks": trial.blocks, "macs": cost and cost.macs, "ratio": ratio}
+        records.append(asdict(m) | size | {"params": cost and cost.params, "refused": trial.refused})
+    headings = ("depth", "width", "resolution", "px", "blocks", "MACs", "ratio", "params", "")
+    return Table.of(headings, rows, records, words=WORDS, notes=notes)

@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.device import (
-    Clock,
-    is_out_of_memory,
-    release_memory,
-    threads,
-    worker_threads,
-    workers_side_by_side,
-)
 from scalesearch.errors import DeviceError
-from scalesearch.pace import noise, timed_steps
-from scalesearch.train import total_steps
-from scalesearch.trainer import Trainer
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
+from scalesearch.runtime.threads import threads, worker_threads, workers_side_by_side
+from scalesearch.training.step_timing import noise, timed_steps
+from scalesearch.training.train import total_steps
+from scalesearch.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from scalesearch.search.setup import Prepared

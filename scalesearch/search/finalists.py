@@ -13,13 +13,13 @@ from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images, Split
 from scalesearch.errors import TrialError
 from scalesearch.run_folder import RunFolder
+from scalesearch.scaling.spec_files import dump_spec
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.setup import Prepared
 from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.search.weights_store import Weights
-from scalesearch.specs import dump_spec
-from scalesearch.study.ledger import Ledger
-from scalesearch.train import train
-from scalesearch.trainer import Trainer
+from scalesearch.training.train import train
+from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Record
 
 if TYPE_CHECKING:

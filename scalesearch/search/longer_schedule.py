@@ -10,7 +10,7 @@ import numpy as np
 
 from scalesearch.errors import RunError
 from scalesearch.ranking.rank_correlation import Agreement, Correlation, rank_agreement
-from scalesearch.report.write import write_report
+from scalesearch.report.html.write import write_report
 from scalesearch.run_folder import RunFolder
 from scalesearch.search.engine import Place
 from scalesearch.search.outputs import Result

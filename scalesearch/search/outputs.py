@@ -10,13 +10,13 @@ import pandas as pd
 
 from scalesearch.candidates.grid import Candidate, Plan, same_network
 from scalesearch.errors import ScalingError
-from scalesearch.points import Points
 from scalesearch.ranking.ranking import holdout_error, records_json
+from scalesearch.report.tables import ranking_markdown
 from scalesearch.run_folder import RunFolder, slug
-from scalesearch.scaling import AXES, Coefficients
+from scalesearch.scaling.compound import AXES, Coefficients
+from scalesearch.scaling.points import Points
+from scalesearch.scaling.spec_files import Spec, dump_spec
 from scalesearch.search.setup import Prepared
-from scalesearch.specs import Spec, dump_spec
-from scalesearch.tables import ranking_markdown
 
 if TYPE_CHECKING:
     from scalesearch.ranking.certainty import Judgement

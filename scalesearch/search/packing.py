@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.device import cores, threads_each
 from scalesearch.errors import TrialError
+from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
-from scalesearch.trainer import Trainer
+from scalesearch.runtime.threads import cores, threads_each
+from scalesearch.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from scalesearch.search.setup import Prepared
 
-from scalesearch.pace import MORE, noise, timed_steps
+from scalesearch.training.step_timing import MORE, noise, timed_steps
 
 
 def workers_per_device(prepared: Prepared, device: torch.device, *, seconds: float = 3.0) -> int:

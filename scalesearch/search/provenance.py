@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from scalesearch.device import device_name
-from scalesearch.study.storages import masked
+from scalesearch.runtime.device import device_name
+from scalesearch.search.ledger.urls import masked
 from scalesearch.version import __version__
 
 PACKAGES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "numpy")
@@ -37,7 +37,7 @@ def environment(command: Sequence[str], device: torch.device, data: dict[str, An
 
 def _commit() -> str | None:
     """The checkout that scalesearch runs from, if it runs from one."""
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
     if not (here / ".git").exists():
         return None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty"]

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.search.engine import Crew, Hand, Handler
+from scalesearch.search.ledger.leases import host_of, is_gone
 from scalesearch.search.work import Event, Terms
 from scalesearch.search.worker import Worker
-from scalesearch.study.leases import host_of, is_gone
 
 if TYPE_CHECKING:
     from typing import Self

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalesearch.data.images import load_images
-from scalesearch.report.write import write_report
+from scalesearch.report.html.write import write_report
 from scalesearch.run_folder import RunFolder
+from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.engine import Place
 from scalesearch.search.finalists import Best
+from scalesearch.search.ledger.journal import JOURNAL
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result, candidates_frame, publish
 from scalesearch.search.provenance import environment
 from scalesearch.search.session import _Session
 from scalesearch.search.setup import Prepared
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Work
-from scalesearch.specs import dump_spec
-from scalesearch.study.journal import JOURNAL
-from scalesearch.study.ledger import Ledger
 
 
 def run(

@@ -10,20 +10,20 @@ from pathlib import Path
 import pandas as pd
 
 from scalesearch.data.images import Images
-from scalesearch.device import is_out_of_memory, release_memory
 from scalesearch.errors import RunError, TrialError
 from scalesearch.ranking.ranking import rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import RunFolder
+from scalesearch.runtime.device import is_out_of_memory, release_memory
 from scalesearch.search.engine import Died, Place, Workers
 from scalesearch.search.estimate import is_worthwhile, quote
+from scalesearch.search.ledger.leases import LOOK_EVERY, Watch, is_gone
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result
 from scalesearch.search.processes import Here, Pool
 from scalesearch.search.setup import Prepared
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Event, Terms
-from scalesearch.study.leases import LOOK_EVERY, Watch, is_gone
-from scalesearch.study.ledger import Ledger
 from scalesearch.trials import Record
 
 LAST_WORDS = 5.0
@@ -45,7 +45,8 @@ class _Session:
         self.prepared, self.ledger, self.where, self.images, self.watcher = prepared, ledger, where, images, watcher
         self.folder = folder.path
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
-        self.tasks, self.why = prepared.tasks, None  # type: list[Task], str | None
+        self.tasks = prepared.tasks
+        self.why: str | None = None
         self.watch = Watch(prepared.recipe.run.lease_seconds)
         self.looked, self.ended = -math.inf, False
 

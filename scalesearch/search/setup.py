@@ -9,24 +9,24 @@ from typing import Any
 
 import torch
 
-from scalesearch.baselines import open_baseline
-from scalesearch.baselines.protocols import Baseline
-from scalesearch.bench import bench
 from scalesearch.candidates.grid import Candidate, Plan, plan
-from scalesearch.cost import Cost
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
-from scalesearch.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
-from scalesearch.measurement import BenchSettings
-from scalesearch.memory import estimated_memory
-from scalesearch.pace import cpu_precision
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Recipe
 from scalesearch.run_folder import settings_of
-from scalesearch.scaling import Multipliers
+from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
+from scalesearch.scaling.compound import Multipliers
+from scalesearch.scaling.cost import Cost
+from scalesearch.training.autotune import decide
+from scalesearch.training.benchmark import bench
+from scalesearch.training.benchmark_settings import BenchSettings
+from scalesearch.training.memory_estimate import estimated_memory
+from scalesearch.training.precision import cpu_precision
 from scalesearch.trials import Task
-from scalesearch.tune import decide
 
 LATENCY_SECONDS = 1.0
 """How long each candidate is timed for ``target_latency``."""

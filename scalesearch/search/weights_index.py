@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_text
-from scalesearch.scaling import Coefficients
+from scalesearch.scaling.compound import Coefficients
 from scalesearch.validation import Strict, parse
 
 FOLDER, LIST = "weights", "weights.json"

@@ -10,17 +10,17 @@ from typing import Any
 
 import yaml
 
-from scalesearch.baselines import baseline_of
-from scalesearch.baselines.protocols import Baseline, ScaledModel
-from scalesearch.device import threads_each
 from scalesearch.errors import RecipeError as BadRecipe
 from scalesearch.errors import (
     RunError,
 )
+from scalesearch.models.catalogue import baseline_of
+from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.recipe import Recipe
-from scalesearch.scaling import Coefficients
-from scalesearch.specs import parse_spec
-from scalesearch.study.ledger import Ledger
+from scalesearch.runtime.threads import threads_each
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.spec_files import parse_spec
+from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.validation import parse
 
 

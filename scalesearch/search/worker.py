@@ -13,10 +13,8 @@ from functools import cached_property
 
 import torch
 
-from scalesearch.checkpoints import Checkpoints
 from scalesearch.data.images import Images, load_images
 from scalesearch.data.sources import open_source
-from scalesearch.device import check_graphs, is_lost, pick_device, release_memory
 from scalesearch.errors import (
     DataError,
     DroppedError,
@@ -27,12 +25,14 @@ from scalesearch.errors import (
     TrialError,
 )
 from scalesearch.ranking.pruning import IntervalPruner
+from scalesearch.runtime.device import check_graphs, is_lost, pick_device, release_memory
+from scalesearch.search.ledger.leases import Heartbeat, me
+from scalesearch.search.ledger.ledger import Claim, Ledger
 from scalesearch.search.weights_store import Weights
 from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
-from scalesearch.study.leases import Heartbeat, me
-from scalesearch.study.ledger import Claim, Ledger
-from scalesearch.train import train
-from scalesearch.trainer import Trainer
+from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.training.train import train
+from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Outcome
 
 KEEP_WEIGHTS = 8

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from scalesearch.allocator import keep_freed
+from scalesearch.runtime.allocator import keep_freed
 from tests.benchmarks.common import Spread, alone, baseline, in_turns, ratios, write_page
 
 ROWS = (

@@ -13,9 +13,9 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from scalesearch.baselines import open_baseline
-from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.scaling import Multipliers
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.scaling.compound import Multipliers
 from scalesearch.search.provenance import environment
 
 P = ParamSpec("P")

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import InterpolationMode, v2
 
-from scalesearch.device import cores
+from scalesearch.runtime.threads import cores
 
 RATE, MOMENTUM, DECAY, SMOOTHING = 0.05, 0.9, 1e-5, 0.1
 Steps = Callable[[Tensor, Tensor], Tensor]

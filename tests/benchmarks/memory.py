@@ -16,7 +16,7 @@ HEAVIEST = "[[1.06, 1, 1.36]]"
 INSIDE = """
 import resource, sys, torch
 import scalesearch.train
-from scalesearch.cli import app
+from scalesearch.cli.main import app
 scalesearch.train.reset_peak = lambda device: None  # a trial's own measure begins anew after each evaluation
 try:
     app(sys.argv[1:])

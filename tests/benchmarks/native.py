@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scalesearch.baselines import open_baseline
-from scalesearch.baselines.protocols import ScaledModel
-from scalesearch.bench import bench
-from scalesearch.measurement import BenchSettings, Measurement
-from scalesearch.scaling import PUBLISHED, Multipliers
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.scaling.compound import PUBLISHED, Multipliers
+from scalesearch.training.benchmark import bench
+from scalesearch.training.benchmark_settings import BenchSettings, Measurement
 from tests.benchmarks.common import pick, write_page
 
 A100 = {

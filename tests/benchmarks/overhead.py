@@ -9,14 +9,14 @@ from statistics import fmean
 import torch
 from torch.nn import functional
 
-from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
-from scalesearch.device import Clock
-from scalesearch.pace import noise, seconds_per_step
+from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, RunSettings, TrainSettings
-from scalesearch.train import REPORT_EVERY, Deaf, train
-from scalesearch.trainer import Trainer
+from scalesearch.runtime.device import Clock
+from scalesearch.training.step_timing import noise, seconds_per_step
+from scalesearch.training.train import REPORT_EVERY, Deaf, train
+from scalesearch.training.trainer import Trainer
 from tests.benchmarks.common import Spread, baseline, pick, write_page
 
 NETWORKS = ("efficientnet_b0", "mobilenet_v2", "resnet50")

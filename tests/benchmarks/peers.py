@@ -14,9 +14,9 @@ import torch
 
 from scalesearch.data.images import load_images, split_indices
 from scalesearch.data.sources import open_source
-from scalesearch.pace import noise, seconds_per_step
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
-from scalesearch.train import Deaf, train
+from scalesearch.training.step_timing import noise, seconds_per_step
+from scalesearch.training.train import Deaf, train
 from tests.benchmarks.common import Spread, alone, baseline, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, warm_up, where
 

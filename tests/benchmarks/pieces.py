@@ -18,17 +18,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import InterpolationMode, v2
 
-from scalesearch.allocator import keep_freed
-from scalesearch.baselines import open_baseline
-from scalesearch.cost import count
-from scalesearch.counting import counted
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.batches import MEAN, STD, Normaliser
 from scalesearch.data.decoded_cache import decode
 from scalesearch.data.sources import folder
-from scalesearch.optim import WeightAverage, make_optimizer
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.fvcore_count import count, counted
 from scalesearch.recipe import AugmentSettings, TrainSettings
-from scalesearch.scaling import Multipliers
+from scalesearch.runtime.allocator import keep_freed
+from scalesearch.scaling.compound import Multipliers
+from scalesearch.training.optim import WeightAverage, make_optimizer
 from tests.benchmarks.common import Spread, baseline, in_turns, ratios, write_page
 
 CPU = torch.device("cpu")

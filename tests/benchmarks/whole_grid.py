@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from scalesearch.baselines.protocols import ScaledModel
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import open_source
+from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.search.setup import prepare
 from tests.benchmarks.common import Spread, alone, in_turns, pick, ratios, write_page

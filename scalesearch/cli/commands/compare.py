@@ -1,0 +1,244 @@
+"""`compare`: a table of named networks, its first half at once, its second half by training."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.candidates.comparison import Comparison, Line, lines_of, load_comparison, scalable
+from scalesearch.candidates.comparison_rows import IMAGENET, Group, group_of, with_rows
+from scalesearch.candidates.grid import plan
+from scalesearch.candidates.strategies import matched
+from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
+from scalesearch.cli.commands.scale import best_of
+from scalesearch.errors import ScaleSearchError
+from scalesearch.files import write_text
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.report.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
+from scalesearch.report.formats import Page
+from scalesearch.run_folder import digest, slug
+from scalesearch.runtime.device import default_recipe
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.comparison_json import group_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from scalesearch.search.outputs import Result
+    from scalesearch.search.setup import Prepared
+
+DEFAULT = "table3"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for, beside the recipe's keys."""
+
+    comparison: str | None
+    baselines: tuple[str, ...]
+    recipe: str | None
+    overrides: Mapping[str, object]
+    match_macs: float | None = None
+    tolerance: float = 0.02
+    own: Path | None = None
+    out: Path | None = None
+    storage: str | None = None
+    engine: str = "processes"
+    address: str | None = None
+
+
+def growth_of(text: str | None) -> float | None:
+    """``4x``, ``4×`` or ``4``: how many times the baseline's MACs.
+
+    Raises:
+        ScaleSearchError: it is not a number above 1.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]?\s*", text)
+    if not found or float(found[1]) <= 1:
+        raise ScaleSearchError(f"--match-macs: expected a growth above 1, such as 4x, got {text!r}")
+    return float(found[1])
+
+
+def compare_command(wish: Wish, *, dry_run: bool, form: str) -> None:
+    """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
+    page = Page(form)
+    comparison = load_comparison(wish.comparison or DEFAULT)
+    if wish.match_macs:
+        title = f"At {wish.match_macs:g}× the MACs" + (f" ({comparison.title}'s baselines)" if wish.comparison else "")
+        comparison = comparison.model_copy(update={"title": title, "source": None, "about": None})
+    elif wish.own:
+        raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs")
+    names = list(dict.fromkeys(wish.baselines)) or list(comparison.baselines)
+    if not names:
+        raise ScaleSearchError(f"{comparison.title} has rows for any network: name one with --baseline")
+    console = page.remarks()
+    if dry_run and wish.recipe is None and "data.source" not in wish.overrides:
+        recipe = load_recipe("paper", wish.overrides)
+        groups = [_planned(wish, comparison, name, recipe, IMAGENET) for name in names]
+        _show_plan(comparison, groups, page)
+        return
+    load_recipe(wish.recipe or "quick", wish.overrides)  # a wrong word is told before torch is loaded
+    prepared = _prepared(wish, comparison, names)
+    groups = [group for group, _ in prepared]
+    if dry_run:
+        _show_plan(comparison, groups, page)
+        if page.is_terminal:
+            _price([each for _, each in prepared], console)
+        return
+    _say_plan(comparison, groups, console)
+    _compare(wish, comparison, prepared, console)
+    if not page.is_terminal:
+        plain = json.loads((_folder(wish, comparison, prepared) / "comparison.json").read_text())
+        page.show(comparison_tables(plain), plain, indent=1)
+
+
+def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> Group:
+    baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
+    lines = _lines(wish, comparison, name, recipe, num_classes)
+    made = plan(baseline, 1, with_rows(recipe, name, lines).search, num_classes=num_classes)
+    return group_of(name, lines, made, baseline, num_classes)
+
+
+def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> list[Line]:
+    baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
+    if not wish.match_macs:
+        return scalable(lines_of(comparison, name, baseline), baseline.fixed)
+    own: dict[str, Coefficients] = {}
+    if wish.own:
+        winner = best_of(wish.own, fitted=False)
+        if winner.growth() <= 1:
+            raise ScaleSearchError(f"--from {wish.own}: its winner, {winner}, does not grow")
+        own[f"compound ({wish.own.name})"] = winner
+    return matched(baseline, wish.match_macs, num_classes, wish.tolerance, own)
+
+
+def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:
+    """Every baseline's rows, ready to be trained."""
+    from scalesearch.data.sources import open_source
+    from scalesearch.search.ledger.urls import storage_url
+    from scalesearch.search.setup import prepare
+
+    recipe = load_recipe(wish.recipe or default_recipe(str(wish.overrides.get("device", "auto"))), wish.overrides)
+    check_engine(wish.engine, wish.address, recipe)
+    if wish.storage:
+        storage_url(wish.storage)  # a mistake in it is told before anything is measured
+    recipe = recipe.model_copy(update={"exhaustive": True})
+    classes = len(open_source(recipe.data).classes)
+    found = []
+    for name in names:
+        lines = _lines(wish, comparison, name, recipe, classes)
+        prepared = prepare(with_rows(recipe, name, lines))
+        found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes), prepared))
+    folders = [slug(prepared.baseline.name) for _, prepared in found]
+    if twice := next((each for each in folders if folders.count(each) > 1), None):
+        raise ScaleSearchError(f"two baselines are called {twice}: give one another name")
+    return found
+
+
+def _show_plan(comparison: Comparison, groups: Sequence[Group], page: Page) -> None:
+    if page.is_terminal:
+        _say_plan(comparison, groups, page.remarks())
+        return
+    document = {"title": comparison.title, "groups": [group_json(group, "", None) for group in groups]}
+    page.show(comparison_tables(document), document)
+    for group in groups:
+        for remark in remarks(group):
+            page.remarks().print(remark, style="dim")
+
+
+def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console) -> None:
+    console.print(f"{comparison.title}" + (f" — {comparison.source}" if comparison.source else ""), style="bold")
+    if comparison.about:
+        console.print(comparison.about, style="dim")
+    for group in groups:
+        plain = group_json(group, "", None)
+        console.print(f"\n{group.name} · {group.resolution} px", style="bold")
+        console.print(comparison_table(plain["rows"]))
+        for remark in remarks(group):
+            console.print(remark, style="dim")
+    console.print()
+
+
+def _price(prepared: Sequence[Prepared], console: Console) -> None:
+    from scalesearch.cli.progress import price
+    from scalesearch.search.estimate import told_quote
+
+    for words in dict.fromkeys(words for each in prepared for words in each.tuned):
+        console.print(words)
+    quotes = [told_quote(each) for each in prepared]
+    trials = sum(len(each.tasks) for each in prepared)
+    console.print(
+        f"{trials} trials on {prepared[0].device}, {max(quote.memory for quote in quotes) / 2**30:.2f} GiB at the peak "
+        f"(estimated)\n{price(quotes)}"
+    )
+
+
+def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]]) -> Path:
+    """Named after what changes a result, as a grid's."""
+    if wish.out:
+        return wish.out
+    settings = {group.name: each.settings for group, each in prepared}
+    title = re.sub(r"[^a-z0-9]+", "", comparison.title.partition("(")[0].lower())
+    return Path("results") / f"compare-{title}-{prepared[0][1].recipe.name}-{digest(settings)}"
+
+
+def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], console: Console) -> None:
+    from scalesearch.report.html.write import write_report
+    from scalesearch.runtime.device import every_device
+    from scalesearch.search.engine import Place
+    from scalesearch.search.ledger.urls import storage_url
+
+    root = _folder(wish, comparison, prepared)
+    where = storage_url(wish.storage) if wish.storage else None
+    results: list[Result | None] = [None] * len(prepared)
+    for i, (group, each) in enumerate(prepared):
+        name = f"{root.name}-{slug(each.baseline.name)}" if where else None
+        place = Place(where, name, every_device(each.recipe.device), wish.engine, wish.address)
+        try:
+            results[i] = train_in(each, root / slug(each.baseline.name), console, place)[0]
+        except KeyboardInterrupt:
+            tell_stopped(root, console)
+            raise
+        plain = _document(wish, comparison, prepared, results)
+        write_text(root / "comparison.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+        write_text(root / "comparison.md", comparison_markdown(plain))
+        console.print(f"\n{group.name} · {each.source.title}", style="bold")
+        console.print(comparison_table(plain["groups"][i]["rows"]), "", sep="\n")
+        for sentence in filter(None, ((plain["groups"][i]["gain"] or {}).get("words"), plain["groups"][i]["words"])):
+            console.print(sentence, style="dim")
+    write_report(root)
+    console.print(
+        f"\nwrote   {root}/report.html · comparison.json, .md · figures/ · a run's folder for each baseline",
+        soft_wrap=True,
+    )
+
+
+def _document(
+    wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], results: Sequence[Result | None]
+) -> dict[str, Any]:
+    from scalesearch.search.outputs import caveats
+
+    notes = [
+        note
+        for (_, each), result in zip(prepared, results, strict=True)
+        if result is not None
+        for note in caveats(each, result)[1:]
+    ]
+    return {
+        "title": comparison.title,
+        "source": comparison.source,
+        "about": comparison.about,
+        "match": f"{wish.match_macs:g}x" if wish.match_macs else "rows",
+        "notes": list(dict.fromkeys(notes)),
+        "groups": [
+            group_json(group, slug(each.baseline.name), result)
+            for (group, each), result in zip(prepared, results, strict=True)
+        ],
+    }

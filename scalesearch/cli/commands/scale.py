@@ -1,0 +1,173 @@
+"""`scale` and `baselines`: networks as tables. They load neither numpy nor recipes, and are done at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
+from scalesearch.files import write_text
+from scalesearch.models.catalogue import baseline_of, builtin_names, model_of, open_baseline
+from scalesearch.report.formats import Page
+from scalesearch.report.tables import baselines_table, spec_table, stage_table
+from scalesearch.run_folder import read_recipe_settings, read_result
+from scalesearch.scaling.compound import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member
+from scalesearch.scaling.cost import closed_form
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import Spec, dump_spec, load_spec
+from scalesearch.validation import parse
+
+
+def scale(
+    baseline: str | None,
+    phi: str,
+    coefficients: tuple[float | None, float | None, float | None],
+    *,
+    run: Path | None,
+    fitted: bool,
+    preset: str,
+    resolution: int | None,
+    rounding: Mapping[str, object],
+    num_classes: int,
+    out: Path | None,
+    form: str,
+) -> None:
+    """Write one scaled spec per φ and show what became of the baseline."""
+    page = Page(form)
+    if preset not in ("formula", "published"):
+        raise ScaleSearchError(f"--preset: expected formula or published, got {preset!r}")
+    given = {key: value for key, value in rounding.items() if value is not None}
+    kept: dict[str, object] = read_recipe_settings(run)["rounding"] if run else {}
+    rules = parse(Rounding, kept | given, RecipeError)
+    chosen, origin = _coefficients(coefficients, run, fitted=fitted)
+    if run and not baseline:
+        start = baseline_of(load_spec(run / "baseline.yaml"), rules)
+    else:
+        start = open_baseline(baseline or "efficientnet_b0", rules)
+    if resolution is not None:
+        start = start.meant_for(resolution)
+    base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
+    console, tables = page.remarks(), []
+    written: list[dict[str, Any]] = []
+    phis = parse_phi(phi)
+    for value in phis:
+        member = start.member(chosen, value).spec
+        rows: list[tuple[str, Spec]] = [("formula", member)]
+        index = int(value) if value in PUBLISHED else None
+        spec = start.native
+        if isinstance(spec, ModelSpec) and spec.name == "efficientnet_b0" and index is not None:
+            rows.append((f"published B{index}", published_member(spec, index, rules)))
+        if preset == "published":
+            if index is None or not isinstance(spec, ModelSpec):
+                raise ScalingError(f"--preset published: B0 to B7 are φ = 0 to 7, there is none at φ = {value:g}")
+            member = published_member(spec, index, rules)
+        target = _target(out, member.name, several=len(phis) > 1)
+        write_text(target, dump_spec(member))
+        written.append(
+            {"phi": value, "file": str(target), "resolution": member.resolution, "blocks": member.blocks}
+            | asdict(model_of(member).cost(num_classes))
+        )
+        title = f"{start.name} × φ = {value:g}, {chosen} ({origin})"
+        tables.append(spec_table([(name, row, model_of(row).cost(num_classes)) for name, row in rows], base, title))
+        if page.is_terminal:
+            console.print(f"{start.name} × φ = {value:g}        {chosen}  ({origin})\n")
+            page.show(tables[-1:])
+        growth = chosen.growth()
+        console.print(
+            f"nominal growth {growth:.3g}^{value:g} = {growth**value:.3g}×; depth rounds up per stage, "
+            "which costs the rest\n",
+            soft_wrap=True,
+        )
+        console.print(f"wrote {target}\n", soft_wrap=True)
+    if not page.is_terminal:
+        page.show(tables, written)
+
+
+def parse_phi(text: str) -> list[float]:
+    """``4``, ``-1.5``, ``1,2,4`` or ``1..7``.
+
+    Raises:
+        RecipeError: it is none of these.
+    """
+    try:
+        if ".." in text:
+            low, high = (int(end) for end in text.split("..", 1))
+            values = [float(value) for value in range(low, high + 1)]
+        else:
+            values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(abs(value) < 100 for value in values):
+        raise RecipeError("--phi", "a number, several (1,2,4) or a range (1..7)", text)
+    return values
+
+
+def _coefficients(given: tuple[float | None, ...], run: Path | None, *, fitted: bool) -> tuple[Coefficients, str]:
+    """The coefficients to scale by, and whose they are: a run's winner, its fitted optimum, or the paper's, where not
+    given one by one."""
+    if fitted and run is None:
+        raise ScaleSearchError("--fitted needs --from RUN")
+    start, origin = PAPER, "Tan & Le 2019"
+    if run is not None:
+        start, origin = best_of(run, fitted=fitted), f"the {'fitted optimum' if fitted else 'winner'} of {run.name}"
+    values = [g if g is not None else getattr(start, name) for g, name in zip(given, AXES, strict=True)]
+    for name, value in zip(AXES, values, strict=True):
+        if not 0 < value < 100:
+            raise RecipeError(f"--{name}", "a positive number", value)
+    if any(g is not None for g in given):
+        origin = "as given" if None not in given else f"as given; the others {origin}'s"
+    return Coefficients(*values), origin
+
+
+def best_of(run: Path, *, fitted: bool) -> Coefficients:
+    """The coefficients of a run's winner, or of its fitted optimum.
+
+    Raises:
+        RunError: there is no finished ranking, or no fitted optimum.
+    """
+    try:
+        found = read_result(run, "ranking.json")
+        best = found.get("fitted") if fitted else found["ranking"][0]
+        if best is None:
+            raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")
+        return Coefficients(*(float(best[name]) for name in AXES))
+    except (ValueError, KeyError, IndexError) as failure:
+        raise RunError(f"{run / 'ranking.json'} is no ranking: {failure}") from failure
+
+
+def _target(out: Path | None, name: str, *, several: bool) -> Path:
+    if out is None:
+        return Path(f"{name}.yaml")
+    folder = several or out.is_dir() or out.suffix not in (".yaml", ".yml")
+    return out / f"{name}.yaml" if folder else out
+
+
+def _table(name: str) -> ModelSpec:
+    spec = open_baseline(name).native
+    if not isinstance(spec, ModelSpec):
+        raise ScaleSearchError(f"{name} is a module, no table of stages: `scalesearch check {name}` shows it")
+    return spec
+
+
+def baselines(name: str | None, *, as_yaml: bool, form: str) -> None:
+    """List the built-in networks, or show one stage by stage."""
+    page = Page(form)
+    names = [name] if name else builtin_names()
+    specs = {each: _table(each) for each in names}
+    if name and as_yaml and page.is_terminal:
+        print(dump_spec(specs[name]), end="")
+        return
+    costs = {spec.name: (spec, closed_form(spec)) for spec in specs.values()}
+    document = [
+        {"name": spec.name, "source": spec.source, "resolution": spec.resolution} | asdict(cost)
+        for spec, cost in costs.values()
+    ]
+    if name:
+        spec, cost = costs[specs[name].name]
+        page.remarks().print(f"{spec.name}   {spec.source or ''}\n")
+        page.show([stage_table(spec, cost)], document)
+    else:
+        page.show([baselines_table(costs)], document)
+        page.remarks().print("\n`scalesearch baselines NAME` shows the stages, --yaml the spec to copy and edit.")

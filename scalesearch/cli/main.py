@@ -1,0 +1,92 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it.
+
+Annotations are not postponed here: typer would evaluate every option's anew, three times over, at every start.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scalesearch.cli.networks import baselines, bench, check, export, scale, train
+from scalesearch.cli.runs import cam, merit, replay, report, show
+from scalesearch.cli.search import candidates, compare, grid, worker
+from scalesearch.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COMMANDS = (
+    grid, compare, worker, candidates, scale, baselines, check, export, train, bench, replay, show, merit, cam, report,
+)  # fmt: skip
+"""In the order of ``--help``."""
+
+app = typer.Typer(
+    name="scalesearch",
+    help="How should this ConvNet grow? Compound-scaling search over depth, width and resolution.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _command in COMMANDS:
+    app.command()(_command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scalesearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one red line and exit code 2, Ctrl-C is exit code 130."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    command = typer.main.get_command(app)
+    try:
+        code = command.main([a for a in arguments if a != "--debug"], prog_name="scalesearch", standalone_mode=False)
+    except Exception as failure:
+        code = _explain(failure, debug=debug)
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(failure: Exception, *, debug: bool) -> int:
+    from scalesearch.errors import ScaleSearchError
+
+    if debug and not isinstance(failure, typer.Abort):
+        raise failure
+    if isinstance(failure, ScaleSearchError):
+        _complain(str(failure))
+        return 2
+    if isinstance(failure, typer.Abort):
+        return 130
+    message = getattr(failure, "format_message", None)  # how click words a wrong option or value
+    if message is not None:
+        _complain(f"{message()} (--help lists the options)")
+        return int(getattr(failure, "exit_code", 2))
+    raise failure
+
+
+def _complain(text: str) -> None:
+    _console(stderr=True).print(f"error: {text}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Commands about finished runs: show, report, replay, merit, cam."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalesearch.cli.options import (
+    FormatOption,
+    JsonOption,
+    _form,
+)
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(help="The folder of an --exhaustive run with several seeds.")],
+    replays: Annotated[int, typer.Option(min=1, help="How often each policy is played.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the orders in which candidates and seeds come.")] = 0,
+    confidence: Annotated[float, typer.Option(help="At which candidates count as tied with the winner.")] = 0.95,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Replay the search over a run's curves: what its short cuts would have saved, and how often they would err."""
+    from scalesearch.cli.commands.replay import replay_command
+
+    replay_command(run, replays=replays, seed=seed, confidence=confidence, form=_form(format_, json=json_))
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `grid` or `compare`.")],
+    verified: Annotated[
+        bool, typer.Option("--verified", help="What --verify found on a longer schedule, not the ranking.")
+    ] = False,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Print a finished run's table again, for the eye, for a paper or for machines."""
+    from scalesearch.cli.commands.show import show_command
+
+    show_command(run, verified=verified, form=_form(format_, json=json_))
+
+
+def merit(
+    nominal: Annotated[Path, typer.Argument(help="The folder of a finished grid of equal nominal growth.")],
+    matched: Annotated[Path, typer.Argument(help="That of the same grid with --match macs.")],
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Say whether a nominal grid's winner is better, or only dearer, by a second grid at equal measured cost."""
+    from scalesearch.cli.commands.merit import merit_command
+
+    merit_command(nominal, matched, form=_form(format_, json=json_))
+
+
+def cam(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that has kept weights (--keep-weights).")],
+    images: Annotated[int, typer.Option(min=1, help="Of the minival, one of every class in turn.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of images.")] = 0,
+    true_class: Annotated[
+        bool, typer.Option("--true-class", help="Show the evidence for the true class, not for the predicted one.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="Where the images are now, if they were moved.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Draw class-activation maps of a run's best candidates, side by side on the same images."""
+    from scalesearch.cli.commands.cam import cam_command
+
+    cam_command(run, images=images, seed=seed, true_class=true_class, data=data, device=device)
+
+
+def report(run: Annotated[Path, typer.Argument(help="The folder of a finished run, or of a comparison.")]) -> None:
+    """Write a run's report: one HTML page that needs nothing else, and its figures as PNG and SVG."""
+    from scalesearch.cli.commands.report import report_command
+
+    report_command(run)

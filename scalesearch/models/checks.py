@@ -1,0 +1,128 @@
+"""`scalesearch check`: what of a network can be scaled, what cannot and why, and whether the copies hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from scalesearch.errors import ScaleSearchError, SurgeryError
+from scalesearch.models.catalogue import builtin, builtin_names
+from scalesearch.models.surgery.growth_exponents import GrowthLaw, growth_law
+from scalesearch.models.surgery.loading import load_module
+from scalesearch.models.surgery.network import Network
+from scalesearch.models.surgery.proof import prove, prove_identity
+from scalesearch.scaling.compound import Multipliers, Rounding
+from scalesearch.scaling.cost import Cost
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import load_spec
+
+CHECKED = (
+    Multipliers(1, 1, 1),
+    Multipliers(1.2, 1.1, 1.15),
+    Multipliers(1, 1.5, 1),
+    Multipliers(2, 1, 1),
+    Multipliers(0.75, 0.75, 0.9),
+)
+"""Depth, width and resolution at which a network is tried: as it is, the paper's, wider, deeper, smaller."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of multipliers: the size it came to, its blocks and cost, or why it was refused."""
+
+    multipliers: Multipliers
+    resolution: int = 0
+    blocks: int = 0
+    cost: Cost | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Everything `check` found out about a network."""
+
+    name: str
+    versions: dict[str, str]
+    network: Network
+    trials: tuple[Trial, ...]
+    law: GrowthLaw | None
+
+    @property
+    def holds(self) -> bool:
+        return all(trial.refused is None for trial in self.trials)
+
+
+def check(name: str, rounding: Rounding, *, resolution: int | None = None, law: bool = True) -> Check:
+    """Look a baseline through, scale it by `CHECKED`, and prove each copy.
+
+    Raises:
+        BaselineError: there is no such baseline.
+        SurgeryError: it cannot be scaled at all; the message names the layer.
+    """
+    module, native, versions = _module(name)
+    network = Network(
+        module, resolution or native, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool
+    )
+    prove_identity(network, module)
+    del module
+    trials = tuple(_try(network, multipliers, rounding) for multipliers in CHECKED)
+    return Check(name, versions, network, trials, growth_law(network) if law else None)
+
+
+def _module(name: str) -> tuple[nn.Module, int, dict[str, str]]:
+    """The baseline as a module, its native side in pixels, and whose versions made it."""
+    if ":" in name:
+        loaded = load_module(name)
+        return loaded.module, loaded.resolution, loaded.versions
+    from scalesearch.models.build import build_model
+
+    spec = builtin(name) if name in builtin_names() or not name.endswith((".yaml", ".yml")) else load_spec(name)
+    if not isinstance(spec, ModelSpec):
+        raise ScaleSearchError(f"{name} is a scaled module: check {spec.module}, which it was made from")
+    return build_model(spec), spec.resolution, {}
+
+
+def _try(network: Network, multipliers: Multipliers, rounding: Rounding) -> Trial:
+    try:
+        size = network.nearest(rounding.pixels(network.resolution, multipliers.resolution))
+        scaled = network.scaled(multipliers.depth, multipliers.width, size, rounding=rounding)
+        prove(scaled)
+    except SurgeryError as failure:
+        return Trial(multipliers, refused=str(failure))
+    return Trial(multipliers, size, scaled.account.blocks, scaled.cost)
+
+
+def resolution_words(network: Network) -> str:
+    """Which input sides the network takes."""
+    native = network.resolution
+    if network.multiple is None:
+        reason = network.refusal_at(native + 64)
+        return f"{native} px only ({reason}); --adaptive-pool lets it see others"
+    if network.multiple == 1:
+        return f"any (native {native} px)"
+    steps = f"multiples of {network.multiple}" if native % network.multiple == 0 else f"steps of {network.multiple}"
+    return f"{steps} (native {native} px)"
+
+
+def width_words(network: Network) -> str:
+    fixed = network.fixed_widths
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in fixed:
+        by_reason.setdefault(reason, []).append(name)
+    stays = "; ".join(f"{_listed(names)} ({reason})" for reason, names in by_reason.items())
+    layers = len(network.found.layers)
+    return f"{network.free} widths are free in {layers} layers" + (f"; stay: {stays}" if stays else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def depth_words(network: Network) -> str:
+    if not network.stages:
+        return "no block is repeated: depth is fixed, the other two scale"
+    counts = ", ".join(str(len(stage.blocks)) for stage in network.stages)
+    plural = "stages" if len(network.stages) > 1 else "stage"
+    return f"{len(network.stages)} {plural} of {counts} blocks"

@@ -1,0 +1,70 @@
+"""Baselines that are tables of stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.models.spec_model import SpecModel
+from scalesearch.scaling.compound import (
+    Coefficients,
+    Multipliers,
+    Rounding,
+    grown_dropout,
+    scale_spec,
+    scaled_family_member,
+)
+from scalesearch.scaling.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from scalesearch.models.survey import TableSurvey
+
+
+@dataclass(frozen=True)
+class SpecBaseline:
+    """A `Baseline` made of a spec and the rounding rules it is scaled by."""
+
+    native: ModelSpec
+    rounding: Rounding = field(default_factory=Rounding)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.native.model_copy(update=self.changes)
+
+    @property
+    def name(self) -> str:
+        return self.native.name
+
+    @property
+    def resolution(self) -> int:
+        return self.spec.resolution
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return self.spec.model_dump(mode="json", exclude={"name", "source", "origin"})
+
+    def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> SpecBaseline:
+        given = {"resolution": resolution, "stochastic_depth": stochastic_depth}
+        return replace(self, changes=self.changes | {key: value for key, value in given.items() if value is not None})
+
+    def meant_for(self, resolution: int) -> SpecBaseline:
+        return replace(self, native=self.native.model_copy(update={"resolution": resolution}))
+
+    def dropout_at(self, phi: float) -> float:
+        return grown_dropout(self.native.head.dropout, phi)
+
+    def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> SpecModel:
+        return SpecModel(scale_spec(self.spec, multipliers, self.rounding, dropout=dropout))
+
+    def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> TableSurvey:
+        from scalesearch.models.survey import TableSurvey
+
+        return TableSurvey(self.spec, self.rounding, phi, num_classes=num_classes, dropout=dropout)
+
+    def member(self, coefficients: Coefficients, phi: float) -> SpecModel:
+        return SpecModel(scaled_family_member(self.native, coefficients, phi, self.rounding))

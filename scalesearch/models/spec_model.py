@@ -1,0 +1,39 @@
+"""A network that a table of stages describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scalesearch.scaling.cost import Cost, closed_form
+from scalesearch.scaling.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class SpecModel:
+    """A `ScaledModel` made of a spec."""
+
+    spec: ModelSpec
+
+    @property
+    def fingerprint(self) -> str:
+        return self.spec.fingerprint
+
+    @property
+    def resolution(self) -> int:
+        return self.spec.resolution
+
+    @property
+    def shape(self) -> str:
+        return f"{self.spec.blocks} · {self.spec.stem.channels}–{self.spec.widest} · {self.spec.resolution}"
+
+    def cost(self, num_classes: int) -> Cost:
+        return closed_form(self.spec, num_classes)
+
+    def build(self, num_classes: int) -> nn.Module:
+        from scalesearch.models.build import build_model
+
+        return build_model(self.spec, num_classes)

@@ -1,0 +1,347 @@
+"""A module that has been looked through: what of it can be scaled, and copies of it that are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scalesearch.errors import ScaleSearchError, SurgeryError
+from scalesearch.models.surgery.account import Account
+from scalesearch.models.surgery.initialisation import summary
+from scalesearch.models.surgery.measure import measure
+from scalesearch.models.surgery.repeats import loosen_strides, pool_behind, refit, set_repeats, switches
+from scalesearch.models.surgery.scaled import Scaled, _rows, _Variant, resize
+from scalesearch.models.surgery.skeleton import (
+    META,
+    copy_skeleton,
+    law_of,
+    skeleton,
+)
+from scalesearch.models.surgery.stages import Stage, find_stages, kind_of
+from scalesearch.models.surgery.symbolic import Form
+from scalesearch.models.surgery.tagger import Trace, named_tensors
+from scalesearch.models.surgery.trace import trace
+from scalesearch.models.surgery.widths import anchors, free_unknowns, new_widths
+from scalesearch.scaling.compound import Rounding
+from scalesearch.scaling.cost import Cost
+
+NEARBY = 1 / 8
+"""Share of a resolution within which another one is looked for, where a network cannot run at the one asked for."""
+
+
+FEW_GROUPS = 8
+
+
+class Network:
+    """A module that has been looked through. Holds its skeleton and its ties, never its weights.
+
+    Args:
+        model: as its author builds it; its weights are only looked at to learn how it initialises itself.
+        resolution: of the square image it is meant for, pixels.
+        keep_groups: grouped convolutions keep the number of their groups; otherwise the groups' width stays and there
+            are more of them, unless all have the same number of at most 8. Depthwise ones stay depthwise either way.
+        adaptive_pool: where the network runs at one size only, because its classifier takes a fixed number of
+            positions, pool to that number first. At the native size the pooling does nothing.
+
+    Raises:
+        SurgeryError: it cannot be run or followed, or has attention.
+    """
+
+    def __init__(
+        self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
+    ) -> None:
+        self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
+        if resolution < 1:
+            raise SurgeryError("resolution", f"{resolution} px is no size")
+        try:
+            self._look_through(skeleton(model))
+        except ScaleSearchError:
+            raise
+        except Exception as failure:
+            text = str(failure).strip().partition("\n")[0]
+            raise SurgeryError(
+                type(model).__name__, f"it cannot be followed: {type(failure).__name__}: {text}"
+            ) from failure
+        if self.multiple is None and adaptive_pool and self.found.flattened is not None:
+            self._look_through(pool_behind(self.skeleton, *self.found.flattened))
+        self.scaled()  # counts itself once, so that a network whose layers do not add up is refused here
+
+    def _look_through(self, module: nn.Module) -> None:
+        self.skeleton = module
+        found = trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
+        if found.attention is not None:
+            raise SurgeryError(
+                found.attention, "attention: its heads and tokens do not scale as a ConvNet's channels and pixels do"
+            )
+        if not found.layers:
+            raise SurgeryError(type(module).__name__, "it has no convolution or linear layer")
+        stages = find_stages(module, found)
+        self._base = _Variant(module, found, anchors(found, stages), stages)
+        self.stages, self.unrepeatable = self._repeatable(stages)
+        self._variants: dict[tuple[int, ...], _Variant] = {self.repeats(1, Rounding()): self._base}
+        self.multiple = self._multiple()
+
+    @property
+    def found(self) -> Trace:
+        return self._base.found
+
+    @property
+    def num_classes(self) -> int | None:
+        """Outputs of the classifier; None where the output is no plain row of classes."""
+        classes = self.found.classes
+        return None if classes is None else int(self.found.ties.value(classes, {}))
+
+    @property
+    def free(self) -> int:
+        """How many widths can be chosen."""
+        return len(free_unknowns(self.found))
+
+    @property
+    def starts(self) -> str:
+        """By which schemes the original's weights were drawn, as far as they show it, and how many each."""
+        return summary(law_of(parameter) for parameter in self.skeleton.parameters())
+
+    def _repeatable(self, stages: list[Stage]) -> tuple[list[Stage], dict[str, str]]:
+        """The stages that can grow, and the reasons of those that cannot: each only block is tried."""
+        good, bad = [], {}
+        for stage in stages:
+            if stage.how == "adapt":
+                try:
+                    self._adapted(stage)
+                except SurgeryError as failure:
+                    bad[stage.name] = failure.reason
+                    continue
+            good.append(stage)
+        return good, bad
+
+    def _multiple(self) -> int | None:
+        """The input side must be this multiple, counted from the native one; None where only the native one runs."""
+        for multiple in (1, 2, 4, 8, 16, 32, 64):
+            if all(self.runs_at(self.resolution + times * multiple) for times in (1, 3)):
+                return multiple
+        return None
+
+    def refusal_at(self, resolution: int) -> str | None:
+        """Why the network cannot run at ``resolution``; None where it can."""
+        try:
+            self._base.positions(resolution)
+        except SurgeryError as failure:
+            return str(failure)
+        return None
+
+    def runs_at(self, resolution: int) -> bool:
+        return self.refusal_at(resolution) is None
+
+    def nearest(self, wanted: int) -> int:
+        """The input side nearest to ``wanted`` pixels at which the network runs.
+
+        Raises:
+            SurgeryError: it runs nowhere near; the message says what stands in the way.
+        """
+        if self.multiple is None:
+            if wanted == self.resolution:
+                return wanted
+            raise SurgeryError("resolution", self.refusal_at(wanted) or f"it runs at {self.resolution} px only")
+        step, near = self.multiple, max(self.multiple // 2, round(NEARBY * wanted))
+        aligned = self.resolution + round((wanted - self.resolution) / step) * step
+        for away in range(0, near + step, step):
+            for size in (aligned - away, aligned + away):
+                if size > 0 and abs(size - wanted) <= near and self.runs_at(size):
+                    return size
+        reason = self.refusal_at(wanted) or f"it does not run at {wanted} px"
+        raise SurgeryError("resolution", f"{reason}; nor at any size within {near} px of it")
+
+    def repeats(self, depth: float, rounding: Rounding) -> tuple[int, ...]:
+        """Blocks per stage at ``depth`` times the original."""
+        last = len(self.stages) - 1
+        fixed = (0, last) if rounding.fix_stem_head else ()
+        return tuple(
+            len(stage.blocks) if depth == 1 or i in fixed else rounding.repeats(len(stage.blocks), depth)
+            for i, stage in enumerate(self.stages)
+        )
+
+    def scaled(
+        self,
+        depth: float = 1,
+        width: float = 1,
+        resolution: int | None = None,
+        *,
+        rounding: Rounding | None = None,
+        num_classes: int | None = None,
+    ) -> Scaled:
+        """The network ``depth`` times deeper and ``width`` times wider, for images of ``resolution`` pixels.
+
+        Raises:
+            SurgeryError: the multipliers leave nothing of a layer, or the layers cannot be fitted together.
+        """
+        rounding = rounding or Rounding()
+        repeats = self.repeats(depth, rounding)
+        variant = self._variant(repeats)
+        fixed = self._outside(variant) if rounding.fix_stem_head else ()
+        values = new_widths(variant.found, variant.follow, width, rounding, fixed)
+        if num_classes is not None and num_classes != self.num_classes:
+            values |= self._with_classes(variant.found, num_classes)
+        size = resolution or self.resolution
+        account = Account(
+            depth=depth,
+            width=width,
+            resolution=size,
+            stages=tuple((s.name, len(s.blocks), n) for s, n in zip(self.stages, repeats, strict=True)),
+            layers=tuple(_rows(variant, values, size)),
+            before=self._before(variant),
+            fixed=self.fixed_widths,
+            single=tuple(self.unrepeatable.items()),
+        )
+        return Scaled(variant, values, account, self._cost(variant, values, account))
+
+    def _cost(self, variant: _Variant, values: dict[int, int], account: Account) -> Cost:
+        found, ties = variant.found, variant.found.ties
+        trained = [name for name, p in variant.module.named_parameters() if p.requires_grad]
+        params = sum(math.prod(int(ties.value(form, values)) for form in found.tensors[name]) for name in trained)
+        rows = _rows(variant, {}, self.resolution)
+        if variant.measured is None:
+            variant.measured = measure(copy_skeleton(variant.module), self.resolution)
+            counted = sum(row.macs for row in rows)
+            if variant.measured.macs != counted:
+                raise SurgeryError(
+                    "forward",
+                    f"torch counts {variant.measured.macs:,} MACs, its layers account for {counted:,}: some layer is "
+                    "not used in the usual way",
+                )
+        native = sum(row.outputs * row.positions for row in rows)
+        return Cost(account.macs, params, account.activations, variant.measured.saved * account.activations // native)
+
+    def _before(self, variant: _Variant) -> dict[str, tuple[int, int]]:
+        """Channels in and out that the layers of a variant have in the original network."""
+        base, result = self.found, {}
+        for name, tensor in named_tensors(variant.module):
+            layer = base.layers.get(law_of(tensor).name or "")
+            if layer is not None:
+                result[name] = (int(base.ties.value(layer.inputs, {})), int(base.ties.value(layer.outputs, {})))
+        return result
+
+    @property
+    def fixed_widths(self) -> tuple[tuple[str, str], ...]:
+        """Layers whose outputs do not scale, and why."""
+        found = self.found
+        classes = None if found.classes is None else found.ties.reduce(found.classes).only
+        result = []
+        for layer in found.layers.values():
+            reduced = found.ties.reduce(layer.outputs)
+            if not reduced.terms:
+                single = int(reduced.constant) == 1
+                reason = "a single channel" if single else found.ties.reason(layer.outputs) or "tied to something fixed"
+                result.append((layer.name, reason))
+            elif classes is not None and reduced.only == classes:
+                result.append((layer.name, "the classes"))
+        return tuple(result)
+
+    def _with_classes(self, found: Trace, num_classes: int) -> dict[int, int]:
+        only = found.ties.reduce(found.classes).only if found.classes is not None else None
+        if only is None:
+            raise SurgeryError("the classifier", f"its outputs cannot be changed to {num_classes} classes")
+        return {only: num_classes}
+
+    def _outside(self, variant: _Variant) -> list[int]:
+        """Widths of what lies outside the blocks: stem and head."""
+        paths = [path for stage in variant.stages for path in stage.paths]
+        outside = [
+            layer
+            for layer in variant.found.layers.values()
+            if not any(layer.module == p or layer.module.startswith(f"{p}.") for p in paths)
+        ]
+        return [v for layer in outside for v in variant.found.ties.reduce(layer.outputs).terms]
+
+    def _variant(self, repeats: tuple[int, ...]) -> _Variant:
+        if repeats not in self._variants:
+            module = copy_skeleton(self.skeleton)
+            set_repeats(module, self.found, self.stages, repeats, self._adapted)
+            if any(stage.how == "dense" for stage in self.stages):
+                refit(module, self.resolution)
+            try:
+                found = trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
+            except SurgeryError as failure:
+                raise SurgeryError(failure.layer, f"with {sum(repeats)} blocks {failure.reason}") from failure
+            self._see_new_blocks_run(module, found)
+            stages = find_stages(module, found)
+            self._variants[repeats] = _Variant(module, found, anchors(found, stages), stages)
+        return self._variants[repeats]
+
+    def _see_new_blocks_run(self, module: nn.Module, found: Trace) -> None:
+        """Make sure that every layer of a new block is used.
+
+        Raises:
+            SurgeryError: the network runs its blocks by a list of its own.
+        """
+        for name, tensor in module.named_parameters():
+            law = law_of(tensor)
+            if law.name is None and law.of in self.found.layers and name not in found.layers:
+                raise SurgeryError(name, "a new block does not run: forward goes by a list or a number of its own")
+
+    def _adapted(self, stage: Stage) -> nn.Module:
+        """A block like a stage's only one, at that block's output: its stride 1, its widths those of its output.
+
+        Raises:
+            SurgeryError: no such block keeps the shape.
+        """
+        found, path = self.found, stage.paths[0]
+        call = next(c for c in found.calls if c.name == path)
+        (_, start), (came, end) = call.inputs[0], call.outputs[0]
+        if len(start) != len(end):
+            raise SurgeryError(path, "its only block changes the number of dimensions")
+        block = copy_skeleton(self.skeleton.get_submodule(path))
+        loosen_strides(block)
+        kinds = {kind_of(self.skeleton.get_submodule(p)) for s in self._base.stages for p in s.paths}
+        for name, value in switches(found, kinds).items():
+            if hasattr(block, name):
+                setattr(block, name, value)
+        values = self._following(start, end)
+        inputs = [(found.ties.reduce(a), int(found.ties.value(b, {}))) for a, b in zip(start, end, strict=True)]
+
+        def size(form: Form) -> int:
+            reduced = found.ties.reduce(form)
+            for whole, becomes in inputs:
+                if reduced.terms and reduced.terms == whole.terms and reduced.constant == whole.constant:
+                    return becomes
+            value = found.ties.value(form, values)
+            if value.denominator != 1:
+                raise SurgeryError(path, "its only block cannot be fitted to its own output")
+            return int(value)
+
+        resize(block, path, found, size)
+        try:
+            with torch.no_grad():
+                block.eval()
+                result = block(torch.zeros(came.shape, device=META))
+        except Exception as failure:
+            raise SurgeryError(path, "its only block does not run on its own output") from failure
+        if not isinstance(result, Tensor) or result.shape != came.shape:
+            raise SurgeryError(path, "its only block does not keep the shape of its own output")
+        block.train(self.skeleton.training)
+        return block
+
+    def _following(self, start: Sequence[Form], end: Sequence[Form]) -> dict[int, int]:
+        """What the block's input, and the inner widths that follow it, become at the block's output."""
+        ties, values = self.found.ties, {}
+        for a, b in zip(start, end, strict=True):
+            only = ties.reduce(a).only
+            if only is not None:
+                values[only] = int(ties.value(b, {}))
+        starts, ends = dict(values), {ties.reduce(form).only for form in end}
+        for inner, anchor in self._base.follow.items():
+            if anchor.to in starts and inner not in starts and inner not in ends:
+                values[inner] = max(1, values[anchor.to] * anchor.times // anchor.over)
+        return values
+
+
+def has_few_groups(model: nn.Module) -> bool:
+    """Whether all grouped convolutions have the same small number of groups: paths, then, rather than group widths."""
+    grouped = {
+        module.groups
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
+    }
+    return len(grouped) == 1 and max(grouped) <= FEW_GROUPS

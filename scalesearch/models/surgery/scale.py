@@ -1,0 +1,42 @@
+"""`scale_module`: a deeper, wider network of the same make, in one call."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from scalesearch.models.surgery.network import Network
+from scalesearch.models.surgery.proof import prove
+from scalesearch.scaling.compound import Rounding
+
+
+def scale_module(
+    model: nn.Module,
+    *,
+    depth: float = 1,
+    width: float = 1,
+    resolution: int = 224,
+    rounding: Rounding | None = None,
+    num_classes: int | None = None,
+) -> nn.Module:
+    """A ``depth`` times deeper and ``width`` times wider network of the same make, freshly initialised.
+
+    ``model`` is left as it is, and its weights are not copied. The new network starts by the scheme that the
+    original's weights show (kaiming's where they show none), drawn from torch's global generator, on the CPU. Its
+    ``account`` (an `Account`) says what was done: ``print(scaled.account)``.
+
+    Args:
+        resolution: side of the square images it is for, pixels; the network is run at it on the meta device.
+        rounding: how real multipliers become whole layers and channels; the official code's if None.
+        num_classes: outputs of the new network's classifier; as before if None.
+
+    Raises:
+        SurgeryError: the network cannot be scaled soundly; the message names the layer and the reason.
+    """
+    rounding = rounding or Rounding()
+    network = Network(model, resolution, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)
+    scaled = network.scaled(depth, width, rounding=rounding, num_classes=num_classes)
+    prove(scaled)
+    result = scaled.build()
+    result.train(model.training)
+    result.account = scaled.account  # type: ignore[assignment]
+    return result

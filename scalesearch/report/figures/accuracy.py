@@ -1,0 +1,68 @@
+"""Accuracy against measured MACs: every candidate with its interval, and the front that no cheaper one beats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalesearch.report.figures.canvas import Drawing, is_narrow, label, sheet, short, side_of
+from scalesearch.report.figures.colours import ACCENT, BLUE, GREY, INK, MUTED, PAPER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMBERED = 20
+"""Candidates up to which each has its rank beside it."""
+
+
+def accuracy_macs(ranking: pd.DataFrame, bars: str) -> Drawing:
+    """Accuracy against MACs, the winner and the paper's point named.
+
+    Args:
+        ranking: with the columns name, papers, low and high of `report.run.Run`.
+        bars: what low and high are.
+    """
+    figure, axes = sheet()
+    macs, accuracy = ranking["macs"] / 1e6, 100 * ranking["accuracy"]
+    below, above = accuracy - 100 * ranking["low"], 100 * ranking["high"] - accuracy
+    axes.errorbar(macs, accuracy, yerr=[below, above], fmt="none", ecolor=GREY.light, elinewidth=1, zorder=2)
+    front = _front(ranking)
+    axes.plot(
+        macs[front], accuracy[front], color=BLUE.light, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3, label="front"
+    )
+    axes.plot(macs, accuracy, "o", color=BLUE.light, markersize=5.5, markeredgecolor=PAPER.light, zorder=4)
+    axes.plot(macs[:1], accuracy[:1], "o", color=ACCENT.light, markersize=7.5, markeredgecolor=PAPER.light, zorder=5)
+    axes.margins(x=0.09, y=0.08)
+    rows = ranking.to_dict("records")
+    points = list(zip(macs, accuracy, strict=True))
+    for row, at in zip(rows, points, strict=True):
+        if row["papers"] and row["rank"] > 1:
+            axes.plot(*at, "o", markersize=10, markerfacecolor="none", markeredgecolor=INK.light, zorder=5)
+        if row["rank"] == 1 or row["papers"]:
+            told = [word for word, so in (("first", row["rank"] == 1), ("the paper's", row["papers"])) if so]
+            words = ", ".join(told if is_narrow() else [short(row["name"]), *told])
+            colour = ACCENT if row["rank"] == 1 else INK
+            label(axes, words, at, color=colour.light, side=side_of(axes, words, at, points))
+        elif len(rows) <= NUMBERED:
+            label(axes, f"{row['rank']}", at, color=MUTED.light, lift=3)
+    axes.set_xlabel("measured MACs per image (millions)")
+    axes.set_ylabel("minival top-1 accuracy (%)")
+    first = rows[0]
+    return Drawing(
+        "accuracy-macs",
+        "Accuracy against measured cost",
+        f"Bars: {bars}. Dashed: the Pareto front of accuracy and MACs; no cheaper candidate is better than one on it. "
+        + ("Numbers are ranks." if len(rows) <= NUMBERED else ""),
+        f"{len(rows)} candidates between {macs.min():.4g} and {macs.max():.4g} million MACs; the first, "
+        f"{first['name']}, at {100 * first['accuracy']:.1f} % and {first['macs'] / 1e6:.4g} million.",
+        figure,
+    )
+
+
+def _front(ranking: pd.DataFrame) -> list[int]:
+    """Rows on the front of accuracy and MACs, cheapest first."""
+    best, front = -1.0, []
+    for index, row in ranking.sort_values(["macs", "accuracy"], ascending=[True, False]).iterrows():
+        if row["accuracy"] > best:
+            best = float(row["accuracy"])
+            front.append(int(str(index)))
+    return front

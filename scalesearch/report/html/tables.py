@@ -1,0 +1,156 @@
+"""The tables of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalesearch.ranking.finished_comparison import Group, Row
+from scalesearch.ranking.finished_run import Run
+from scalesearch.report.html.table import Column, Table, between, share, table
+from scalesearch.report.units import amount, duration
+
+MANY = 100
+"""Failed trials that are listed."""
+
+
+def ranking(run: Run) -> Table:
+    """Every candidate, best first."""
+
+    def several(row: dict[str, Any]) -> str:
+        return f"{share(row['accuracy'])} ± {share(row['sd'])}" if share(row["sd"]) else share(row["accuracy"])
+
+    columns: list[Column[dict[str, Any]]] = [
+        Column("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
+        Column("candidate", lambda row: str(row["name"]), words=True),
+        Column("acc. %", several),
+        Column("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
+        Column("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
+        Column("val. %", lambda row: share(row["val_accuracy"])),
+        Column("seeds", lambda row: str(row["seeds"]) if run.ranking["seeds"].nunique() > 1 else ""),
+        Column("depth · width · px", lambda row: str(row["shape"]), words=True),
+        Column("growth", lambda row: f"{row['growth']:.2f}"),
+        Column("MACs", lambda row: amount(row["macs"])),
+        Column("ratio", lambda row: f"{row['ratio']:.2f}×"),
+        Column("params", lambda row: amount(row["params"])),
+    ]
+    rows = [{str(key): value for key, value in row.items()} for row in run.ranking.to_dict("records")]
+    return table(columns, rows, lambda row: "first" if row["rank"] == 1 else "papers" if row["papers"] else "")
+
+
+def ranking_notes(run: Run) -> list[str]:
+    """What the table's columns mean, and who shares a network."""
+    spread = " ± their standard deviation" if run.ranking["sd"].notna().any() else ""
+    found = [
+        f"acc.: minival top-1, mean over seeds{spread}; ratio: measured MACs over the baseline's; MACs are "
+        "multiply-adds, what the paper calls FLOPS"
+    ]
+    if run.judged:
+        found.append(
+            f"interval: {run.bars.removesuffix(' interval')}, over images and seeds; P: of being the best, by bootstrap"
+        )
+    if (run.ranking["front"] == True).any():  # noqa: E712 (older runs hold nothing here)
+        found.append("*: on the Pareto front over accuracy, MACs, parameters, activations, memory and latency")
+    if run.ranking["val_accuracy"].notna().any():
+        found.append("val.: the validation split, opened once, for the best alone")
+    if run.ranking["papers"].any():
+        found.append("in bold: the winner; underlined: the paper's point")
+    rows = run.ranking.to_dict("records")
+    same = [f"{row['name']} and {row['also']}" for row in rows if isinstance(row["also"], str) and row["also"]]
+    return found + [f"points that come to one network: {'; '.join(same)}"] * bool(same)
+
+
+def rows(group: Group) -> Table:
+    """A comparison's rows, beside what their source printed."""
+    columns: list[Column[Row]] = [
+        Column("row", lambda row: row.label, words=True),
+        Column("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
+        Column("interval", lambda row: between(row.low, row.high)),
+        Column("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
+        Column("val. %", lambda row: share(row.val_accuracy)),
+        Column("seeds", lambda row: str(row.seeds) if row.seeds else ""),
+        Column("depth", lambda row: f"×{row.depth:.3g}"),
+        Column("width", lambda row: f"×{row.width:.3g}"),
+        Column("px", lambda row: str(row.pixels)),
+        Column("d·w²·r²", lambda row: f"{row.depth * row.width**2 * row.resolution**2:.2f}×"),
+        Column("MACs", lambda row: amount(row.macs)),
+        Column("ratio", lambda row: f"{row.ratio:.2f}×"),
+        Column("params", lambda row: amount(row.params)),
+        Column("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
+        Column("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
+    ]
+    best = group.best
+    return table(columns, group.rows, lambda row: "first" if row is best else "")
+
+
+def costs(groups: Sequence[tuple[Group, Run | None]]) -> Table:
+    """Trials and time by baseline."""
+
+    def seconds(run: Run | None) -> str:
+        return "not trained yet" if run is None else duration(float(run.complete["seconds"].sum()))
+
+    columns: list[Column[tuple[Group, Run | None]]] = [
+        Column("baseline", lambda pair: pair[0].baseline, words=True),
+        Column("complete trials", lambda pair: str(len(pair[1].complete)) if pair[1] else ""),
+        Column("training (h:mm:ss)", lambda pair: seconds(pair[1])),
+        Column("failed", lambda pair: str(len(pair[1].failed)) if pair[1] and len(pair[1].failed) else ""),
+    ]
+    return table(columns, groups)
+
+
+def failures(runs: Sequence[Run]) -> Table | None:
+    """Failed and dropped trials, the first hundred; None where there are none."""
+    found = [
+        (run, {str(key): value for key, value in trial.items()})
+        for run in runs
+        for trials in (run.failed, run.dropped)
+        for trial in trials.to_dict("records")
+    ]
+    if not found:
+        return None
+    columns: list[Column[tuple[Run, dict[str, Any]]]] = [
+        Column("baseline", lambda pair: pair[0].baseline if len(runs) > 1 else "", words=True),
+        Column("candidate", lambda pair: pair[0].named(pair[1]), words=True),
+        Column("seed", lambda pair: str(pair[1]["seed"])),
+        Column("state", lambda pair: str(pair[1]["state"]), words=True),
+        Column("why", lambda pair: _why(pair[1]), words=True),
+    ]
+    return table(columns, found[:MANY])
+
+
+def _why(trial: dict[str, Any]) -> str:
+    if isinstance(trial["reason"], str) and trial["reason"]:
+        return trial["reason"]
+    if trial["state"] == "dropped" and isinstance(trial["curve"], str) and trial["curve"]:
+        step, accuracy = trial["curve"].rsplit(" ", 1)[-1].split(":")
+        return f"fell behind the leader: {share(float(accuracy))} % after {int(step):,} steps"
+    return ""
+
+
+def environment(runs: Sequence[Run]) -> Table | None:
+    """What it was made with, a row for each thing; more than one value where sessions differ."""
+    sessions = [session for run in runs for session in run.sessions]
+    if not sessions:
+        return None
+    plain = [
+        {key: value for key, value in session.items() if key not in ("command", "data")}
+        | {"started": str(session["started"])[:16].replace("T", " ") + " UTC"}
+        for session in sessions
+    ]
+    images = [
+        {
+            "images": f"{data['title']}, {data['train']:,} to train and {data['minival']:,} held out",
+            "fingerprint": data["fingerprint"],
+        }
+        for data in (session.get("data") for session in sessions)
+        if data
+    ]
+    keys = list(dict.fromkeys(key for each in (*plain, *images) for key in each))
+    values = {
+        key: dict.fromkeys(str(each[key]) for each in (*plain, *images) if each.get(key) is not None) for key in keys
+    }
+    columns: list[Column[str]] = [
+        Column("", lambda key: key, words=True),
+        Column(" ", lambda key: ", ".join(values[key]), words=True),
+    ]
+    return table(columns, [key for key in keys if values[key]])

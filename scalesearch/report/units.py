@@ -1,0 +1,36 @@
+"""Numbers with their units, as tables and pages print them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def amount(value: float, unit: str = "") -> str:
+    """Three figures and a prefix: 385,814,752 is ``386 M``, 3.6e9 bytes ``3.60 GB``."""
+    for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit * 0.9995:
+            scaled = value / limit
+            return f"{scaled:.{max(0, 2 - int(math.log10(abs(scaled)) + 1e-9))}f} {prefix}{unit}"
+    return f"{value:.0f} {unit}".rstrip()
+
+
+def params(value: float) -> str:
+    return f"{value / 1e6:.1f} M"
+
+
+def duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def percent(mean: float, sd: float | None) -> str:
+    """An accuracy in per cent with its standard deviation over seeds, where there are several."""
+    return f"{100 * mean:.1f}" + ("" if sd is None or math.isnan(sd) else f" ± {100 * sd:.1f}")
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    return "" if row.get("low") is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"

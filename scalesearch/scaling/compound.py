@@ -1,0 +1,254 @@
+"""Compound scaling: coefficients to the power φ, and the rounding that turns them into layers (Tan & Le 2019, §3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+from pydantic import PositiveInt
+
+from scalesearch.errors import ScalingError
+from scalesearch.scaling.spec import ModelSpec, Origin
+from scalesearch.validation import Strict
+
+DROPOUT_PER_PHI = 0.3 / 7
+"""The paper raises dropout "linearly from 0.2 for B0 to 0.5 for B7" (§5.2)."""
+
+
+@dataclass(frozen=True, order=True)
+class Multipliers:
+    """How much deeper, wider and sharper than the baseline; 1 leaves a dimension as it is."""
+
+    depth: float
+    width: float
+    resolution: float
+
+
+AXES = ("alpha", "beta", "gamma")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Coefficients:
+    """α, β, γ: depth, width and resolution multipliers at φ = 1 (Tan & Le 2019, Eq. 3)."""
+
+    alpha: float
+    beta: float
+    gamma: float
+
+    def at(self, phi: float) -> Multipliers:
+        """d = α^φ, w = β^φ, r = γ^φ, for any real φ; a negative one makes the network smaller."""
+        return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+
+    def growth(self) -> float:
+        """Nominal MACs growth per unit of φ: α·β²·γ² (Tan & Le 2019, Eq. 3). Rounding makes the real one differ."""
+        return float(self.exact_growth())
+
+    def exact_growth(self) -> Fraction:
+        """α·β²·γ² of the decimals as printed, without float noise."""
+        alpha, beta, gamma = (Fraction(repr(value)) for value in (self.alpha, self.beta, self.gamma))
+        return alpha * beta**2 * gamma**2
+
+    def __str__(self) -> str:
+        return f"α {self.alpha:.4g} β {self.beta:.4g} γ {self.gamma:.4g}"
+
+
+PAPER = Coefficients(1.2, 1.1, 1.15)
+"""What the paper's grid search found on EfficientNet-B0 (§3.3)."""
+
+
+class Rounding(Strict):
+    """How real multipliers become whole layers, channels and pixels. The defaults are the official code's.
+
+    ``fix_stem_head`` is EfficientNet-Lite's variant: stem and head keep their width, the first and the last stage
+    their repeats. ``depth: round`` is TinyNet's and pycls's.
+
+    For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
+    ``adaptive_pool`` lets a network whose classifier is made for one size see others, by pooling to that size.
+    """
+
+    width_divisor: PositiveInt = 8
+    depth: Literal["ceil", "round"] = "ceil"
+    fix_stem_head: bool = False
+    resolution_multiple: PositiveInt = 1
+    keep_groups: bool = False
+    adaptive_pool: bool = False
+
+    def channels(self, channels: int, width: float) -> int:
+        """The nearest multiple of the divisor, at least one divisor, never below 90 % of the product; as it is at 1."""
+        if width == 1:
+            return channels
+        wanted = _denoise(channels * width)
+        divisor = self.width_divisor
+        rounded = max(divisor, math.floor(wanted / divisor + 0.5) * divisor)
+        return rounded + divisor if rounded < 0.9 * wanted else rounded
+
+    def repeats(self, repeats: int, depth: float) -> int:
+        wanted = _denoise(repeats * depth)
+        return max(1, math.ceil(wanted) if self.depth == "ceil" else math.floor(wanted + 0.5))
+
+    def pixels(self, resolution: int, scale: float) -> int:
+        if scale == 1:
+            return resolution
+        multiple = self.resolution_multiple
+        return math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
+
+
+def _denoise(value: float) -> float:
+    """Drop float noise: 1.1 × 10 is 11 repeats, not 11.000000000000002 and hence 12."""
+    return round(value, 9)
+
+
+def scale_spec(
+    spec: ModelSpec, multipliers: Multipliers, rounding: Rounding | None = None, *, dropout: float | None = None
+) -> ModelSpec:
+    """A deeper, wider, sharper copy of ``spec``: every stage's repeats and channels, the stem, the head, the image.
+
+    Expansion ratio, kernel and stride stay (§3.1). ``dropout`` replaces the head's.
+
+    Raises:
+        ScalingError: less than one channel, or less than half a pixel at the last stage, would be left.
+    """
+    rounding = rounding or Rounding()
+    widths = scaled_widths(spec, multipliers.width, rounding)
+    pixels = scaled_pixels(spec, multipliers.resolution, rounding)
+    return resized(spec, scaled_repeats(spec, multipliers.depth, rounding), widths, pixels, dropout=dropout)
+
+
+class Widths(NamedTuple):
+    """Channels of the stem, of every stage, and of the head's convolution where there is one."""
+
+    stem: int
+    stages: tuple[int, ...]
+    head: int | None
+
+
+def scaled_repeats(spec: ModelSpec, depth: float, rounding: Rounding) -> tuple[int, ...]:
+    """Every stage's blocks at ``depth`` times as many."""
+    fixed = (0, len(spec.stages) - 1) if rounding.fix_stem_head else ()
+    return tuple(
+        stage.repeats if i in fixed else rounding.repeats(stage.repeats, depth) for i, stage in enumerate(spec.stages)
+    )
+
+
+def scaled_widths(spec: ModelSpec, width: float, rounding: Rounding) -> Widths:
+    """Every layer's channels at ``width`` times as many.
+
+    Raises:
+        ScalingError: less than one channel would be left.
+    """
+    for where, channels in _widths(spec):
+        if channels * width < 1:
+            raise ScalingError(
+                f"{where}: width ×{width:.3g} leaves {channels * width:.2g} of "
+                f"{channels} channels; use coefficients or a φ that scale less"
+            )
+    stages = tuple(rounding.channels(stage.channels, width) for stage in spec.stages)
+    stem, head = spec.stem.channels, spec.head.channels
+    if not rounding.fix_stem_head:
+        stem = rounding.channels(stem, width)
+        head = head and rounding.channels(head, width if spec.head.shrinks else max(1.0, width))
+    return Widths(stem, stages, head)
+
+
+def scaled_pixels(spec: ModelSpec, resolution: float, rounding: Rounding) -> int:
+    """The image's side at ``resolution`` times as many pixels.
+
+    Raises:
+        ScalingError: less than half a pixel would be left at the last stage.
+    """
+    pixels = rounding.pixels(spec.resolution, resolution)
+    if 2 * pixels < spec.total_stride:
+        raise ScalingError(
+            f"resolution: ×{resolution:.3g} leaves {pixels} of {spec.resolution} px, "
+            f"nothing at the network's stride of {spec.total_stride}; use coefficients or a φ that scale less"
+        )
+    return pixels
+
+
+def resized(
+    spec: ModelSpec, repeats: tuple[int, ...], widths: Widths, pixels: int, *, dropout: float | None = None
+) -> ModelSpec:
+    """``spec`` with these blocks per stage, channels and pixels; ``dropout`` replaces the head's."""
+    stages = tuple(
+        stage.model_copy(update={"channels": channels, "repeats": blocks})
+        for stage, channels, blocks in zip(spec.stages, widths.stages, repeats, strict=True)
+    )
+    stem = spec.stem.model_copy(update={"channels": widths.stem})
+    head = spec.head if widths.head is None else spec.head.model_copy(update={"channels": widths.head})
+    if dropout is not None:
+        head = head.model_copy(update={"dropout": dropout})
+    return spec.model_copy(update={"resolution": pixels, "stem": stem, "stages": stages, "head": head})
+
+
+def _widths(spec: ModelSpec) -> list[tuple[str, int]]:
+    widths = [("stem.channels", spec.stem.channels)]
+    return widths + [(f"stages[{i}].channels", stage.channels) for i, stage in enumerate(spec.stages)]
+
+
+def grown_dropout(base: float, phi: float) -> float:
+    """The head's dropout at φ: linear as in the paper (§5.2), kept within [0, 0.9]; 0 where the baseline has none."""
+    return round(min(0.9, max(0.0, base + DROPOUT_PER_PHI * phi)), 4) if base else 0.0
+
+
+def scaled_family_member(
+    spec: ModelSpec, coefficients: Coefficients, phi: float, rounding: Rounding | None = None
+) -> ModelSpec:
+    """``spec`` at φ by the formula, named and with its origin written down."""
+    multipliers = coefficients.at(phi)
+    scaled = scale_spec(spec, multipliers, rounding, dropout=grown_dropout(spec.head.dropout, phi))
+    origin = origin_of(spec.name, multipliers, phi).model_copy(update=asdict(coefficients))
+    return scaled.model_copy(update={"name": f"{spec.name}-phi{phi:g}", "origin": origin})
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of the official code's table: hand-rounded, so no single φ gives it."""
+
+    name: str
+    multipliers: Multipliers
+    resolution: int
+    dropout: float
+
+
+def _row(name: str, width: float, depth: float, resolution: int, dropout: float) -> Published:
+    return Published(name, Multipliers(depth, width, resolution / 224), resolution, dropout)
+
+
+PUBLISHED: dict[int, Published] = {
+    0: _row("b0", 1.0, 1.0, 224, 0.2),
+    1: _row("b1", 1.0, 1.1, 240, 0.2),
+    2: _row("b2", 1.1, 1.2, 260, 0.3),
+    3: _row("b3", 1.2, 1.4, 300, 0.3),
+    4: _row("b4", 1.4, 1.8, 380, 0.4),
+    5: _row("b5", 1.6, 2.2, 456, 0.4),
+    6: _row("b6", 1.8, 2.6, 528, 0.5),
+    7: _row("b7", 2.0, 3.1, 600, 0.5),
+}
+"""EfficientNet-B0 to B7 as released (tensorflow/tpu, ``efficientnet_builder.py``)."""
+
+
+def published_member(spec: ModelSpec, index: int, rounding: Rounding | None = None) -> ModelSpec:
+    """``spec`` scaled by the released constants of B``index``.
+
+    Raises:
+        ScalingError: there is no such member.
+    """
+    if index not in PUBLISHED:
+        raise ScalingError(f"the published family is B0 to B7: there is no B{index}")
+    row = PUBLISHED[index]
+    scaled = scale_spec(spec, row.multipliers, rounding, dropout=row.dropout if spec.head.dropout else 0.0)
+    origin = origin_of(spec.name, row.multipliers, index).model_copy(update={"preset": f"published {row.name}"})
+    return scaled.model_copy(update={"name": f"{spec.name}-{row.name}", "origin": origin})
+
+
+def origin_of(baseline: str, multipliers: Multipliers, phi: float) -> Origin:
+    """Where a network scaled from ``baseline`` came from."""
+    return Origin(
+        baseline=baseline,
+        phi=phi,
+        depth=round(multipliers.depth, 6),
+        width=round(multipliers.width, 6),
+        resolution=round(multipliers.resolution, 6),
+    )

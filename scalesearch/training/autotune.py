@@ -1,0 +1,185 @@
+"""What a few measured steps decide before a run: how large its batches are, and whether its networks are compiled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from scalesearch.errors import RecipeError, TrialError
+from scalesearch.files import kept
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.recipe import Recipe, TrainSettings
+from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
+from scalesearch.runtime.threads import threads, worker_threads
+from scalesearch.training.memory_estimate import estimated_memory
+from scalesearch.training.step_timing import MORE, here, noise, seconds_per_step, timed_steps
+from scalesearch.training.train import total_steps
+from scalesearch.training.trainer import Trainer
+
+FEWEST_STEPS = 100
+"""A schedule of fewer updates would be another experiment: batches grow no further."""
+
+ROOM = 0.5
+"""Share of a computer's free memory that all its workers' batches may take."""
+
+SHORTEST_BUILD = 10.0
+"""Seconds that compiling takes at the very least,"""
+MOST_SAVED = 0.5
+"""and the share of a step that it saves at the very most: what cannot pay by these is not probed."""
+
+
+def decide(
+    recipe: Recipe, dearest: ScaledModel, median: ScaledModel, device: torch.device, classes: int, images: int
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with batch size and compilation settled, where it leaves them to a probe, and a sentence for each.
+
+    Raises:
+        RecipeError: the batch size decides which candidates are admitted.
+    """
+    told = []
+    if recipe.train.grow_batch:
+        if recipe.search.target_memory is not None:
+            raise RecipeError("batch_size", "a number where there is a target_memory, which depends on it", "auto")
+        recipe, words = grown(recipe, dearest, device, classes, images)
+        told.append(words)
+    if recipe.train.compile == "auto":
+        recipe, words = compiled(recipe, median, device, classes, images)
+        told.append(words)
+    return recipe, tuple(told)
+
+
+def with_batch(recipe: Recipe, batch: int) -> Recipe:
+    """The recipe with another batch size, and what follows from it.
+
+    The learning rate grows in proportion (Goyal et al. 2017, §2.1), AdamW's by the square root (Malladi et al. 2022);
+    a schedule in steps sees the same number of images.
+    """
+    train = recipe.train
+    factor = batch / train.batch_size
+    changes: dict[str, object] = {
+        "batch_size": batch,
+        "grow_batch": False,
+        "learning_rate": train.learning_rate * (math.sqrt(factor) if train.optimizer == "adamw" else factor),
+    }
+    if train.steps:
+        changes["steps"] = max(1, round(train.steps / factor))
+    return recipe.model_copy(update={"train": train.model_copy(update=changes)})
+
+
+def grown(recipe: Recipe, dearest: ScaledModel, device: torch.device, classes: int, images: int) -> tuple[Recipe, str]:
+    """The recipe with its batch doubled while the dearest candidate trains 5 % faster for it, and what was measured.
+
+    It ends where memory does, or where the schedule would have fewer than a hundred updates. Measured once per
+    network and kind of device.
+    """
+    first, settings, workers = recipe.train.batch_size, recipe.train, recipe.run.workers or 1
+
+    def measure(names: Sequence[str]) -> dict[str, str]:
+        batch, best = first, _rate(recipe, dearest, device, classes)
+        if not best:
+            return dict.fromkeys(names, f"{first} even that ends the memory, so batches will be split")
+        told = f"{first} trains {best:.0f} images a second"
+        while _may_be(2 * batch, recipe, images) and _fits(
+            with_batch(recipe, 2 * batch).train, dearest, device, classes, workers
+        ):
+            rate = _rate(with_batch(recipe, 2 * batch), dearest, device, classes)
+            told += f", {2 * batch} {rate:.0f}" if rate else f", {2 * batch} ends the memory"
+            if rate < MORE * best:
+                break
+            batch, best = 2 * batch, rate
+        return dict.fromkeys(names, f"{batch} {told}")
+
+    key = f"{_place(recipe, dearest, device, classes)} {first} {settings.epochs} {settings.steps} {images} {workers}"
+    batch, _, told = kept("batch", {"it": key}, measure)["it"].partition(" ")
+    found = with_batch(recipe, int(batch))
+    words = f"batch size {batch}, learning rate {found.train.learning_rate:.4g} (the dearest candidate: {told})"
+    return found, words
+
+
+def _may_be(batch: int, recipe: Recipe, images: int) -> bool:
+    """Whether there are as many images, and the schedule has updates enough."""
+    return batch <= images and total_steps(with_batch(recipe, batch).train, images // batch) >= FEWEST_STEPS
+
+
+def _fits(train: TrainSettings, model: ScaledModel, device: torch.device, classes: int, workers: int) -> bool:
+    """On an accelerator the attempt will tell; a computer would rather end the process."""
+    if device.type != "cpu":
+        return True
+    return max(1, workers) * estimated_memory(model.cost(classes), train, train.precision) <= ROOM * _available()
+
+
+def _available() -> float:
+    """Bytes of memory that are free here, as far as Linux tells."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return math.inf
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), math.inf)
+
+
+def _rate(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int) -> float:
+    """Images per second; 0 if memory ends."""
+    batch = recipe.train.batch_size
+    split = noise(batch, model.resolution, classes)
+    try:
+        with threads(worker_threads(recipe, device)):
+            return batch / seconds_per_step(model, recipe, device, split, steps=3)
+    except (RuntimeError, MemoryError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+    release_memory(device)
+    return 0.0
+
+
+def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, images: int) -> tuple[Recipe, str]:
+    """The recipe with ``compile`` decided for trials like that of ``model``, and why. Measured once, as `grown` is."""
+    length = total_steps(recipe.train, max(1, images // min(recipe.train.batch_size, images)))
+
+    def measure(names: Sequence[str]) -> dict[str, str]:
+        try:
+            with threads(worker_threads(recipe, device)):
+                return dict.fromkeys(names, _verdict(recipe, model, device, classes, length))
+        except (RuntimeError, TrialError) as failure:  # of Dynamo, its compiler, a memory that ends, a CUDA graph
+            release_memory(device)
+            return dict.fromkeys(names, f"off: it fails here ({str(failure).strip().partition(chr(10))[0]})")
+
+    key = f"{_place(recipe, model, device, classes)} {recipe.train.batch_size} {length}"
+    verdict = kept("compile", {"it": key}, measure)["it"]
+    train = recipe.train.model_copy(update={"compile": verdict.partition(":")[0]})
+    return recipe.model_copy(update={"train": train}), f"compile {verdict}"
+
+
+def _verdict(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int) -> str:
+    """``on`` or ``off``, a colon, and the reason."""
+    split = noise(recipe.train.batch_size, model.resolution, classes).on(device)
+    trainer = Trainer(model, classes, _with_compile(recipe, "off"), device)
+    plain = timed_steps(trainer, recipe, device, split, steps=3)
+    del trainer
+    release_memory(device)
+    whole = length * plain
+    if MOST_SAVED * whole < SHORTEST_BUILD:
+        return f"off: a trial's {length} steps take {whole:.0f} s, too few to earn it"
+    clock = Clock(device)
+    trainer = Trainer(model, classes, _with_compile(recipe, "on"), device)
+    timed_steps(trainer, recipe, device, split, steps=1)
+    built = clock.seconds()
+    saved = length * (plain - timed_steps(trainer, recipe, device, split, steps=3))
+    del trainer
+    release_memory(device)
+    told = f"{built:.0f} s to build, {abs(saved):.0f} of a trial's {whole:.0f} s {'saved' if saved > 0 else 'lost'}"
+    return f"{'on' if saved > built else 'off'}: {told}"
+
+
+def _with_compile(recipe: Recipe, choice: str) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"compile": choice})})
+
+
+def _place(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int) -> str:
+    train = recipe.train
+    return (
+        f"{model.fingerprint} {classes} {train.optimizer} {train.precision} {train.channels_last} {train.ema} "
+        f"{here(device)}{' graphs' * recipe.run.cuda_graphs}"
+    )

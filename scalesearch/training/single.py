@@ -1,0 +1,114 @@
+"""One network to train: from what was asked for to settings, images and a folder, every open question answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalesearch.data.images import split_indices
+from scalesearch.data.sources import Source, open_source
+from scalesearch.errors import RecipeError
+from scalesearch.models.catalogue import model_of, open_baseline
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.run_folder import digest, settings_of
+from scalesearch.runtime.device import check_graphs, default_recipe, pick_precision
+from scalesearch.runtime.team import Team, device_of
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.scaling.spec_files import Spec
+from scalesearch.training.autotune import decide
+
+SEARCHED = ("search.", "phi", "rounding.")
+"""Settings of a recipe that say what a grid tries: they change nothing about one network."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for."""
+
+    spec: str
+    recipe: str | None
+    overrides: Mapping[str, object]
+    seed: int = 0
+    resolution: int | None = None
+    sync_batchnorm: bool = False
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What will be trained, on which images and which device, and where the result goes."""
+
+    recipe: Recipe
+    model: ScaledModel
+    source: Source
+    device: torch.device
+    seed: int
+    train_images: int
+    folder: Path
+    settings: dict[str, Any]
+    tuned: tuple[str, ...] = ()
+    """What a probe decided, a sentence each."""
+
+
+def job_of(wish: Wish, team: Team) -> Job:
+    """Open the network and list the images; nothing is decoded or trained.
+
+    Raises:
+        ScaleSearchError: whatever of it the user can mend, a batch that the team cannot share out included.
+    """
+    name = wish.recipe or default_recipe(str(wish.overrides.get("device", "auto")))
+    recipe = load_recipe(name, {**wish.overrides, "baseline": wish.spec})
+    device = device_of(team, recipe.device)
+    check_graphs(recipe, device)
+    baseline = open_baseline(recipe.baseline, recipe.rounding)
+    native = (baseline if wish.resolution is None else baseline.meant_for(wish.resolution)).native
+    model = model_of(_regularised(native, recipe))
+    source = open_source(recipe.data)
+    images = len(split_indices(source, recipe.data)[0])
+    _shared_out(min(recipe.train.batch_size, images), recipe.train.batch_size, team)
+    side = recipe.data.cache_resolution or math.ceil(model.resolution / recipe.augment.eval_crop)
+    recipe = recipe.model_copy(
+        update={
+            "resolution": model.resolution,
+            "train": recipe.train.model_copy(update={"precision": pick_precision(recipe.train, device)}),
+            "data": recipe.data.model_copy(update={"cache_resolution": side}),
+        }
+    )
+    if team.world > 1 and (recipe.train.grow_batch or recipe.train.compile == "auto"):
+        raise RecipeError("train", "a batch_size, and compile on or off, where several processes train", "auto")
+    if team.world > 1 and recipe.run.cuda_graphs:
+        raise RecipeError("run.cuda_graphs", "no CUDA graphs where several processes train", recipe.run.cuda_graphs)
+    recipe, tuned = decide(recipe, model, model, device, len(source.classes), images)
+    ranked = settings_of(recipe, {"layers": model.fingerprint}, source.fingerprint)
+    settings = {key: value for key, value in ranked.items() if not key.startswith(SEARCHED)} | {
+        "seed": wish.seed,
+        "processes": team.world,
+        "sync_batchnorm": team.sync_batchnorm,
+    }
+    folder = wish.out or Path("results") / f"{native.name}-trained-{recipe.name}-{digest(settings)}"
+    return Job(recipe, model, source, device, wish.seed, images, folder, settings, tuned)
+
+
+def _regularised(spec: Spec, recipe: Recipe) -> Spec:
+    """``spec`` with the recipe's dropout and stochastic depth, where it has them."""
+    changes: dict[str, Any] = {}
+    dropout, depth = recipe.train.dropout, recipe.train.stochastic_depth
+    if depth is not None:
+        changes["stochastic_depth"] = depth
+    if dropout is not None and isinstance(spec, ModelSpec):
+        changes["head"] = spec.head.model_copy(update={"dropout": dropout})
+    elif dropout is not None:
+        changes["dropout"] = dropout
+    return spec.model_copy(update=changes)
+
+
+def _shared_out(batch: int, wanted: int, team: Team) -> None:
+    if batch % team.world:
+        why = "" if batch == wanted else f": there are only {batch} training images"
+        raise RecipeError("batch_size", f"a multiple of the {team.world} processes", f"{batch}{why}")

@@ -1,0 +1,268 @@
+"""One trial: a network, images, a schedule and a seed become an `Outcome`."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from scalesearch.data.batches import TrainBatches
+from scalesearch.data.images import Images
+from scalesearch.errors import DivergedError, OutOfMemoryError
+from scalesearch.models.fvcore_count import counted
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.recipe import Recipe, RunSettings, TrainSettings
+from scalesearch.runtime.device import Clock, held_memory, is_out_of_memory, peak_memory, release_memory, reset_peak
+from scalesearch.runtime.memory import SavedTensors
+from scalesearch.runtime.seeding import generator_states, restore_generators, seed_all, seed_of
+from scalesearch.runtime.team import ALONE, Team
+from scalesearch.scaling.cost import Count
+from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.training.memory_estimate import state_bytes
+from scalesearch.training.optim import learning_rate_factor
+from scalesearch.training.trainer import Trainer
+from scalesearch.trials import Outcome, packed
+
+REPORT_EVERY = 10
+"""Steps between looks at the loss; each look waits for the device."""
+
+
+class Listener(Protocol):
+    """Told how a trial goes; it ends the trial by raising."""
+
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
+
+
+class Deaf:
+    """A listener that does not listen."""
+
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
+
+
+def evaluation_steps(settings: TrainSettings, steps: int) -> list[int]:
+    """After which of the schedule's steps the minival is measured; the last is the end."""
+    evaluations = min(settings.evaluations, steps)
+    return [math.ceil(steps * (i + 1) / evaluations) for i in range(evaluations)]
+
+
+def total_steps(settings: TrainSettings, steps_per_epoch: int) -> int:
+    """Length of the schedule in updates."""
+    return settings.steps or max(1, round((settings.epochs or 0) * steps_per_epoch))
+
+
+def train(
+    candidate: ScaledModel,
+    images: Images,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    listener: Listener | None = None,
+    checkpoints: Checkpoints | None = None,
+    team: Team = ALONE,
+) -> tuple[Outcome, Trainer]:
+    """Train ``candidate`` from scratch, or on from its newest checkpoint; the outcome, and the network in its trainer.
+
+    Everything random comes from ``seed``: on the CPU, two calls give bit-equal accuracies, interrupted or not. When
+    memory ends, the micro-batch is halved and gradients are accumulated, so that the batch the optimiser sees stays
+    the same. A team's processes all call this; one that alone would take another turn ends instead, and rank 0's
+    checkpoints are everybody's.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
+        OutOfMemoryError: memory ends even at a micro-batch of one, or in a team.
+    """
+    fvcores = counted(candidate, images.num_classes)
+    micro_batch = math.ceil(min(recipe.train.batch_size, len(images.train)) / team.world)
+    trial: _Trial | None
+    while True:
+        try:
+            trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team)
+            return trial.run(fvcores, listener or Deaf())
+        except (RuntimeError, MemoryError) as failure:
+            if not is_out_of_memory(failure):
+                raise
+            reason = str(failure).partition("\n")[0]
+        trial = None
+        release_memory(device)
+        if team.world > 1:
+            raise OutOfMemoryError(
+                f"memory of {device} ended at {micro_batch} images a step: lower --batch-size, or share it among more "
+                f"processes ({reason})"
+            )
+        if micro_batch == 1:
+            raise OutOfMemoryError(f"memory of {device} ended at a micro-batch of one image: {reason}")
+        micro_batch = math.ceil(micro_batch / 2)
+
+
+class _Trial:
+    """One attempt at a trial: from the seed on, or from its newest checkpoint."""
+
+    def __init__(
+        self,
+        candidate: ScaledModel,
+        images: Images,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        checkpoints: Checkpoints | None,
+        micro_batch: int,
+        team: Team,
+    ) -> None:
+        self.micro_batch, self.team = micro_batch, team
+        seed_all(seed)
+        self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
+        self.held = held_memory(device)  # by others, and by the images
+        self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
+        if not team.leads:  # the same network, but dropout of its own
+            seed_all(seed_of(seed, team.rank))
+        self.batches = TrainBatches(
+            images.train,
+            recipe.augment,
+            candidate.resolution,
+            batch_size=self.settings.batch_size,
+            seed=seed,
+            device=device,
+            team=team,
+        )
+        self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
+        self.checkpoints = checkpoints
+        self.step, self.resumed, self.memory = 0, 0, 0
+        self.curve: list[tuple[int, float, float]] = []
+        self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
+
+    def run(self, counted: Count, listener: Listener) -> tuple[Outcome, Trainer]:
+        device, generators = self.device, self._resume()
+        evaluate_at = set(evaluation_steps(self.settings, self.steps))
+        for point in self.curve:
+            listener.evaluated(*point, self.steps)
+        reset_peak(device)
+        whole, lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
+        train_loss, correct = math.nan, None
+        if generators is not None:
+            restore_generators(generators, device)
+        for batch, labels in self.batches.take(self.steps, start=self.step):
+            loss = self._update(batch, labels)
+            if self.step % REPORT_EVERY == 0 or self.step == self.steps:
+                train_loss = self._finite(self.team.mean(loss))
+                speed = self.step * self.batches.batch_size / (self.training + lap.seconds())
+                listener.step(self.step, self.steps, train_loss, speed)
+            if self.step in evaluate_at:
+                self.training += lap.seconds()
+                self._note_memory()
+                accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival)
+                self.curve.append((self.step, accuracy, held_out_loss))
+                listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
+                reset_peak(device)
+                lap.restart()
+            if self.checkpoints and self.step < self.steps and due(self.step):
+                self.training += lap.seconds()
+                self._note_memory()
+                state = self._state(whole.seconds())
+                if self.team.leads:
+                    self.checkpoints.save(self.step, state)
+                lap.restart()
+        if correct is None:
+            raise RuntimeError("a trial ends with an evaluation")
+        outcome = Outcome(
+            accuracy=self.curve[-1][1],
+            loss=self.curve[-1][2],
+            train_loss=train_loss,
+            curve=tuple(self.curve),
+            correct=packed(correct),
+            seconds=self.before + whole.seconds(),
+            images_per_second=self.steps * self.batches.batch_size / self.training,
+            memory=self.memory,
+            micro_batch=self.micro_batch,
+            resumed=self.resumed,
+            count=counted,
+        )
+        return outcome, self.trainer
+
+    def _update(self, batch: Tensor, labels: Tensor) -> Tensor:
+        """One step of the schedule; the batch's loss, still on the device."""
+        trainer = self.trainer
+        measured = SavedTensors(trainer.model) if self.memory == 0 and self.device.type != "cuda" else None
+        with measured or nullcontext():
+            loss = trainer.step(batch, labels, self.micro_batch)
+        if measured is not None:
+            averaged = trainer.average is not None
+            self.memory = measured.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
+        self.schedule.step()
+        self.step += 1
+        return loss
+
+    def _note_memory(self) -> None:
+        """What this trial's training took at most on its device, without the images that stay there."""
+        own = peak_memory(self.device) - self.held - self.trainer.kept_views
+        self.memory = max(self.memory, own)
+
+    def _state(self, seconds: float) -> dict[str, Any]:
+        generators = self.team.everyones(generator_states(self.device))
+        return {
+            "step": self.step,
+            "steps": self.steps,
+            "resumed": self.resumed,
+            "memory": self.memory,
+            "curve": [list(point) for point in self.curve],
+            "micro_batch": self.micro_batch,
+            "seconds": self.before + seconds,
+            "training": self.training,
+            "schedule": self.schedule.state_dict(),
+            "generators": generators[0],
+            "generators_of_others": generators[1:],
+            **self.trainer.state(),
+        }
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Go on from the newest checkpoint, if there is one; the generators' states, to be restored before a step."""
+        state = self.team.first(self._newest)
+        if state is None or state["steps"] != self.steps:
+            return None
+        self.trainer.restore(state)
+        self.schedule.load_state_dict(state["schedule"])
+        self.step, self.resumed, self.memory = state["step"], state["resumed"] + 1, state["memory"]
+        self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
+        self.micro_batch = min(self.micro_batch, state["micro_batch"])
+        self.before, self.training = state["seconds"], state["training"]
+        generators: list[dict[str, Any]] = [state["generators"], *state.get("generators_of_others", [])]
+        return generators[self.team.rank]
+
+    def _newest(self) -> dict[str, Any] | None:
+        if self.checkpoints is None:
+            return None
+        return self.checkpoints.newest(self.device if self.team.world == 1 else "cpu")
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate_factor(step, self.steps, self.batches.steps_per_epoch, self.settings)
+
+    def _finite(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss} at step {self.step} of {self.steps}: lower train.learning_rate, or warm up longer"
+            )
+        return loss
+
+
+class _Due:
+    """Says when the next checkpoint is due; to a team, by rank 0's clock."""
+
+    def __init__(self, pace: RunSettings, team: Team) -> None:
+        self._pace, self._team, self._last = pace, team, time.monotonic()
+
+    def __call__(self, step: int) -> bool:
+        if self._pace.checkpoint_steps:
+            return step % self._pace.checkpoint_steps == 0
+        if self._team.world > 1 and step % REPORT_EVERY:  # asking costs an exchange
+            return False
+        if not self._team.first(lambda: time.monotonic() - self._last >= 60 * self._pace.checkpoint_minutes):
+            return False
+        self._last = time.monotonic()
+        return True

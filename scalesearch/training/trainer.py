@@ -1,0 +1,221 @@
+"""One network in training: a step, an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scalesearch.data.batches import Normaliser, evaluation_batches
+from scalesearch.data.images import Split
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.recipe import Recipe
+from scalesearch.runtime.allocator import keep_freed
+from scalesearch.runtime.device import pick_precision
+from scalesearch.runtime.team import ALONE, Team
+from scalesearch.training.compile import as_written, compile_blocks
+from scalesearch.training.cuda_graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
+from scalesearch.training.optim import WeightAverage, make_optimizer
+
+AUXILIARY = 0.3
+"""Weight of an auxiliary head's loss beside the classifier's."""
+
+KEPT_VIEWS = 2**28
+"""Bytes of a split's views at the network's size that are kept from one evaluation to the next."""
+
+EVALUATED = 2**22
+"""Pixels of an evaluation's batch on an accelerator: 1,024 images at 64 a side,"""
+TIMES_A_STEP = 8
+"""or so many times a step's images where that is less: nothing is kept for a backward pass. Never fewer than those.
+A CPU takes a step's images: larger batches are hardly faster, and fragment the memory that it keeps."""
+
+
+Views = tuple[Tensor, Tensor]
+
+
+class Evaluation(NamedTuple):
+    """Top-1 accuracy in [0, 1], mean cross-entropy in nats, and which images were right: bool (N,), on the CPU."""
+
+    accuracy: float
+    loss: float
+    correct: Tensor
+
+
+class Trainer:
+    """A freshly built network on a device, with its optimiser and, where the recipe wants one, its weight average.
+
+    In a team, every process has the same weights; each sees its share of a batch.
+    """
+
+    def __init__(
+        self,
+        candidate: ScaledModel,
+        num_classes: int,
+        recipe: Recipe,
+        device: torch.device,
+        team: Team = ALONE,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """``recorder`` is what the recipe's CUDA graphs are made with, if it wants any: CUDA's own by default."""
+        self.settings, self.augment, self.device, self.team = recipe.train, recipe.augment, device, team
+        if device.type == "cpu":
+            keep_freed()
+        self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        self.model: nn.Module = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
+        if self.settings.norm_momentum is not None:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = self.settings.norm_momentum
+        self.model = team.normalised(self.model)
+        self.parallel = team.parallel(self.model, device)
+        self.optimizer = make_optimizer(self.model, self.settings, scaled=self.precision == "fp16")
+        self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
+        self._seen: tuple[Split, int, list[Views]] | None = None
+        self._most_at_once: int | None = None
+        self._as_written = as_written if self.settings.compile == "on" else nullcontext
+        if self.settings.compile == "on":
+            compile_blocks(self.model)
+        self._graphed = None
+        if recipe.run.cuda_graphs:
+            self._graphed = GraphedPass(recorder or CudaRecorder(device))
+
+    @property
+    def warm_up(self) -> int:
+        """How many steps come before those that take as long as all others do."""
+        if self._graphed is not None:
+            return WARM_UP + 2
+        return 1 if self.device.type == "cpu" else 3
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is evaluated: the average, if there is one."""
+        return self.average.module if self.average is not None else self.model
+
+    def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
+        """One update from uint8 images (B, 3, r, r); returns their mean loss, on the device until the next step.
+
+        In a team, B is this process's share, and the gradients are the whole batch's: means over equal shares.
+        """
+        if not self.model.training:
+            self.model.train()
+        labels = labels.to(self.device, non_blocking=True)
+        if self._graphed is not None and len(images) <= micro_batch:
+            total = self._graphed(images, labels, self._pass, self._clear)
+        else:
+            if len(images) > micro_batch:
+                self._most_at_once = micro_batch
+            self._clear()
+            total = torch.zeros((), device=self.device)
+            for part, truth in zip(torch.split(images, micro_batch), torch.split(labels, micro_batch), strict=True):
+                total += self._pass(part, truth, len(part) / len(images))
+        if self.settings.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update()
+        return total
+
+    @torch.inference_mode()
+    def evaluate(self, split: Split) -> Evaluation:
+        """How `result` does on ``split``; the loss is without label smoothing. A team shares the images out."""
+        model = self.result.eval()
+        self.team.align(model)
+        correct: list[Tensor] = []
+        losses: list[Tensor] = []
+        for part, truth in self._views(split):
+            with self._as_written():
+                logits = self._logits(model, part)[0]
+            correct.append(logits.argmax(1) == truth)
+            losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
+        sums = torch.zeros(len(split) + 1, dtype=torch.float64)  # which were right, and the loss: one exchange
+        if losses:
+            own = self.team.part(len(split))
+            sums[own.start : own.stop] = torch.cat(correct).cpu().double()
+            sums[-1] = torch.stack(losses).cpu().double().sum()
+        right, loss = self.team.total(sums)[:-1].bool(), sums[-1].item()
+        return Evaluation(int(right.sum()) / len(split), loss / len(split), right)
+
+    @property
+    def evaluated_together(self) -> int:
+        """Images of this process's batch in an evaluation; no more than it can train on where memory ended."""
+        if self._most_at_once is not None:
+            return self._most_at_once
+        own = self.settings.batch_size // self.team.world
+        if self.device.type == "cpu":
+            return own
+        return max(own, min(TIMES_A_STEP * own, EVALUATED // self.resolution**2))
+
+    @property
+    def kept_views(self) -> int:
+        """Bytes of the evaluation's images that are kept from one evaluation to the next."""
+        return sum(images.nbytes for images, _ in self._seen[2]) if self._seen is not None else 0
+
+    def _views(self, split: Split) -> Iterable[Views]:
+        """The batches of an evaluation; a small split's are kept on the device for the next one."""
+        size = self.evaluated_together
+        if self._seen is not None and self._seen[0] is split and self._seen[1] == size:
+            return self._seen[2]
+        made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team, self.device)
+        if 3 * self.resolution**2 * len(self.team.part(len(split))) > KEPT_VIEWS:
+            return made
+        self._seen = (split, size, list(made))
+        return self._seen[2]
+
+    def state(self) -> dict[str, Any]:
+        """Everything that training changes, for a checkpoint."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average and self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+    def _clear(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _pass(self, images: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
+        """Adds the gradients of ``share`` times these images' mean loss to those that are there; that product."""
+        model = self.model if self.parallel is None else self.parallel
+        loss = self._loss(model, images, labels) * share
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy; an auxiliary head's counts 0.3 (Szegedy et al. 2015, §5)."""
+        loss, *others = (
+            functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+            for logits in self._logits(model, images)
+        )
+        for other in others:
+            loss = loss + AUXILIARY * other
+        return loss
+
+    def _logits(self, model: nn.Module, images: Tensor) -> list[Tensor]:
+        """The classifier's logits, then those of auxiliary heads, if it has any in this mode."""
+        with self.autocast():
+            outputs = model(self.normalise(images))
+        every = [outputs] if isinstance(outputs, Tensor) else [each for each in outputs if isinstance(each, Tensor)]
+        return [logits.float() for logits in every]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Where operations run in this trainer's precision; the weights stay fp32."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
