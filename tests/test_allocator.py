@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import resource, sys, torch
-from scalesearch.allocator import give_back, keep_freed
+from scalesearch.runtime.allocator import give_back, keep_freed
 
 kept = sys.argv[1] == "kept" and keep_freed()
 

@@ -39,7 +39,7 @@ def test_other_settings_are_refused_with_the_difference_named(tmp_path: Path) ->
 
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:
     with RunFolder(tmp_path):
-        code = "import sys; from pathlib import Path; from scalesearch.folder import RunFolder\n"
+        code = "import sys; from pathlib import Path; from scalesearch.run_folder import RunFolder\n"
         code += "with RunFolder(Path(sys.argv[1])): pass"
         other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "another scalesearch is at work" in other.stderr
@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     target = write_text(tmp_path / "kept.txt", "old")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from scalesearch.folder import write_text\n"
+        "import resource, signal, sys; from pathlib import Path; from scalesearch.files import write_text\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_text(Path(sys.argv[1]), 'new' * 1000)"
     )

@@ -167,7 +167,7 @@ def test_clock_steps_change_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_process_of_this_machine_that_is_no_more_is_not_waited_for(ledger: Ledger) -> None:
-    code = "from scalesearch.study import me; print(me())"
+    code = "from scalesearch.search.ledger.leases import me; print(me())"
     gone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert is_gone(gone) and not is_gone(me())
     assert not is_gone(None) and not is_gone("elsewhere 17 4711")

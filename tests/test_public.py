@@ -10,6 +10,7 @@ import scalesearch
 
 def test_exported_members() -> None:
     assert scalesearch.__all__ == [
+        "__version__",
         "Coefficients",
         "ModelSpec",
         "ModuleSpec",

@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scalesearch.scaling.batched_cost import Counts
 from scalesearch.scaling.compound import Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
-from scalesearch.scaling.points import Ints, Points
 from scalesearch.scaling.spec_files import Spec
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from scalesearch.scaling.points import Points
-
-    pass
     from scalesearch.scaling.batched_cost import Counts
+    from scalesearch.scaling.points import Ints, Points
 
 
 class ScaledModel(Protocol):

@@ -160,10 +160,3 @@ class Clock:
             torch.cuda.synchronize(self._device)
         elif self._device.type == "mps":
             torch.mps.synchronize()
-
-
-def default_recipe(device: str) -> str:
-    """``quick`` on a CPU, ``full`` on an accelerator."""
-    pass
-
-    return "quick" if pick_device(device).type == "cpu" else "full"

@@ -21,12 +21,6 @@ from scalesearch.search.setup import Prepared
 if TYPE_CHECKING:
     from scalesearch.ranking.certainty import Judgement
 
-
-if TYPE_CHECKING:
-    from scalesearch.search.setup import Prepared
-
-    pass
-
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
 

@@ -17,7 +17,8 @@ from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, settings_of
-from scalesearch.runtime.device import check_graphs, default_recipe, pick_precision
+from scalesearch.runtime.default_recipe import default_recipe
+from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec

@@ -15,9 +15,9 @@ HEAVIEST = "[[1.06, 1, 1.36]]"
 """The candidate that takes most memory in the finest of the grids: it is tried in all of them."""
 INSIDE = """
 import resource, sys, torch
-import scalesearch.train
 from scalesearch.cli.main import app
-scalesearch.train.reset_peak = lambda device: None  # a trial's own measure begins anew after each evaluation
+from scalesearch.training import train
+train.reset_peak = lambda device: None  # a trial's own measure begins anew after each evaluation
 try:
     app(sys.argv[1:])
 except SystemExit as end:

@@ -22,7 +22,7 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.report.formats import Page
 from scalesearch.run_folder import digest, slug
-from scalesearch.runtime.device import default_recipe
+from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.search.comparison_json import group_json
 

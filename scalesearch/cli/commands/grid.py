@@ -18,7 +18,7 @@ from scalesearch.report.formats import Page
 from scalesearch.report.tables import plan_summary, plan_table, ranking_table
 from scalesearch.report.units import duration
 from scalesearch.run_folder import RunFolder, default_folder, read_result
-from scalesearch.runtime.device import default_recipe
+from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.scaling.compound import Coefficients
 
 if TYPE_CHECKING:

@@ -1,0 +1,33 @@
+"""The layout that docs/architecture.md describes, held to: folders, floors, the size of files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HOUSE = Path(__file__).parent.parent / "scalesearch"
+LONGEST = 400
+
+
+def test_the_package_is_ten_folders_and_a_handful_of_files() -> None:
+    folders = sorted(path.name for path in HOUSE.iterdir() if path.is_dir() and (path / "__init__.py").exists())
+    assert folders == [
+        "candidates", "cli", "data", "models", "ranking", "report", "runtime", "scaling", "search", "training",
+    ]  # fmt: skip
+    files = sorted(path.name for path in HOUSE.glob("*.py") if not path.name.startswith("__"))
+    assert files == [
+        "errors.py", "files.py", "recipe.py", "run_folder.py", "trials.py", "validation.py", "version.py",
+    ]  # fmt: skip
+
+
+def test_no_file_is_long() -> None:
+    lengths = {str(path.relative_to(HOUSE)): len(path.read_text().splitlines()) for path in HOUSE.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_imports_go_one_way_and_in_no_circle() -> None:
+    """The contracts of the import linter, in pyproject.toml."""
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=HOUSE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
