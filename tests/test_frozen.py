@@ -10,10 +10,7 @@ import pandas as pd
 
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
-from tests.conftest import TINY_RUN, Cli
-
-FROZEN = Path(__file__).parent / "frozen"
-RESULTS = Path(__file__).parent.parent / "results"
+from tests.support.small import FROZEN, RESULTS, TINY_RUN, Cli
 
 
 def test_a_finished_run_of_format_2_is_opened_and_ranked_as_it_was(cli: Cli, tmp_path: Path) -> None:

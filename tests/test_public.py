@@ -10,12 +10,12 @@ import scalesearch
 
 def test_exported_members() -> None:
     assert scalesearch.__all__ == [
-        "__version__",
         "Coefficients",
         "ModelSpec",
         "ModuleSpec",
         "Multipliers",
         "Rounding",
+        "__version__",
         "build_model",
         "dump_spec",
         "load_spec",
