@@ -36,7 +36,7 @@ _HOMES = {
     "scale_spec": "scalesearch.scaling.compound",
     "ModelSpec": "scalesearch.scaling.spec",
     "ModuleSpec": "scalesearch.scaling.module_spec",
-    "scale_module": "scalesearch.models.surgery",
+    "scale_module": "scalesearch.models.surgery.scale",
     "dump_spec": "scalesearch.scaling.spec_files",
     "load_spec": "scalesearch.scaling.spec_files",
 }

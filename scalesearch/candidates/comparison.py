@@ -72,7 +72,7 @@ class Comparison(Strict):
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparisonRow:
     """A row for one baseline: its multipliers, and what is known of it before it is built."""
 
     label: str
@@ -112,7 +112,7 @@ def load_comparison(name: str) -> Comparison:
     return parse(Comparison, read_yaml(path, RecipeError), RecipeError)
 
 
-def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[Line]:
+def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[ComparisonRow]:
     """The comparison's rows for ``baseline``, which it may know by ``name``.
 
     Raises:
@@ -124,7 +124,7 @@ def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[Line
             f"{comparison.title} has rows for {', '.join(comparison.baselines)} alone, none under `any`"
         )
     return [
-        Line(
+        ComparisonRow(
             row.label,
             row.dimension or row.label,
             row.depth,
@@ -138,7 +138,7 @@ def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[Line
     ]
 
 
-def scalable(lines: Sequence[Line], fixed: Mapping[str, str]) -> list[Line]:
+def scalable(lines: Sequence[ComparisonRow], fixed: Mapping[str, str]) -> list[ComparisonRow]:
     """The rows without what the network cannot scale, and without those of which that leaves the baseline.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalesearch.candidates.comparison import Line
+from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.grid import Candidate, Plan
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.protocols import Baseline
@@ -18,14 +18,14 @@ IMAGENET = 1000
 
 
 @dataclass(frozen=True)
-class Group:
+class BaselineRows:
     """One baseline's rows and the networks they come to, by label.
 
     ``blocks`` are the baseline's; ``as_printed`` is it at its native size and for ImageNet's classes.
     """
 
     name: str
-    lines: Sequence[Line]
+    lines: Sequence[ComparisonRow]
     plan: Plan
     resolution: int
     blocks: int
@@ -37,14 +37,16 @@ class Group:
         return {x.label: points[Coefficients(x.depth, x.width, x.resolution)] for x in self.lines}
 
 
-def group_of(name: str, lines: Sequence[Line], made: Plan, baseline: Baseline, num_classes: int) -> Group:
+def group_of(
+    name: str, lines: Sequence[ComparisonRow], made: Plan, baseline: Baseline, num_classes: int
+) -> BaselineRows:
     """The rows ``lines``, planned as ``made``."""
     as_printed = baseline.resolution == baseline.native.resolution and num_classes == IMAGENET
     blocks = baseline.scaled(Multipliers(1, 1, 1)).spec.blocks
-    return Group(name, lines, made, baseline.resolution, blocks, as_printed)
+    return BaselineRows(name, lines, made, baseline.resolution, blocks, as_printed)
 
 
-def with_rows(recipe: Recipe, name: str, lines: Sequence[Line]) -> Recipe:
+def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Recipe:
     """The recipe that trains a baseline's rows in place of a grid.
 
     Raises:

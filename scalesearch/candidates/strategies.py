@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from scalesearch.candidates.comparison import AXIS, Line, scalable
+from scalesearch.candidates.comparison import AXIS, ComparisonRow, scalable
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.protocols import Baseline, Survey
 from scalesearch.scaling.compound import Coefficients, Multipliers
@@ -39,7 +39,7 @@ WIDTHS = tuple(round(1 + 0.01 * i, 2) for i in range(-8, 9))
 
 def matched(
     baseline: Baseline, target: float, num_classes: int, tolerance: float, own: Mapping[str, Coefficients] | None = None
-) -> list[Line]:
+) -> list[ComparisonRow]:
     """The baseline, and every strategy at ``target`` times its MACs.
 
     Args:
@@ -51,7 +51,7 @@ def matched(
     survey = baseline.survey(1, num_classes=num_classes)
     base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes).macs
     every = {**STRATEGIES, **{label: shares(c) for label, c in (own or {}).items()}}
-    lines = [Line("baseline", "baseline", 1.0, 1.0, 1.0)]
+    lines = [ComparisonRow("baseline", "baseline", 1.0, 1.0, 1.0)]
     for label, divided in every.items():
         if AXIS.get(label) in baseline.fixed:
             continue
@@ -61,7 +61,7 @@ def matched(
 
 def _solved(
     survey: Survey, pixels: int, base: int, label: str, divided: Shares, target: float, tolerance: float
-) -> Line:
+) -> ComparisonRow:
     def ratio(points: list[Coefficients]) -> Floats:
         ratios: Floats = (survey.macs(Points.of(points)) / base).astype(np.float64)
         return ratios
@@ -92,7 +92,7 @@ def _solved(
     told = [f"{added:+d} px"] * (added != 0) + [f"width ×{width:g}"] * (width != 1)
     notes = [WHOSE.get(label, ""), f"mended by {' and '.join(told)}" if told else ""]
     note = "; ".join(filter(None, notes))
-    return Line(label, label, chosen.alpha, chosen.beta, chosen.gamma, note=note or None)
+    return ComparisonRow(label, label, chosen.alpha, chosen.beta, chosen.gamma, note=note or None)
 
 
 def _trims() -> list[tuple[int, float]]:

@@ -159,9 +159,9 @@ def train(
     """Train one network on the recipe's schedule, on one device or several; the same command goes on after a stop."""
     given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE + OF_ONE_TRAINING}
     from scalesearch.cli.commands.train import train_command
-    from scalesearch.training.single import Wish
+    from scalesearch.training.single import TrainRequest
 
-    wish = Wish(spec, recipe, _overrides(given, assign), seed, resolution, sync_batchnorm, out)
+    wish = TrainRequest(spec, recipe, _overrides(given, assign), seed, resolution, sync_batchnorm, out)
     train_command(wish, processes=nproc_per_node, as_json=json_)
 
 

@@ -195,9 +195,9 @@ def compare(
 ) -> None:
     """Compare ways to grow: the paper's Table 3 and figures, or every way at one cost, on your network and images."""
     given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE + OF_A_COMPARISON}
-    from scalesearch.cli.commands.compare import Wish, compare_command, growth_of
+    from scalesearch.cli.commands.compare import CompareRequest, compare_command, growth_of
 
-    wish = Wish(
+    wish = CompareRequest(
         comparison, tuple(baseline or ()), recipe, _overrides(given, assign), growth_of(match_macs), match_tolerance,
         from_, out, storage, engine, address,
     )  # fmt: skip

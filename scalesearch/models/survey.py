@@ -15,7 +15,7 @@ import numpy as np
 from scalesearch.errors import ScalingError
 from scalesearch.models.protocols import Networks, ScaledModel
 from scalesearch.models.spec_model import SpecModel
-from scalesearch.scaling.batched_cost import Counts, Tariff
+from scalesearch.scaling.batched_cost import BatchedCost, Counts
 from scalesearch.scaling.compound import (
     Coefficients,
     Rounding,
@@ -74,7 +74,7 @@ class TableSurvey:
         self._repeats = _Axis(lambda alpha: scaled_repeats(spec, alpha**phi, rounding))
         self._widths = _Axis(lambda beta: scaled_widths(spec, beta**phi, rounding))
         self._pixels = _Axis(lambda gamma: scaled_pixels(spec, gamma**phi, rounding))
-        self._tariff = Tariff(spec, num_classes)
+        self._tariff = BatchedCost(spec, num_classes)
 
     def macs(self, points: Points) -> Counts:
         """Of each point's network, (N,).

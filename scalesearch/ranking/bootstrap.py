@@ -25,7 +25,7 @@ CELLS = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class SeedScores:
     """One candidate's accuracies in [0, 1], one per seed, and which images each seed got right, if known.
 
     ``correct``: (seeds, images) of bool, the same images in the same order for every candidate.
@@ -71,13 +71,13 @@ class Measured:
         return max(0.0, within - self.variance) * images / max(1, images - 1)
 
 
-def seed_noise_known(measured: Sequence[Measured]) -> bool:
+def seed_noise_known(measured: Sequence[SeedScores]) -> bool:
     """Whether any candidate has two seeds; without, `draws` know the images' noise alone."""
     return any(m.seeds > 1 for m in measured)
 
 
 def draws(
-    measured: Sequence[Measured],
+    measured: Sequence[SeedScores],
     *,
     images: int,
     resamples: int = 10_000,
@@ -119,7 +119,7 @@ def draws(
     return columns
 
 
-def _resample_images(measured: Sequence[Measured], images: int, resamples: int, rng: np.random.Generator) -> Floats:
+def _resample_images(measured: Sequence[SeedScores], images: int, resamples: int, rng: np.random.Generator) -> Floats:
     """Sums of whole numbers, so that equal candidates tie exactly."""
     out = np.empty((resamples, len(measured)))
     paired = [i for i, m in enumerate(measured) if m.correct is not None]
@@ -140,7 +140,7 @@ def _resample_images(measured: Sequence[Measured], images: int, resamples: int, 
 
 
 def _resample_seeds(
-    measured: Sequence[Measured], resamples: int, rng: np.random.Generator, *, beyond: int | None
+    measured: Sequence[SeedScores], resamples: int, rng: np.random.Generator, *, beyond: int | None
 ) -> Floats:
     """Noise of the means from residuals e·√(n/(n − 1)); ``beyond`` so many images, only what those do not explain."""
     repeated = [m for m in measured if m.seeds > 1]
@@ -157,13 +157,13 @@ def _resample_seeds(
     return np.asarray(unsure * np.stack(means, axis=1))
 
 
-def _luck(measured: Sequence[Measured]) -> float | None:
+def _luck(measured: Sequence[SeedScores]) -> float | None:
     """σ_SI², pooled; None where no candidate knows it."""
     known = [(m.luck, m.seeds - 1) for m in measured if m.luck is not None]
     return sum(luck * freedom for luck, freedom in known) / sum(f for _, f in known) if known else None
 
 
-def _limit(measured: Sequence[Measured], images: int, resamples: int, rng: np.random.Generator) -> Floats:
+def _limit(measured: Sequence[SeedScores], images: int, resamples: int, rng: np.random.Generator) -> Floats:
     """Normal draws with the covariance σ_I²/N; negative eigenvalues, left by subtracting an estimate, are zero."""
     covariance = np.diag([holdout_error(m.mean, images) ** 2 for m in measured])
     paired = [i for i, m in enumerate(measured) if m.correct is not None]

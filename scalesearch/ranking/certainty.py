@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scalesearch.ranking.bootstrap import Floats, Measured, draws
+from scalesearch.ranking.bootstrap import Floats, SeedScores, draws
 from scalesearch.ranking.fitted_optimum import Fitted, fit
 from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
 from scalesearch.ranking.ranking import trade_off
-from scalesearch.ranking.standings import Plan, Standing, closeness, contenders, in_words, next_seeds, summarise
+from scalesearch.ranking.standings import SeedPlan, Standing, closeness, contenders, in_words, next_seeds, summarise
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.scaling.shares import DWR, PAPER_SHARES, shares
 from scalesearch.trials import unpacked
@@ -62,7 +62,7 @@ class Judgement:
         return judged
 
 
-def measured(records: Iterable[Record], images: int) -> list[Measured]:
+def measured(records: Iterable[Record], images: int) -> list[SeedScores]:
     """The complete trials by network, seeds in order.
 
     Args:
@@ -77,7 +77,7 @@ def measured(records: Iterable[Record], images: int) -> list[Measured]:
         outcomes = [t.outcome or {} for t in sorted(trials, key=lambda t: t.task.seed)]
         texts = [outcome.get("correct") for outcome in outcomes]
         correct = np.stack([unpacked(text, images) for text in texts if text]) if all(texts) else None
-        found.append(Measured(name, tuple(float(outcome["accuracy"]) for outcome in outcomes), correct))
+        found.append(SeedScores(name, tuple(float(outcome["accuracy"]) for outcome in outcomes), correct))
     return found
 
 
@@ -96,7 +96,7 @@ def judge(
 
     Args:
         labels: what to call the candidates, by network.
-        why: no more seeds were added, of `inference.Plan`.
+        why: no more seeds were added, of `inference.SeedPlan`.
         target: MACs; then P(best) is of `ranking.trade_off`'s score. The intervals stay the accuracies'.
         within: an accuracy that does not matter; how probably the first is within it of the best is said in words.
         candidates: with them, the best shares beyond the grid are fitted, if there are enough.
@@ -106,7 +106,7 @@ def judge(
     standings = {s.name: s for s in summarise(found, drawn, confidence)}
     if target is not None:
         factors = [trade_off(by_network[m.name].cost.macs, target) for m in found]
-        scored = [Measured(m.name, tuple(f * a for a in m.accuracies)) for m, f in zip(found, factors, strict=True)]
+        scored = [SeedScores(m.name, tuple(f * a for a in m.accuracies)) for m, f in zip(found, factors, strict=True)]
         scores = summarise(scored, drawn * factors, confidence)
         standings = {s.name: replace(standings[s.name], p_best=s.p_best, ruled_out=s.ruled_out) for s in scores}
     likely = contenders({name: s.p_best for name, s in standings.items()}, confidence)
@@ -151,7 +151,7 @@ def beyond_the_grid(fitted: Fitted) -> str:
 
 def more_seeds(
     records: Iterable[Record], *, images: int, confidence: float, max_seeds: int, within: float = 0.0
-) -> Plan:
+) -> SeedPlan:
     """How many seeds each candidate should have in all, until one is known to be best, or within ``within`` of it."""
     return next_seeds(
         measured(records, images), images=images, max_seeds=max_seeds, confidence=confidence, within=within

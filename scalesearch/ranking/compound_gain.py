@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.candidates.comparison import SINGLE
-from scalesearch.candidates.comparison_rows import COMPOUND, Group
+from scalesearch.candidates.comparison_rows import COMPOUND, BaselineRows
 
 CONFIDENCE = 0.95
 
@@ -50,7 +50,7 @@ class Gain:
         )
 
 
-def gain(group: Group, accuracies: Mapping[str, float], drawn: Mapping[str, Any], seeds: int) -> Gain | None:
+def gain(group: BaselineRows, accuracies: Mapping[str, float], drawn: Mapping[str, Any], seeds: int) -> Gain | None:
     """None where the compound row or every single one is missing, or a dimension has several rows.
 
     Args:

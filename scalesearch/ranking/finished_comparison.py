@@ -27,14 +27,14 @@ class Base(_Part):
     resolution: int
 
 
-class Published(_Part):
+class PaperResult(_Part):
     """What the paper reports for a row, on its own data."""
 
     macs: float
     top1: float | None = None
 
 
-class Row(_Part):
+class FinishedRow(_Part):
     """A network of the comparison: how it was scaled, what it costs, and what was measured, if it was."""
 
     label: str
@@ -49,7 +49,7 @@ class Row(_Part):
     params: int
     network: str | None = None
     note: str | None = None
-    paper: Published | None = None
+    paper: PaperResult | None = None
     accuracy: float | None = None
     sd: float | None = None
     low: float | None = None
@@ -59,7 +59,7 @@ class Row(_Part):
     val_accuracy: float | None = None
 
 
-class Gain(_Part):
+class FinishedGain(_Part):
     """By how much the compound row is more accurate than the best single-dimension one."""
 
     value: float
@@ -71,26 +71,26 @@ class Gain(_Part):
     words: str
 
 
-class Group(_Part):
+class FinishedGroup(_Part):
     """The rows of one baseline, and the folder of the run that trained them."""
 
     baseline: str
     folder: str
     base: Base
-    rows: tuple[Row, ...]
-    gain: Gain | None = None
+    rows: tuple[FinishedRow, ...]
+    gain: FinishedGain | None = None
     words: str | None = None
 
     @property
-    def measured(self) -> tuple[Row, ...]:
+    def measured(self) -> tuple[FinishedRow, ...]:
         return tuple(row for row in self.rows if row.accuracy is not None)
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> FinishedRow | None:
         return max(self.measured, key=lambda row: row.accuracy or 0, default=None)
 
 
-class Comparison(_Part):
+class FinishedComparison(_Part):
     """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's)."""
 
     title: str
@@ -98,14 +98,14 @@ class Comparison(_Part):
     about: str | None = None
     match: str
     notes: tuple[str, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[FinishedGroup, ...]
 
 
 def is_comparison(path: Path) -> bool:
     return (path / FILE).is_file()
 
 
-def read_comparison(path: Path) -> Comparison:
+def read_comparison(path: Path) -> FinishedComparison:
     """The comparison in a folder.
 
     Raises:
@@ -118,6 +118,6 @@ def read_comparison(path: Path) -> Comparison:
     except ValueError as failure:
         raise RunError(f"{path / FILE} is not JSON: {failure}") from failure
     try:
-        return parse(Comparison, found, RecipeError)
+        return parse(FinishedComparison, found, RecipeError)
     except ScaleSearchError as failure:
         raise RunError(f"{path / FILE}: {failure}") from failure

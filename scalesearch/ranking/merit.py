@@ -29,7 +29,7 @@ FAR = 0.25
 
 
 @dataclass(frozen=True)
-class Place:
+class MeritEntry:
     """A candidate in its run: its rank, what it costs and reaches, and whether it may be the run's best."""
 
     name: str
@@ -52,14 +52,14 @@ class Merit:
     target: float
     candidates: int
     ratios: tuple[float, float]
-    winner: Place
+    winner: MeritEntry
     dearer: int
     cost: Correlation
     matched: int
     matched_ratios: tuple[float, float]
-    counterpart: Place
+    counterpart: MeritEntry
     apart: float
-    first: Place
+    first: MeritEntry
 
     @property
     def alike(self) -> bool:
@@ -164,6 +164,6 @@ def _apart(one: Shares, other: Shares) -> float:
     return float(sum(differences)) / 2
 
 
-def _place(row: pd.Series[Any]) -> Place:
+def _place(row: pd.Series[Any]) -> MeritEntry:
     numbers = {key: float(row[key]) for key in ("ratio", "accuracy", "low", "high")}
-    return Place(str(row["name"]), int(row["rank"]), **numbers, contender=bool(row["contender"]))
+    return MeritEntry(str(row["name"]), int(row["rank"]), **numbers, contender=bool(row["contender"]))

@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from scalesearch.ranking.bootstrap import Measured, draws
+from scalesearch.ranking.bootstrap import SeedScores, draws
 from scalesearch.ranking.pruning import IntervalPruner
 from scalesearch.ranking.standings import contenders, next_seeds, summarise
 from scalesearch.trials import unpacked
@@ -246,9 +246,10 @@ def _train(study: Study, training: Trained, *, never: bool = False) -> tuple[int
     return step, True
 
 
-def _measured(trained: Mapping[str, Sequence[Trained]]) -> list[Measured]:
+def _measured(trained: Mapping[str, Sequence[Trained]]) -> list[SeedScores]:
     return [
-        Measured(name, tuple(t.accuracy for t in ts), np.stack([t.correct for t in ts])) for name, ts in trained.items()
+        SeedScores(name, tuple(t.accuracy for t in ts), np.stack([t.correct for t in ts]))
+        for name, ts in trained.items()
     ]
 
 

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.ranking.bootstrap import Floats, Measured, draws, seed_noise_known
+from scalesearch.ranking.bootstrap import Floats, SeedScores, draws, seed_noise_known
 from scalesearch.ranking.rank_correlation import Agreement, rank_agreement
 
 __all__ = [
     "Agreement",
-    "Measured",
-    "Plan",
+    "SeedPlan",
+    "SeedScores",
     "Standing",
     "Why",
     "closeness",
@@ -63,7 +63,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SeedPlan:
     """How many seeds to have next, in total, by name, for those that need more; and why these, or why no more.
 
     "seed noise unknown" (the leading ones get a second seed) and "contenders" go on; "decided", "close enough",
@@ -74,7 +74,7 @@ class Plan:
     why: Why
 
 
-def summarise(measured: Sequence[Measured], drawn: Floats, confidence: float = 0.95) -> tuple[Standing, ...]:
+def summarise(measured: Sequence[SeedScores], drawn: Floats, confidence: float = 0.95) -> tuple[Standing, ...]:
     """One standing per candidate, in the order of ``measured``, from its `draws`."""
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     p_best, ruled_out = _p_best(drawn), _ruled_out(np.array([m.mean for m in measured]), drawn, confidence)
@@ -132,7 +132,7 @@ def decided(p_best: Mapping[str, float], confidence: float = 0.95) -> bool:
     return max(p_best.values()) >= confidence
 
 
-def closeness(measured: Sequence[Measured], drawn: Floats, within: float) -> float:
+def closeness(measured: Sequence[SeedScores], drawn: Floats, within: float) -> float:
     """The probability that the one with the highest mean is at most ``within`` worse than the best: the share of the
     draws where it is. (Ranking and selection call ``within`` the indifference zone.)"""
     leader = max(range(len(measured)), key=lambda i: measured[i].mean)
@@ -140,7 +140,7 @@ def closeness(measured: Sequence[Measured], drawn: Floats, within: float) -> flo
 
 
 def hopeless(
-    measured: Sequence[Measured], *, images: int, confidence: float = 0.95, resamples: int = 2_000, seed: int = 0
+    measured: Sequence[SeedScores], *, images: int, confidence: float = 0.95, resamples: int = 2_000, seed: int = 0
 ) -> bool:
     """Whether even infinitely many seeds would leave it undecided: then the held-out images are the limit.
 
@@ -156,7 +156,7 @@ def hopeless(
 
 
 def next_seeds(
-    measured: Sequence[Measured],
+    measured: Sequence[SeedScores],
     *,
     images: int,
     max_seeds: int,
@@ -164,7 +164,7 @@ def next_seeds(
     within: float = 0.0,
     resamples: int = 10_000,
     seed: int = 0,
-) -> Plan:
+) -> SeedPlan:
     """One more seed for every contender, until decided, hopeless, or all contenders have ``max_seeds``.
 
     Args:
@@ -174,18 +174,20 @@ def next_seeds(
     if not seed_noise_known(measured) and len(measured) > 1:
         ordered = sorted(measured, key=lambda m: (-m.mean, m.name))
         first = ordered[: max(FIRST_REPEATED, math.ceil(len(ordered) / 3))]
-        return Plan({m.name: 2 for m in first}, "seed noise unknown") if max_seeds > 1 else Plan({}, "max seeds")
+        return (
+            SeedPlan({m.name: 2 for m in first}, "seed noise unknown") if max_seeds > 1 else SeedPlan({}, "max seeds")
+        )
     drawn = draws(measured, images=images, resamples=resamples, seed=seed)
     p_best = {m.name: float(p) for m, p in zip(measured, _p_best(drawn), strict=True)}
     if decided(p_best, confidence):
-        return Plan({}, "decided")
+        return SeedPlan({}, "decided")
     if within and closeness(measured, drawn, within) >= confidence:
-        return Plan({}, "close enough")
+        return SeedPlan({}, "close enough")
     if hopeless(measured, images=images, confidence=confidence, resamples=min(2_000, resamples), seed=seed):
-        return Plan({}, "hopeless")
+        return SeedPlan({}, "hopeless")
     seeds = {m.name: m.seeds for m in measured}
     more = {name: seeds[name] + 1 for name in contenders(p_best, confidence) if seeds[name] < max_seeds}
-    return Plan(more, "contenders" if more else "max seeds")
+    return SeedPlan(more, "contenders" if more else "max seeds")
 
 
 def in_words(
@@ -201,7 +203,7 @@ def in_words(
 
     Args:
         labels: what to call the candidates, by name.
-        why: of `Plan`.
+        why: of `SeedPlan`.
         close: an accuracy, and the probability that the first is at most that much worse than the best.
     """
     p_best = {s.name: s.p_best for s in standings}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesearch.candidates.comparison import AXIS
-from scalesearch.candidates.comparison_rows import IMAGENET, Group
+from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
 from scalesearch.report.units import amount, interval, params, percent
@@ -73,7 +73,7 @@ def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"baseline": baseline} | {key: value for key, value in row.items() if key != "paper"} | printed
 
 
-def remarks(group: Group) -> list[str]:
+def remarks(group: BaselineRows) -> list[str]:
     """What the network cannot scale; which printed costs do not follow from the rows' multipliers, and from what else.
 
     Nothing of the latter where the baseline is not as its source has it: at another size, or for other classes.
@@ -102,7 +102,7 @@ def _near(macs: float, printed: float, tolerance: float = REPRODUCED) -> bool:
     return abs(macs - printed) <= max(tolerance * printed, ROUNDED)
 
 
-def _kept_ends(group: Group, label: str) -> list[str]:
+def _kept_ends(group: BaselineRows, label: str) -> list[str]:
     """The count if stem and head keep their width, and the outer stages their depth."""
     line = next(x for x in group.lines if x.label == label)
     if ":" in group.name or (line.depth == line.width == 1):

@@ -32,7 +32,7 @@ class _Layer(NamedTuple):
     repeated_by: int | None = None
 
 
-class Tariff:
+class BatchedCost:
     """What the scalings of ``spec`` cost, as `closed_form` counts them."""
 
     def __init__(self, spec: ModelSpec, num_classes: int) -> None:

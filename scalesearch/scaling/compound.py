@@ -203,7 +203,7 @@ def scaled_family_member(
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRow:
     """One row of the official code's table: hand-rounded, so no single φ gives it."""
 
     name: str
@@ -212,11 +212,11 @@ class Published:
     dropout: float
 
 
-def _row(name: str, width: float, depth: float, resolution: int, dropout: float) -> Published:
-    return Published(name, Multipliers(depth, width, resolution / 224), resolution, dropout)
+def _row(name: str, width: float, depth: float, resolution: int, dropout: float) -> PublishedRow:
+    return PublishedRow(name, Multipliers(depth, width, resolution / 224), resolution, dropout)
 
 
-PUBLISHED: dict[int, Published] = {
+PUBLISHED: dict[int, PublishedRow] = {
     0: _row("b0", 1.0, 1.0, 224, 0.2),
     1: _row("b1", 1.0, 1.1, 240, 0.2),
     2: _row("b2", 1.1, 1.2, 260, 0.3),

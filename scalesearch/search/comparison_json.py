@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.candidates.comparison import Line
+from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.grid import Candidate
 from scalesearch.ranking.compound_gain import gain
 
 if TYPE_CHECKING:
     from scalesearch.search.outputs import Result
 
-from scalesearch.candidates.comparison_rows import Group
+from scalesearch.candidates.comparison_rows import BaselineRows
 
 OFF = 0.1
 """Relative difference of a depth in whole blocks from its multiplier that is worth a note."""
 
 
-def rows_json(group: Group, result: Result | None) -> list[dict[str, Any]]:
+def rows_json(group: BaselineRows, result: Result | None) -> list[dict[str, Any]]:
     """The rows as plain values, with what was measured of them if they were trained."""
     measured: dict[str, dict[str, Any]] = {}
     if result is not None:
@@ -50,7 +50,7 @@ def rows_json(group: Group, result: Result | None) -> list[dict[str, Any]]:
     return found
 
 
-def _in_blocks(line: Line, candidate: Candidate, base: int) -> str | None:
+def _in_blocks(line: ComparisonRow, candidate: Candidate, base: int) -> str | None:
     """What whole blocks make of a depth, if that is more than a tenth beside it."""
     blocks = candidate.model.spec.blocks
     if not base or abs(blocks / (base * line.depth) - 1) <= OFF:
@@ -58,7 +58,7 @@ def _in_blocks(line: Line, candidate: Candidate, base: int) -> str | None:
     return f"in whole blocks its depth is ×{blocks / base:.3g} ({blocks} in place of {base})"
 
 
-def group_json(group: Group, folder: str, result: Result | None) -> dict[str, Any]:
+def group_json(group: BaselineRows, folder: str, result: Result | None) -> dict[str, Any]:
     """One baseline's part of comparison.json; its run is in ``folder``."""
     base = group.plan.baseline_cost
     won = result and gain(

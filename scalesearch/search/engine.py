@@ -13,7 +13,7 @@ from scalesearch.search.work import Event
 
 
 @dataclass(frozen=True)
-class Place:
+class EngineSettings:
     """Where a run's trials are kept and trained: ``storage`` is None for a file in the run's folder.
 
     ``engine`` is processes, on ``devices``, or ray, at ``address`` (None: a Ray of the search's own).
@@ -69,7 +69,7 @@ class Workers(Protocol):
 
 
 @dataclass(kw_only=True)
-class Hand:
+class WorkerHandle:
     """What a pool knows of one worker: its name, since when it has had its trial, and why it ends."""
 
     owner: str | None = None
@@ -110,28 +110,28 @@ class Hand:
 
 
 @dataclass
-class Deaths:
+class CrashCounter:
     """Counts the workers that died before they had begun a trial, since one last began."""
 
     count: int = 0
 
-    def add(self, hand: Hand, reason: str, workers: int) -> None:
+    def add(self, hand: WorkerHandle, reason: str, workers: int) -> None:
         """Raises RunError once each of ``workers`` has died `DEATHS_IN_A_ROW` times."""
         self.count += not hand.began
         if self.count >= DEATHS_IN_A_ROW * workers:
             raise RunError(f"workers die again and again before they begin a trial; the last one: {reason}")
 
 
-H = TypeVar("H", bound=Hand)
+H = TypeVar("H", bound=WorkerHandle)
 
 
-class Crew(Generic[H]):
+class WorkerGroup(Generic[H]):
     """What processes and actors have in common: who holds what, what they say, and the count of the dead."""
 
     def __init__(self, trial_seconds: float | None) -> None:
         self._trial_seconds = trial_seconds
         self._hands: list[H] = []
-        self._deaths = Deaths()
+        self._deaths = CrashCounter()
 
     @property
     def owners(self) -> set[str]:
@@ -157,7 +157,7 @@ class Crew(Generic[H]):
         if self._hands[number].notice(event):
             handle(number, event)
 
-    def _bury(self, number: int, reason: str, handle: Handler) -> None:
+    def _replace_dead(self, number: int, reason: str, handle: Handler) -> None:
         """Hand on that a worker has died, and start another in its place."""
         hand = self._hands[number]
         death = hand.died(reason, self._trial_seconds)

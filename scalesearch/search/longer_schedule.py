@@ -12,7 +12,7 @@ from scalesearch.errors import RunError
 from scalesearch.ranking.rank_correlation import Agreement, Correlation, rank_agreement
 from scalesearch.report.html.write import write_report
 from scalesearch.run_folder import RunFolder
-from scalesearch.search.engine import Place
+from scalesearch.search.engine import EngineSettings
 from scalesearch.search.outputs import Result
 from scalesearch.search.run import run
 from scalesearch.search.setup import Prepared
@@ -46,7 +46,7 @@ def verify(
     *,
     candidates: int,
     longer: float,
-    place: Place | None = None,
+    place: EngineSettings | None = None,
 ) -> Verified:
     """Train ``candidates`` of the ranking, the first, the last and between, on a schedule ``longer`` times as long.
 

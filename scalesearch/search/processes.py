@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import RunError, ScaleSearchError
-from scalesearch.search.engine import Crew, Hand, Handler
+from scalesearch.search.engine import Handler, WorkerGroup, WorkerHandle
 
 if TYPE_CHECKING:
     from scalesearch.search.work import Terms
@@ -35,7 +35,7 @@ def _ensure_server() -> None:
 
 
 @dataclass(kw_only=True)
-class _Process(Hand):
+class ProcessHandle(WorkerHandle):
     """One process."""
 
     terms: Terms
@@ -43,14 +43,14 @@ class _Process(Hand):
     connection: Connection
 
 
-class Pool(Crew[_Process]):
+class ProcessPool(WorkerGroup[ProcessHandle]):
     """One process for each of ``terms``. As a context manager it ends them all when it is left."""
 
     def __init__(self, terms: Sequence[Terms], trial_seconds: float | None = None) -> None:
         super().__init__(trial_seconds)
         self.terms = terms
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> ProcessPool:
         self._hands = [_start(terms) for terms in self.terms]
         return self
 
@@ -80,19 +80,19 @@ class Pool(Crew[_Process]):
                 self._listen(number, hand, handle)  # its last words
                 hand.process.join()
                 hand.connection.close()
-                self._bury(number, _reason(hand.process.exitcode or 0), handle)
+                self._replace_dead(number, _reason(hand.process.exitcode or 0), handle)
 
-    def _listen(self, number: int, hand: _Process, handle: Handler) -> None:
+    def _listen(self, number: int, hand: ProcessHandle, handle: Handler) -> None:
         try:
             while hand.connection.poll():
                 self._hear(number, hand.connection.recv(), handle)
         except (EOFError, OSError):
             return
 
-    def _kill(self, hand: _Process) -> None:
+    def _kill(self, hand: ProcessHandle) -> None:
         hand.process.kill()
 
-    def _another(self, hand: _Process) -> _Process:
+    def _another(self, hand: ProcessHandle) -> ProcessHandle:
         return _start(hand.terms)
 
 
@@ -104,14 +104,14 @@ def _reason(code: int) -> str:
     return f"its worker was ended by {name}{hint}"
 
 
-def _start(terms: Terms) -> _Process:
+def _start(terms: Terms) -> ProcessHandle:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["scalesearch.search.worker"])
     mine, theirs = context.Pipe()
     process = context.Process(target=_main, args=(terms, theirs), name="scalesearch worker")
     process.start()
     theirs.close()
-    return _Process(terms=terms, process=process, connection=mine)
+    return ProcessHandle(terms=terms, process=process, connection=mine)
 
 
 def _main(terms: Terms, connection: Connection) -> None:
@@ -142,7 +142,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class Here:
+class InProcessEngine:
     """No processes: trials are trained by the caller, one after the other."""
 
     busy = False
@@ -151,7 +151,7 @@ class Here:
         self.terms = terms
         self.owners: set[str] = set()
 
-    def __enter__(self) -> Here:
+    def __enter__(self) -> InProcessEngine:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError, ScaleSearchError
-from scalesearch.search.engine import Crew, Hand, Handler
+from scalesearch.search.engine import Handler, WorkerGroup, WorkerHandle
 from scalesearch.search.ledger.leases import host_of, is_gone
 from scalesearch.search.work import Event, Terms
 from scalesearch.search.worker import Worker
@@ -45,7 +45,7 @@ STORE = 80 * 2**20
 GATHER, PATIENCE = 0.1, 5.0
 """Seconds between an actor's answers that tell of steps alone, and after which it answers that there is nothing."""
 
-FAREWELL = 10.0
+SHUTDOWN_SECONDS = 10.0
 """Seconds that the actors are given to end."""
 
 
@@ -63,7 +63,7 @@ def load_ray(load: Callable[[str], Any] = importlib.import_module) -> Any:
         raise RunError("--engine ray: Ray is not installed: pip install 'scalesearch[ray]'") from failure
 
 
-class Station:
+class RayWorkerActor:
     """The actor: one thread trains, calls of `hear` fetch what it says.
 
     Events stay until the search has said that it heard them, so that an answer that is lost on its way loses none.
@@ -126,7 +126,7 @@ def _on_this_node(terms: Terms) -> Terms:
 
 
 @dataclass(kw_only=True)
-class _Actor(Hand):
+class _Actor(WorkerHandle):
     """One actor, the call that waits for its next events, and how many have been heard."""
 
     actor: Any
@@ -134,7 +134,7 @@ class _Actor(Hand):
     heard: int = 0
 
 
-class RayPool(Crew[_Actor]):
+class RayCluster(WorkerGroup[_Actor]):
     """Ray actors in the place of `pool.Pool`'s processes."""
 
     def __init__(
@@ -182,7 +182,7 @@ class RayPool(Crew[_Actor]):
     ) -> None:
         try:
             ends = [(hand, hand.actor.end.remote()) for hand in self._hands if hand.owner]
-            deadline = time.monotonic() + FAREWELL
+            deadline = time.monotonic() + SHUTDOWN_SECONDS
             gone = [hand for hand, end in ends if self._has_ended(hand, end, deadline)]
             for hand in self._hands:
                 if hand not in gone:
@@ -243,7 +243,7 @@ class RayPool(Crew[_Actor]):
         return min(self._wanted or most, self._most)
 
     def _start(self) -> _Actor:
-        remote = self._ray.remote(Station).options(
+        remote = self._ray.remote(RayWorkerActor).options(
             max_restarts=0, max_task_retries=0, max_concurrency=4, scheduling_strategy="SPREAD", **self._options
         )
         actor = remote.remote(self._terms, str(Path.cwd()))
@@ -259,7 +259,7 @@ class RayPool(Crew[_Actor]):
             return
         except errors.RayError as failure:
             self._kill(hand)  # if it was a call that failed and not the actor
-            self._bury(number, _reason(failure), handle)
+            self._replace_dead(number, _reason(failure), handle)
             return
         hand.heard += len(events)
         hand.call = hand.actor.hear.remote(hand.heard)

@@ -10,27 +10,27 @@ from scalesearch.data.images import load_images
 from scalesearch.report.html.write import write_report
 from scalesearch.run_folder import RunFolder
 from scalesearch.scaling.spec_files import dump_spec
-from scalesearch.search.engine import Place
+from scalesearch.search.engine import EngineSettings
 from scalesearch.search.finalists import Best
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result, candidates_frame, publish
 from scalesearch.search.provenance import environment
-from scalesearch.search.session import _Session
+from scalesearch.search.session import Session
 from scalesearch.search.setup import Prepared
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Work
 
 
 def run(
-    prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str], place: Place | None = None
+    prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str], place: EngineSettings | None = None
 ) -> Result:
     """Do what is left of the search in ``folder`` (already held by this process).
 
     Raises:
         RunError: the folder has other settings or cannot be written, or no trial could be completed.
     """
-    recipe, source, place = prepared.recipe, prepared.source, place or Place()
+    recipe, source, place = prepared.recipe, prepared.source, place or EngineSettings()
     folder.adopt(recipe, prepared.settings)
     native = dump_spec(prepared.baseline.native)
     folder.write("baseline.yaml", native)
@@ -44,7 +44,7 @@ def run(
         recipe.data.cache_resolution or prepared.baseline.resolution,
         lambda done: watcher.decoding(done, prepared.train_images),
     )
-    session = _Session(prepared, folder, ledger, where, images, watcher)
+    session = Session(prepared, folder, ledger, where, images, watcher)
     if session.left():
         _sign(prepared, folder, command)
     session.train_all(place)

@@ -15,12 +15,12 @@ from scalesearch.ranking.ranking import rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import RunFolder
 from scalesearch.runtime.device import is_out_of_memory, release_memory
-from scalesearch.search.engine import Died, Place, Workers
+from scalesearch.search.engine import Died, EngineSettings, Workers
 from scalesearch.search.estimate import is_worthwhile, quote
 from scalesearch.search.ledger.leases import LOOK_EVERY, Watch, is_gone
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result
-from scalesearch.search.processes import Here, Pool
+from scalesearch.search.processes import InProcessEngine, ProcessPool
 from scalesearch.search.setup import Prepared
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Event, Terms
@@ -30,7 +30,7 @@ LAST_WORDS = 5.0
 """Seconds in which workers may still say, and keep weights of, what the ledger already has as complete."""
 
 
-class _Session:
+class Session:
     """The trials of one run, seen from the process that asked for them."""
 
     def __init__(
@@ -95,7 +95,7 @@ class _Session:
         """How many trials are not complete yet."""
         return len({task.key for task in self.tasks} - self._complete())
 
-    def train_all(self, place: Place) -> None:
+    def train_all(self, place: EngineSettings) -> None:
         """Have everything trained that is wanted. A failed trial is recorded and the next one starts."""
         self.ledger.note("open", True)
         self.ledger.release(r for r in self.ledger.records() if self._abandoned(r))
@@ -180,21 +180,21 @@ class _Session:
         self._announce()
         return True
 
-    def _pool(self, place: Place) -> Workers:
+    def _pool(self, place: EngineSettings) -> Workers:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)
         limit = pace.trial_minutes and 60 * pace.trial_minutes
         if place.engine == "ray":
-            from scalesearch.search.ray_cluster import RayPool, load_ray
+            from scalesearch.search.ray_cluster import RayCluster, load_ray
 
             terms, most = self._terms(self.prepared.recipe.device), max(1, self.left())
-            return RayPool(
+            return RayCluster(
                 load_ray(), terms, address=place.address, workers=pace.workers, most=most, trial_seconds=limit
             )
         if pace.workers == 0:
-            return Here(self._terms(here))
+            return InProcessEngine(self._terms(here))
         places = list(place.devices) or [here]
         count = min(pace.workers or len(places) * self._per_device(), max(1, self.left()))
-        return Pool(self._terms(here).dealt(places, count), limit)
+        return ProcessPool(self._terms(here).dealt(places, count), limit)
 
     def _per_device(self) -> int:
         wanted = self.prepared.recipe.run.per_device

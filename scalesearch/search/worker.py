@@ -132,7 +132,7 @@ class Worker:
             self.work.recipe,
             seed=claim.task.seed,
             device=self.device,
-            listener=_Ears(self, claim, heart),
+            listener=_ProgressForwarder(self, claim, heart),
             checkpoints=checkpoints,
         )
 
@@ -151,7 +151,7 @@ class Worker:
         return max(recipe.run.keep_weights, recipe.top if self.images.source.val is not None else 0)
 
 
-class _Ears:
+class _ProgressForwarder:
     """Hears how a trial goes, tells the search, and ends the trial when it has been given to another."""
 
     def __init__(self, worker: Worker, claim: Claim, heart: Heartbeat) -> None:

@@ -29,7 +29,7 @@ SEARCHED = ("search.", "phi", "rounding.")
 
 
 @dataclass(frozen=True)
-class Wish:
+class TrainRequest:
     """What the command line asks for."""
 
     spec: str
@@ -57,7 +57,7 @@ class Job:
     """What a probe decided, a sentence each."""
 
 
-def job_of(wish: Wish, team: Team) -> Job:
+def job_of(wish: TrainRequest, team: Team) -> Job:
     """Open the network and list the images; nothing is decoded or trained.
 
     Raises:

@@ -38,7 +38,7 @@ class Listener(Protocol):
     def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
 
 
-class Deaf:
+class NullListener:
     """A listener that does not listen."""
 
     def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
@@ -84,7 +84,7 @@ def train(
     while True:
         try:
             trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team)
-            return trial.run(fvcores, listener or Deaf())
+            return trial.run(fvcores, listener or NullListener())
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
                 raise

@@ -15,7 +15,7 @@ from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, RunSettings, TrainSettings
 from scalesearch.runtime.device import Clock
 from scalesearch.training.step_timing import noise, seconds_per_step
-from scalesearch.training.train import REPORT_EVERY, Deaf, train
+from scalesearch.training.train import REPORT_EVERY, NullListener, train
 from scalesearch.training.trainer import Trainer
 from tests.benchmarks.common import Spread, baseline, pick, write_page
 
@@ -90,7 +90,7 @@ def _measured(
     return seconds, ears.whole
 
 
-class _Between(Deaf):
+class _Between(NullListener):
     """Gives the bare step its turn whenever the trainer tells its progress, and notes how long the trainer's took."""
 
     def __init__(self, bare: Callable[[], float], seconds: list[float], device: torch.device, batch: int) -> None:

@@ -16,7 +16,7 @@ from scalesearch.data.images import load_images, split_indices
 from scalesearch.data.sources import open_source
 from scalesearch.recipe import DataSettings, Recipe, TrainSettings
 from scalesearch.training.step_timing import noise, seconds_per_step
-from scalesearch.training.train import Deaf, train
+from scalesearch.training.train import NullListener, train
 from tests.benchmarks.common import Spread, alone, baseline, in_turns, pick, ratios, write_page
 from tests.benchmarks.loops import DECAY, RATE, loaders, timm_epochs, torchvision_epochs, warm_up, where
 
@@ -94,7 +94,7 @@ def _others(loop: str, row: Row, data: Path) -> Seconds:
     return [made + first, *later]
 
 
-class _Epochs(Deaf):
+class _Epochs(NullListener):
     """Notes when each epoch ended."""
 
     def __init__(self, per_epoch: int) -> None:

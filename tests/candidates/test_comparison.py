@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from scalesearch.candidates.comparison import Line, comparison_names, lines_of, load_comparison, scalable
-from scalesearch.candidates.comparison_rows import Group, with_rows
+from scalesearch.candidates.comparison import ComparisonRow, comparison_names, lines_of, load_comparison, scalable
+from scalesearch.candidates.comparison_rows import BaselineRows, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import STRATEGIES, matched
 from scalesearch.cli.commands.compare import growth_of
@@ -76,7 +76,7 @@ def test_every_shipped_comparison_has_rows_for_its_baselines_and_names_its_sourc
         assert len(lines) >= 3
         search = with_rows(load_recipe("paper", {}), baseline, lines).search
         made = plan(open_baseline(baseline, Rounding()), 1, search, num_classes=1000)
-        candidates = Group(baseline, lines, made, 224, 16, True).candidates
+        candidates = BaselineRows(baseline, lines, made, 224, 16, True).candidates
         assert list(candidates) == [line.label for line in lines]
 
 
@@ -108,10 +108,10 @@ def test_what_whole_blocks_make_of_a_depth_is_said(tmp_path: Path) -> None:
 
 def test_rows_of_what_a_network_cannot_scale_are_left_out() -> None:
     rows = [
-        Line("baseline", "baseline", 1, 1, 1),
-        Line("depth", "depth", 2, 1, 1),
-        Line("width", "width", 1, 2, 1),
-        Line("compound", "compound", 1.2, 1.1, 1.15),
+        ComparisonRow("baseline", "baseline", 1, 1, 1),
+        ComparisonRow("depth", "depth", 2, 1, 1),
+        ComparisonRow("width", "width", 1, 2, 1),
+        ComparisonRow("compound", "compound", 1.2, 1.1, 1.15),
     ]
     kept = scalable(rows, {"alpha": "no block of it is repeated"})
     assert [row.label for row in kept] == ["baseline", "width", "compound"]
@@ -168,7 +168,7 @@ def test_labels_must_differ(tmp_path: Path) -> None:
 
 def _gain(accuracies: dict[str, float], spread: float, seeds: int = 3) -> Gain | None:
     """Of networks with these accuracies, and draws that vary by ``spread`` about them."""
-    lines = [Line(name, name, 1.0, 1.0, 1.0 + 0.1 * i) for i, name in enumerate(accuracies)]
+    lines = [ComparisonRow(name, name, 1.0, 1.0, 1.0 + 0.1 * i) for i, name in enumerate(accuracies)]
     models = {x: SimpleNamespace(fingerprint=x.label) for x in lines}
     candidates = [
         SimpleNamespace(coefficients=Coefficients(1.0, 1.0, x.resolution), also=(), model=model)
@@ -176,7 +176,7 @@ def _gain(accuracies: dict[str, float], spread: float, seeds: int = 3) -> Gain |
     ]
     random = np.random.default_rng(0)
     drawn = {name: value + random.normal(0, spread, 4_000) for name, value in accuracies.items()}
-    group = Group("net", lines, SimpleNamespace(candidates=candidates), 224, 16, True)  # type: ignore[arg-type]
+    group = BaselineRows("net", lines, SimpleNamespace(candidates=candidates), 224, 16, True)  # type: ignore[arg-type]
     return gain(group, accuracies, drawn, seeds)
 
 

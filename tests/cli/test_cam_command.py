@@ -14,7 +14,7 @@ from scalesearch.data.sources import open_source
 from scalesearch.errors import RunError
 from scalesearch.models.class_activation import Maps
 from scalesearch.recipe import DataSettings
-from scalesearch.report.figures.cam import Column, cam_figure
+from scalesearch.report.figures.cam import MapColumn, cam_figure
 from tests.support.small import TINY_RUN, Cli, make_folder
 
 
@@ -67,5 +67,5 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     maps = Maps("CAM", torch.zeros(1, 2, 2), torch.tensor([0]), torch.tensor([0.5]))
     with pytest.raises(RunError, match="cannot write"):
         cam_figure(
-            torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [0], ["a"], [Column(["n"], maps)], "t", tmp_path / "file"
+            torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [0], ["a"], [MapColumn(["n"], maps)], "t", tmp_path / "file"
         )

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from scalesearch.ranking.bootstrap import Floats, Measured, draws, seed_noise_known
+from scalesearch.ranking.bootstrap import Floats, SeedScores, draws, seed_noise_known
 from scalesearch.ranking.rank_correlation import rank_agreement
 from scalesearch.ranking.ranking import holdout_error
 from scalesearch.ranking.standings import Standing, contenders, decided, hopeless, in_words, next_seeds, summarise
@@ -33,21 +33,21 @@ class World:
         logits = self.logits[candidate] + self.rng.normal(0, self.moods)
         return np.asarray(self.rng.random(len(logits)) < 1 / (1 + np.exp(-logits)))
 
-    def measure(self, seeds: int) -> list[Measured]:
+    def measure(self, seeds: int) -> list[SeedScores]:
         return [named(i, [self.train(i) for _ in range(seeds)]) for i in range(len(self.logits))]
 
 
-def named(number: int, correct: Sequence[Bools]) -> Measured:
+def named(number: int, correct: Sequence[Bools]) -> SeedScores:
     rows = np.array(correct)
-    return Measured(f"c{number:02d}", tuple(float(x) for x in rows.mean(axis=1)), rows)
+    return SeedScores(f"c{number:02d}", tuple(float(x) for x in rows.mean(axis=1)), rows)
 
 
-def plain(accuracies: Floats) -> list[Measured]:
+def plain(accuracies: Floats) -> list[SeedScores]:
     """Candidates, a row each, of whom accuracies alone are known."""
-    return [Measured(f"c{i:02d}", tuple(float(x) for x in row)) for i, row in enumerate(accuracies)]
+    return [SeedScores(f"c{i:02d}", tuple(float(x) for x in row)) for i, row in enumerate(accuracies)]
 
 
-def agreeing(*correct: Sequence[int], times: int = 1, seeds: int = 3) -> list[Measured]:
+def agreeing(*correct: Sequence[int], times: int = 1, seeds: int = 3) -> list[SeedScores]:
     """Candidates whose seeds all get the same images right; the images ``times`` over."""
     return [named(i, [np.tile(np.array(row, dtype=bool), times)] * seeds) for i, row in enumerate(correct)]
 
@@ -116,9 +116,9 @@ def test_the_true_best_is_not_ruled_out_even_among_many_near_equals() -> None:
 
 def test_neither_the_order_of_candidates_nor_that_of_seeds_changes_a_bit() -> None:
     measured = World([1, 1.1, 0.9, 1], images=200, seed=0).measure(3)
-    measured[2] = Measured(measured[2].name, measured[2].accuracies)
+    measured[2] = SeedScores(measured[2].name, measured[2].accuracies)
     turned = [
-        Measured(m.name, m.accuracies[::-1], None if m.correct is None else m.correct[::-1]) for m in measured[::-1]
+        SeedScores(m.name, m.accuracies[::-1], None if m.correct is None else m.correct[::-1]) for m in measured[::-1]
     ]
     for options in ({}, {"with_images": False}, {"with_seeds": False}):
         drawn = draws(measured, images=200, resamples=300, seed=1, **options)
@@ -131,13 +131,13 @@ def test_neither_the_order_of_candidates_nor_that_of_seeds_changes_a_bit() -> No
 
 def test_shared_images_make_a_difference_surer_than_images_of_ones_own() -> None:
     paired = World([1, 1.1], images=500, seed=0, moods=0).measure(3)
-    alone = [Measured(m.name, m.accuracies) for m in paired]
+    alone = [SeedScores(m.name, m.accuracies) for m in paired]
     sd = [np.subtract(*draws(m, images=500, resamples=2000).T).std() for m in (paired, alone)]
     assert sd[0] < 0.6 * sd[1]
 
 
 def test_without_the_images_an_accuracy_has_agresti_and_coulls_error() -> None:
-    drawn = draws([Measured("a", (0.9,)), Measured("b", (1.0,))], images=50, resamples=20_000)
+    drawn = draws([SeedScores("a", (0.9,)), SeedScores("b", (1.0,))], images=50, resamples=20_000)
     assert drawn.std(axis=0) == pytest.approx([holdout_error(0.9, 50), holdout_error(1.0, 50)], rel=0.03)
     assert abs(float(np.corrcoef(drawn.T).min())) < 0.03
 
@@ -228,11 +228,11 @@ def test_ten_thousand_images_are_never_held_ten_thousand_times() -> None:
 
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one accuracy"):
-        Measured("a", ())
+        SeedScores("a", ())
     with pytest.raises(ValueError, match=r"shape \(2, images\), got \(3, 4\)"):
-        Measured("a", (0.5, 0.5), np.ones((3, 4), dtype=bool))
+        SeedScores("a", (0.5, 0.5), np.ones((3, 4), dtype=bool))
     with pytest.raises(ValueError, match="a: expected 5 images, got 4"):
-        draws([Measured("a", (1.0,), np.ones((1, 4), dtype=bool))], images=5)
+        draws([SeedScores("a", (1.0,), np.ones((1, 4), dtype=bool))], images=5)
 
 
 def standing(name: str, p: float, *, ruled_out: bool = False, seeds: int = 2) -> Standing:

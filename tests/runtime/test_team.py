@@ -25,7 +25,7 @@ from scalesearch.recipe import AugmentSettings, load_recipe
 from scalesearch.runtime.team import Team, device_of, place_in, synchronised
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import load_spec
-from scalesearch.training.single import Wish, job_of
+from scalesearch.training.single import TrainRequest, job_of
 from tests.support.small import TINY, Cli
 
 PLAIN = """
@@ -109,10 +109,10 @@ def test_a_place_is_what_torchrun_says() -> None:
         place_in({"RANK": "five", "WORLD_SIZE": "8"})
 
 
-def _wish(tmp_path: Path, **changes: object) -> Wish:
+def _wish(tmp_path: Path, **changes: object) -> TrainRequest:
     (tmp_path / "tiny.yaml").write_text(TINY)
     overrides = {"device": "cpu", "data.limit": 96, **changes}
-    return Wish(str(tmp_path / "tiny.yaml"), "quick", overrides)
+    return TrainRequest(str(tmp_path / "tiny.yaml"), "quick", overrides)
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Net(Base):
 """
 
 
-def _dying(tmp_path: Path, steps: range, act: str, *, size: int = 22) -> str:
+def dying_workers(tmp_path: Path, steps: range, act: str, *, size: int = 22) -> str:
     """A network that acts at these of the training steps at ``size`` pixels, counted over the whole run."""
     (tmp_path / "mine.py").write_text(MINE.format(width=8))
     own = DYING.replace("STEPS", repr(steps)).replace("ACT", act).replace("SIZE", str(size))
@@ -51,7 +51,7 @@ def _records(tmp_path: Path) -> list[tuple[str, str | None]]:
 def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp_path: Path) -> None:
     """The last one: nothing else runs by then. It dies between two of the search's looks at what is left."""
     last = range(14, 15)  # the third trial at 16 pixels, of six steps each
-    own = _dying(tmp_path, last, "time.sleep(2.5); os.kill(os.getpid(), signal.SIGKILL)", size=16)
+    own = dying_workers(tmp_path, last, "time.sleep(2.5); os.kill(os.getpid(), signal.SIGKILL)", size=16)
     done = cli("grid", "--baseline", own, *POOLED, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "its worker was ended by SIGKILL (the kernel does that when memory ends)" in done.stdout
@@ -62,7 +62,7 @@ def test_a_worker_that_is_killed_takes_one_trial_which_is_repeated(cli: Cli, tmp
 
 @pytest.mark.long
 def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, range(99), "os.kill(os.getpid(), signal.SIGSEGV)")
+    own = dying_workers(tmp_path, range(99), "os.kill(os.getpid(), signal.SIGSEGV)")
     done = cli("grid", "--baseline", own, *POOLED, "--retries", "1", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "failed: α 1 β 1 γ 1.4: its worker was ended by SIGSEGV" in done.stdout
@@ -73,7 +73,7 @@ def test_a_trial_that_kills_its_worker_again_and_again_fails_alone(cli: Cli, tmp
 
 @pytest.mark.long
 def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, range(99), "time.sleep(600)")
+    own = dying_workers(tmp_path, range(99), "time.sleep(600)")
     done = cli("grid", "--baseline", own, *POOLED, "--trial-minutes", "0.8", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "it took longer than 0.8 minutes" in done.stdout
@@ -82,7 +82,7 @@ def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_pat
 
 @pytest.mark.long
 def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, range(1), "time.sleep(600)")
+    own = dying_workers(tmp_path, range(1), "time.sleep(600)")
     command = [sys.executable, "-m", "scalesearch", "grid", "--baseline", own, *POOLED, "--out", "run"]
     search = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     while not (tmp_path / "steps").exists():
@@ -102,7 +102,7 @@ def test_workers_of_a_search_that_was_killed_end_with_it(cli: Cli, tmp_path: Pat
 def test_a_worker_from_elsewhere_helps_and_both_see_the_same_result(cli: Cli, tmp_path: Path) -> None:
     """A second command on the same machine joins a run's folder; the first one's worker waits for it in a trial."""
     wait = "while 'JOINED' not in os.environ and not pathlib.Path('joined').exists(): time.sleep(0.1)"
-    own = _dying(tmp_path, range(12, 10**6), wait, size=16)
+    own = dying_workers(tmp_path, range(12, 10**6), wait, size=16)
     grid = [sys.executable, "-m", "scalesearch", "grid", "--baseline", own, *POOLED, "--seeds", "2", "--out", "run"]
     search = subprocess.Popen(grid, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert search.stdout is not None

@@ -22,7 +22,7 @@ from scalesearch.search.ledger.leases import is_gone
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.ray_cluster import load_ray
 from scalesearch.trials import Record
-from tests.search.test_processes import _dying
+from tests.search.test_processes import dying_workers
 from tests.support.postgres import Server, binaries
 from tests.support.small import TINY_RUN, Cli, steps_of
 
@@ -163,7 +163,7 @@ def test_actors_of_a_search_that_was_killed_end_with_it(cluster: Any, cli: Cli, 
 @with_ray
 def test_a_dead_actor_is_replaced_and_its_trial_repeated(cli: Cli, tmp_path: Path) -> None:
     """The network is a file beside the search, which a relative path names."""
-    own = _dying(tmp_path, range(1), "os.kill(os.getpid(), signal.SIGKILL)")
+    own = dying_workers(tmp_path, range(1), "os.kill(os.getpid(), signal.SIGKILL)")
     done = cli("grid", "--baseline", own, *TINY_RUN, "--workers", "1", "--top", "0", "--out", "run", *RAY)
     assert done.returncode == 0, done.stderr
     assert "again: α 1 β 1 γ 1.4: its worker ended" in done.stdout
@@ -174,7 +174,7 @@ def test_a_dead_actor_is_replaced_and_its_trial_repeated(cli: Cli, tmp_path: Pat
 
 @with_ray
 def test_a_trial_that_takes_too_long_is_ended_and_not_repeated(cli: Cli, tmp_path: Path) -> None:
-    own = _dying(tmp_path, range(99), "time.sleep(600)")
+    own = dying_workers(tmp_path, range(99), "time.sleep(600)")
     limit = ("--workers", "1", "--top", "0", "--trial-minutes", "0.8")
     done = cli("grid", "--baseline", own, *TINY_RUN, *limit, "--out", "run", *RAY)
     assert done.returncode == 0, done.stderr

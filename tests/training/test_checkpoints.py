@@ -13,7 +13,7 @@ from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.checkpoints import Checkpoints
-from scalesearch.training.train import Deaf, train
+from scalesearch.training.train import NullListener, train
 from scalesearch.trials import Outcome, unpacked
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ class StopError(Exception):
     """As if the process had been killed."""
 
 
-class StopAt(Deaf):
+class StopAt(NullListener):
     def __init__(self, step: int) -> None:
         self.at = step
 

@@ -19,7 +19,7 @@ from scalesearch.errors import RunError
 from scalesearch.models.catalogue import model_of
 from scalesearch.models.class_activation import Maps, class_maps
 from scalesearch.recipe import DataSettings, load_recipe
-from scalesearch.report.figures.cam import Column, cam_figure
+from scalesearch.report.figures.cam import MapColumn, cam_figure
 from scalesearch.report.units import amount
 from scalesearch.run_folder import read_recipe_settings
 from scalesearch.runtime.device import pick_device
@@ -53,7 +53,7 @@ def cam_command(run: Path, *, images: int, seed: int, true_class: bool, data: st
         maps = _maps(run, each, spec, kept, seen, labels if true_class else None, place)
         right = int((maps.predicted == labels).sum())
         cost = f"{amount(model_of(spec).cost(kept.num_classes).macs)} MACs · {100 * each.accuracy:.1f} %"
-        columns.append(Column([_name(each), cost], maps))
+        columns.append(MapColumn([_name(each), cost], maps))
         console.print(f"{_name(each)}  {cost} · {right} of these {len(labels)} · {maps.method}")
     about = "the true class" if true_class else "the predicted class"
     methods = " and ".join(dict.fromkeys(column.maps.method for column in columns))

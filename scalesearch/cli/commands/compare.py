@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.candidates.comparison import Comparison, Line, lines_of, load_comparison, scalable
-from scalesearch.candidates.comparison_rows import IMAGENET, Group, group_of, with_rows
+from scalesearch.candidates.comparison import Comparison, ComparisonRow, lines_of, load_comparison, scalable
+from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows, group_of, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import matched
 from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
@@ -36,7 +36,7 @@ DEFAULT = "table3"
 
 
 @dataclass(frozen=True)
-class Wish:
+class CompareRequest:
     """What the command line asks for, beside the recipe's keys."""
 
     comparison: str | None
@@ -66,7 +66,7 @@ def growth_of(text: str | None) -> float | None:
     return float(found[1])
 
 
-def compare_command(wish: Wish, *, dry_run: bool, form: str) -> None:
+def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
     """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
     page = Page(form)
     comparison = load_comparison(wish.comparison or DEFAULT)
@@ -99,14 +99,16 @@ def compare_command(wish: Wish, *, dry_run: bool, form: str) -> None:
         page.show(comparison_tables(plain), plain, indent=1)
 
 
-def _planned(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> Group:
+def _planned(wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> BaselineRows:
     baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
     lines = _lines(wish, comparison, name, recipe, num_classes)
     made = plan(baseline, 1, with_rows(recipe, name, lines).search, num_classes=num_classes)
     return group_of(name, lines, made, baseline, num_classes)
 
 
-def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> list[Line]:
+def _lines(
+    wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int
+) -> list[ComparisonRow]:
     baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
     if not wish.match_macs:
         return scalable(lines_of(comparison, name, baseline), baseline.fixed)
@@ -119,7 +121,9 @@ def _lines(wish: Wish, comparison: Comparison, name: str, recipe: Recipe, num_cl
     return matched(baseline, wish.match_macs, num_classes, wish.tolerance, own)
 
 
-def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[tuple[Group, Prepared]]:
+def _prepared(
+    wish: CompareRequest, comparison: Comparison, names: Sequence[str]
+) -> list[tuple[BaselineRows, Prepared]]:
     """Every baseline's rows, ready to be trained."""
     from scalesearch.data.sources import open_source
     from scalesearch.search.ledger.urls import storage_url
@@ -142,7 +146,7 @@ def _prepared(wish: Wish, comparison: Comparison, names: Sequence[str]) -> list[
     return found
 
 
-def _show_plan(comparison: Comparison, groups: Sequence[Group], page: Page) -> None:
+def _show_plan(comparison: Comparison, groups: Sequence[BaselineRows], page: Page) -> None:
     if page.is_terminal:
         _say_plan(comparison, groups, page.remarks())
         return
@@ -153,7 +157,7 @@ def _show_plan(comparison: Comparison, groups: Sequence[Group], page: Page) -> N
             page.remarks().print(remark, style="dim")
 
 
-def _say_plan(comparison: Comparison, groups: Sequence[Group], console: Console) -> None:
+def _say_plan(comparison: Comparison, groups: Sequence[BaselineRows], console: Console) -> None:
     console.print(f"{comparison.title}" + (f" — {comparison.source}" if comparison.source else ""), style="bold")
     if comparison.about:
         console.print(comparison.about, style="dim")
@@ -180,7 +184,7 @@ def _price(prepared: Sequence[Prepared], console: Console) -> None:
     )
 
 
-def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]]) -> Path:
+def _folder(wish: CompareRequest, comparison: Comparison, prepared: Sequence[tuple[BaselineRows, Prepared]]) -> Path:
     """Named after what changes a result, as a grid's."""
     if wish.out:
         return wish.out
@@ -189,10 +193,12 @@ def _folder(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, 
     return Path("results") / f"compare-{title}-{prepared[0][1].recipe.name}-{digest(settings)}"
 
 
-def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], console: Console) -> None:
+def _compare(
+    wish: CompareRequest, comparison: Comparison, prepared: Sequence[tuple[BaselineRows, Prepared]], console: Console
+) -> None:
     from scalesearch.report.html.write import write_report
     from scalesearch.runtime.device import every_device
-    from scalesearch.search.engine import Place
+    from scalesearch.search.engine import EngineSettings
     from scalesearch.search.ledger.urls import storage_url
 
     root = _folder(wish, comparison, prepared)
@@ -200,7 +206,7 @@ def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group,
     results: list[Result | None] = [None] * len(prepared)
     for i, (group, each) in enumerate(prepared):
         name = f"{root.name}-{slug(each.baseline.name)}" if where else None
-        place = Place(where, name, every_device(each.recipe.device), wish.engine, wish.address)
+        place = EngineSettings(where, name, every_device(each.recipe.device), wish.engine, wish.address)
         try:
             results[i] = train_in(each, root / slug(each.baseline.name), console, place)[0]
         except KeyboardInterrupt:
@@ -221,7 +227,10 @@ def _compare(wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group,
 
 
 def _document(
-    wish: Wish, comparison: Comparison, prepared: Sequence[tuple[Group, Prepared]], results: Sequence[Result | None]
+    wish: CompareRequest,
+    comparison: Comparison,
+    prepared: Sequence[tuple[BaselineRows, Prepared]],
+    results: Sequence[Result | None],
 ) -> dict[str, Any]:
     from scalesearch.search.outputs import caveats
 

@@ -24,7 +24,7 @@ from scalesearch.scaling.compound import Coefficients
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scalesearch.search.engine import Place
+    from scalesearch.search.engine import EngineSettings
     from scalesearch.search.longer_schedule import Verified
     from scalesearch.search.outputs import Result
     from scalesearch.search.setup import Prepared
@@ -84,7 +84,7 @@ def grid(
     recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
     console = page.remarks()
     from scalesearch.runtime.device import every_device
-    from scalesearch.search.engine import Place
+    from scalesearch.search.engine import EngineSettings
     from scalesearch.search.estimate import is_worthwhile
     from scalesearch.search.ledger.urls import storage_url
     from scalesearch.search.processes import warm_up
@@ -105,7 +105,7 @@ def grid(
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe) + "\n")
     try:
-        place = Place(where, study, every_device(recipe.device), engine, address)
+        place = EngineSettings(where, study, every_device(recipe.device), engine, address)
         result, verified = train_in(prepared, folder, console, place, (verify, longer) if verify else None)
     except KeyboardInterrupt:
         tell_stopped(folder, console)
@@ -138,7 +138,7 @@ def check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
 
 
 def train_in(
-    prepared: Prepared, path: Path, console: Console, place: Place, verify: tuple[int, float] | None = None
+    prepared: Prepared, path: Path, console: Console, place: EngineSettings, verify: tuple[int, float] | None = None
 ) -> tuple[Result, Verified | None]:
     """Do what is left of a run in the folder ``path``, telling how it goes; then verify it, if wanted."""
     from scalesearch.cli.progress import LiveWatcher, PlainWatcher

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scalesearch.files import write_text
 from scalesearch.ranking.finished_run import read_run
-from scalesearch.ranking.merit import Merit, Place, merit
+from scalesearch.ranking.merit import Merit, MeritEntry, merit
 from scalesearch.report.figures.canvas import drawing
 from scalesearch.report.figures.files import save
 from scalesearch.report.figures.merit import merit_figure
@@ -48,7 +48,7 @@ def _table(found: Merit) -> Table:
     )
 
 
-def _cells(place: Place, count: int) -> tuple[str, ...]:
+def _cells(place: MeritEntry, count: int) -> tuple[str, ...]:
     return (
         place.name,
         f"{place.rank} of {count}",

@@ -21,14 +21,14 @@ from scalesearch.runtime.torchrun import connect, launch, membership
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
-from scalesearch.training.single import Job, Wish, job_of
-from scalesearch.training.train import Deaf, train
+from scalesearch.training.single import Job, TrainRequest, job_of
+from scalesearch.training.train import NullListener, train
 from scalesearch.training.trainer import Trainer
 
 OUTCOME, WEIGHTS, SPEC = "outcome.json", "weights.pt", "spec.yaml"
 
 
-def train_command(wish: Wish, *, processes: int, as_json: bool) -> None:
+def train_command(wish: TrainRequest, *, processes: int, as_json: bool) -> None:
     """Train the network and print what came out; with several processes, have torchrun do this in each of them.
 
     Raises:
@@ -147,7 +147,7 @@ def _summary(done: dict[str, Any]) -> str:
     return f"{words} · {duration(done['seconds'])} · {done['images_per_second']:.0f} images/s"
 
 
-class _Lines(Deaf):
+class _Lines(NullListener):
     """A line whenever the minival has been measured."""
 
     def __init__(self, console: Console) -> None:

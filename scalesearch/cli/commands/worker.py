@@ -13,7 +13,7 @@ from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.leases import LOOK_EVERY, Watch
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.ledger.urls import storage_url
-from scalesearch.search.processes import Pool, warm_up
+from scalesearch.search.processes import ProcessPool, warm_up
 
 
 def worker_command(
@@ -49,7 +49,7 @@ def worker_command(
     warm_up()
     console.print(f"{count} worker{'s' * (count != 1)} on {', '.join(devices)} for {ledger.name}", soft_wrap=True)
     watch, idle_since = Watch(pace.lease_seconds), time.monotonic()
-    pool = Pool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
+    pool = ProcessPool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
 
     def hear(number: int, event: object) -> None:
         if isinstance(event, Died):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerAccount:
     """One convolution or linear layer: channels in and out, kernel, groups, output positions and MACs of one image.
 
     Positions and MACs are those of evaluation: an auxiliary head that only trains has none.
@@ -33,7 +33,7 @@ class Account:
     width: float
     resolution: int
     stages: tuple[tuple[str, int, int], ...]
-    layers: tuple[Row, ...]
+    layers: tuple[LayerAccount, ...]
     before: dict[str, tuple[int, int]] = field(repr=False)
     fixed: tuple[tuple[str, str], ...] = ()
     single: tuple[tuple[str, str], ...] = ()

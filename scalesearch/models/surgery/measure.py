@@ -17,7 +17,7 @@ from scalesearch.models.surgery.tagger import BATCH, flatten
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCost:
     """Of one image: MACs of convolutions and linear layers (products of two activations are not in it), and the
     elements that training keeps for backward."""
 
@@ -80,7 +80,7 @@ def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
     return watch.seen
 
 
-def measure(module: nn.Module, resolution: int) -> Measured:
+def measure(module: nn.Module, resolution: int) -> MeasuredCost:
     """Run forward in eval mode under torch's counter, then forward and backward in train mode."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -102,7 +102,7 @@ def measure(module: nn.Module, resolution: int) -> Measured:
             parameter.grad = None
     by_operator = counter.get_flop_counts().get("Global", {})
     layers = sum(int(flops) for operator, flops in by_operator.items() if "bmm" not in str(operator))
-    return Measured(layers // 2 // BATCH, kept.elements // BATCH)
+    return MeasuredCost(layers // 2 // BATCH, kept.elements // BATCH)
 
 
 class _Kept(torch.autograd.graph.saved_tensors_hooks):

@@ -13,7 +13,7 @@ from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.initialisation import summary
 from scalesearch.models.surgery.measure import measure
 from scalesearch.models.surgery.repeats import loosen_strides, pool_behind, refit, set_repeats, switches
-from scalesearch.models.surgery.scaled import Scaled, _rows, _Variant, resize
+from scalesearch.models.surgery.scaled import Scaled, Variant, layer_rows, resize
 from scalesearch.models.surgery.skeleton import (
     META,
     copy_skeleton,
@@ -79,9 +79,9 @@ class Network:
         if not found.layers:
             raise SurgeryError(type(module).__name__, "it has no convolution or linear layer")
         stages = find_stages(module, found)
-        self._base = _Variant(module, found, anchors(found, stages), stages)
+        self._base = Variant(module, found, anchors(found, stages), stages)
         self.stages, self.unrepeatable = self._repeatable(stages)
-        self._variants: dict[tuple[int, ...], _Variant] = {self.repeats(1, Rounding()): self._base}
+        self._variants: dict[tuple[int, ...], Variant] = {self.repeats(1, Rounding()): self._base}
         self.multiple = self._multiple()
 
     @property
@@ -190,18 +190,18 @@ class Network:
             width=width,
             resolution=size,
             stages=tuple((s.name, len(s.blocks), n) for s, n in zip(self.stages, repeats, strict=True)),
-            layers=tuple(_rows(variant, values, size)),
+            layers=tuple(layer_rows(variant, values, size)),
             before=self._before(variant),
             fixed=self.fixed_widths,
             single=tuple(self.unrepeatable.items()),
         )
         return Scaled(variant, values, account, self._cost(variant, values, account))
 
-    def _cost(self, variant: _Variant, values: dict[int, int], account: Account) -> Cost:
+    def _cost(self, variant: Variant, values: dict[int, int], account: Account) -> Cost:
         found, ties = variant.found, variant.found.ties
         trained = [name for name, p in variant.module.named_parameters() if p.requires_grad]
         params = sum(math.prod(int(ties.value(form, values)) for form in found.tensors[name]) for name in trained)
-        rows = _rows(variant, {}, self.resolution)
+        rows = layer_rows(variant, {}, self.resolution)
         if variant.measured is None:
             variant.measured = measure(copy_skeleton(variant.module), self.resolution)
             counted = sum(row.macs for row in rows)
@@ -214,7 +214,7 @@ class Network:
         native = sum(row.outputs * row.positions for row in rows)
         return Cost(account.macs, params, account.activations, variant.measured.saved * account.activations // native)
 
-    def _before(self, variant: _Variant) -> dict[str, tuple[int, int]]:
+    def _before(self, variant: Variant) -> dict[str, tuple[int, int]]:
         """Channels in and out that the layers of a variant have in the original network."""
         base, result = self.found, {}
         for name, tensor in named_tensors(variant.module):
@@ -245,7 +245,7 @@ class Network:
             raise SurgeryError("the classifier", f"its outputs cannot be changed to {num_classes} classes")
         return {only: num_classes}
 
-    def _outside(self, variant: _Variant) -> list[int]:
+    def _outside(self, variant: Variant) -> list[int]:
         """Widths of what lies outside the blocks: stem and head."""
         paths = [path for stage in variant.stages for path in stage.paths]
         outside = [
@@ -255,7 +255,7 @@ class Network:
         ]
         return [v for layer in outside for v in variant.found.ties.reduce(layer.outputs).terms]
 
-    def _variant(self, repeats: tuple[int, ...]) -> _Variant:
+    def _variant(self, repeats: tuple[int, ...]) -> Variant:
         if repeats not in self._variants:
             module = copy_skeleton(self.skeleton)
             set_repeats(module, self.found, self.stages, repeats, self._adapted)
@@ -267,7 +267,7 @@ class Network:
                 raise SurgeryError(failure.layer, f"with {sum(repeats)} blocks {failure.reason}") from failure
             self._see_new_blocks_run(module, found)
             stages = find_stages(module, found)
-            self._variants[repeats] = _Variant(module, found, anchors(found, stages), stages)
+            self._variants[repeats] = Variant(module, found, anchors(found, stages), stages)
         return self._variants[repeats]
 
     def _see_new_blocks_run(self, module: nn.Module, found: Trace) -> None:

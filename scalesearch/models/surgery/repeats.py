@@ -19,7 +19,7 @@ from scalesearch.models.surgery.skeleton import (
     refresh_counts,
     slots,
 )
-from scalesearch.models.surgery.stages import Kind, Stage, _keeps_shape, kind_of
+from scalesearch.models.surgery.stages import Kind, Stage, keeps_shape, kind_of
 from scalesearch.models.surgery.tagger import BATCH, Trace
 
 Adapter = Callable[[Stage], nn.Module]
@@ -161,9 +161,9 @@ def switches(found: Trace, kinds: set[Kind]) -> dict[str, Any]:
         if kind_of(call.module) in kinds:
             for name, value in [*vars(call.module).items(), *call.module._modules.items()]:
                 if isinstance(value, bool) or value is None:
-                    seen[_keeps_shape(call)][name].add(value)
+                    seen[keeps_shape(call)][name].add(value)
                 elif isinstance(value, nn.Module):
-                    seen[_keeps_shape(call)][name].add("a module")
+                    seen[keeps_shape(call)][name].add("a module")
     names = seen[True].keys() & seen[False].keys()
     return {
         name: next(iter(seen[True][name]))

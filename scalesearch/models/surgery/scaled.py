@@ -10,9 +10,9 @@ from fractions import Fraction
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.surgery.account import Account, Row
+from scalesearch.models.surgery.account import Account, LayerAccount
 from scalesearch.models.surgery.fan_in import follow_fans, follow_widths
-from scalesearch.models.surgery.measure import Measured, positions
+from scalesearch.models.surgery.measure import MeasuredCost, positions
 from scalesearch.models.surgery.skeleton import (
     copy_skeleton,
     empty_like,
@@ -29,7 +29,7 @@ from scalesearch.scaling.cost import Cost
 
 
 @dataclass
-class _Variant:
+class Variant:
     """The network with certain numbers of blocks, at its original widths."""
 
     module: nn.Module
@@ -37,7 +37,7 @@ class _Variant:
     follow: dict[int, Anchor]
     stages: list[Stage]
     used: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    measured: Measured | None = None
+    measured: MeasuredCost | None = None
 
     def positions(self, resolution: int) -> list[tuple[int, int]]:
         """Where each layer call is used at ``resolution``; widths do not change it."""
@@ -52,7 +52,7 @@ class _Variant:
 class Scaled:
     """A network at certain multipliers: the account of what becomes of it, and the network itself when asked for."""
 
-    def __init__(self, variant: _Variant, values: dict[int, int], account: Account, cost: Cost) -> None:
+    def __init__(self, variant: Variant, values: dict[int, int], account: Account, cost: Cost) -> None:
         self._variant, self._values = variant, values
         self.account, self.cost = account, cost
 
@@ -107,7 +107,7 @@ def resize(module: nn.Module, path: str, found: Trace, size: Callable[[Form], in
     refresh_counts(module)
 
 
-def _rows(variant: _Variant, values: dict[int, int], resolution: int) -> list[Row]:
+def layer_rows(variant: Variant, values: dict[int, int], resolution: int) -> list[LayerAccount]:
     """The account's own count: channels from the ties, positions from a run at the resolution."""
     found, ties = variant.found, variant.found.ties
     total: dict[str, int] = {}
@@ -122,5 +122,5 @@ def _rows(variant: _Variant, values: dict[int, int], resolution: int) -> list[Ro
         weights = outputs * (inputs // groups) * math.prod(layer.kernel)
         grown = math.prod(Fraction(ties.value(form, values)) / Fraction(ties.value(form, {})) for form in layer.along)
         where, times = int(first.get(name, 0) * grown), int(total.get(name, 0) * grown)
-        rows.append(Row(name, inputs, outputs, layer.kernel, groups, where, weights * times))
+        rows.append(LayerAccount(name, inputs, outputs, layer.kernel, groups, where, weights * times))
     return rows

@@ -137,7 +137,7 @@ def _search(
         if kind_of(call.module) in kinds and call.name not in taken and call.plain and len(call.inputs) == 1:
             within = [path for path in taken if call.name.startswith(f"{path}.")]
             if not within and len(call.outputs) == 1:
-                stages.append(_stage(parent, [call], "copy" if _keeps_shape(call) else "adapt"))
+                stages.append(_stage(parent, [call], "copy" if keeps_shape(call) else "adapt"))
     return stages
 
 
@@ -151,7 +151,7 @@ def _only_ones(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]
     several = max(lone.values(), key=len, default=[])
     if len(several) < 2:
         return []
-    return [_stage(parent, [call], "copy" if _keeps_shape(call) else "adapt") for parent, call in several]
+    return [_stage(parent, [call], "copy" if keeps_shape(call) else "adapt") for parent, call in several]
 
 
 def _stage(parent: str, run: list[Call], how: str) -> Stage:
@@ -187,7 +187,7 @@ def _continues(run: list[Call], call: Call, widths: dict[str, dict[str, int]]) -
     if kind_of(last.module) != kind_of(call.module) or not call.plain:
         return None
     before, given, came = ([id(t) for t, _ in part] for part in (last.inputs, call.inputs, last.outputs))
-    if given == came and _keeps_shape(call):
+    if given == came and keeps_shape(call):
         return "copy"
     if given == [*before, *came] and _shapes(call.outputs) == _shapes(last.outputs):
         return "dense"
@@ -205,7 +205,7 @@ def _shapes(tensors: list[Any]) -> list[tuple[int, ...]]:
     return [tuple(int(s) for s in tensor.shape) for tensor, _ in tensors]
 
 
-def _keeps_shape(call: Call) -> bool:
+def keeps_shape(call: Call) -> bool:
     return bool(call.inputs) and _shapes(call.inputs) == _shapes(call.outputs)
 
 

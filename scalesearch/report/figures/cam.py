@@ -25,7 +25,7 @@ Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 @dataclass(frozen=True)
-class Column:
+class MapColumn:
     """A network: what is said of it, line by line, and its maps of the images."""
 
     words: Sequence[str]
@@ -33,7 +33,12 @@ class Column:
 
 
 def cam_figure(
-    images: Tensor, labels: Sequence[int], classes: Sequence[str], columns: Sequence[Column], title: str, folder: Path
+    images: Tensor,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    columns: Sequence[MapColumn],
+    title: str,
+    folder: Path,
 ) -> list[Path]:
     """Write ``cam.png`` and ``cam.svg`` into ``folder``.
 

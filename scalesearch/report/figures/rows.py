@@ -11,7 +11,7 @@ from scalesearch.report.figures.colours import ACCENT, BLUE, GOLD, GREY, INK, MU
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from scalesearch.ranking.finished_comparison import Row
+    from scalesearch.ranking.finished_comparison import FinishedRow
 
 DIMENSIONS = {"depth": BLUE, "width": TEAL, "resolution": VIOLET, "compound": ACCENT, "dWr": GOLD, "baseline": INK}
 MARKERS = "osD^vP"
@@ -19,7 +19,7 @@ WIDE_RANGE = 10
 """Times the cheapest: from here on costs are shown by their logarithm."""
 
 
-def intervals(rows: Sequence[Row], name: str, baseline: str) -> Drawing | None:
+def intervals(rows: Sequence[FinishedRow], name: str, baseline: str) -> Drawing | None:
     """Every measured row as a point with its interval, in the comparison's order; None when none was measured."""
     shown = [row for row in rows if row.accuracy is not None]
     if not shown:
@@ -48,11 +48,11 @@ def intervals(rows: Sequence[Row], name: str, baseline: str) -> Drawing | None:
     )
 
 
-def scaling_curves(rows: Sequence[Row], name: str, baseline: str) -> Drawing | None:
+def scaling_curves(rows: Sequence[FinishedRow], name: str, baseline: str) -> Drawing | None:
     """A line per series, or per dimension where rows name none, from the baseline on; None with fewer than two rows."""
     measured = [row for row in rows if row.accuracy is not None]
     start = next((row for row in measured if row.dimension == "baseline"), None)
-    lines: dict[str, list[Row]] = {}
+    lines: dict[str, list[FinishedRow]] = {}
     for row in measured:
         if row is not start:
             lines.setdefault(row.series or row.dimension, []).append(row)
@@ -114,7 +114,7 @@ def _logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _colours(lines: Mapping[str, Sequence[Row]]) -> dict[str, Colour]:
+def _colours(lines: Mapping[str, Sequence[FinishedRow]]) -> dict[str, Colour]:
     """A dimension's own colour, as long as no two lines would share it."""
     own = {words: DIMENSIONS.get(members[0].dimension, GREY) for words, members in lines.items()}
     if len(set(own.values())) == len(own):
@@ -122,7 +122,7 @@ def _colours(lines: Mapping[str, Sequence[Row]]) -> dict[str, Colour]:
     return {words: SERIES[index % len(SERIES)] for index, words in enumerate(lines)}
 
 
-def _leaves_from(start: Row, path: Sequence[Row]) -> bool:
+def _leaves_from(start: FinishedRow, path: Sequence[FinishedRow]) -> bool:
     """Whether a line begins at the baseline: not if all its rows hold a multiplier at the same other value (Fig. 4)."""
     if len(path) < 2:
         return True

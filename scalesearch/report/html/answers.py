@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.ranking.finished_comparison import Comparison, Group
+from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import between, share
 from scalesearch.report.units import amount, duration
@@ -32,7 +32,7 @@ def of_run(run: Run) -> list[Answer]:
     ]
 
 
-def of_comparison(comparison: Comparison, groups: Sequence[tuple[Group, Run | None]]) -> list[Answer]:
+def of_comparison(comparison: FinishedComparison, groups: Sequence[tuple[FinishedGroup, Run | None]]) -> list[Answer]:
     """What a comparison has found, baseline by baseline."""
     runs = [run for _, run in groups if run is not None]
     what = f"{_count(sum(len(group.rows) for group, _ in groups), 'network')} of {_count(len(groups), 'baseline')}"
@@ -62,7 +62,7 @@ def alone(networks: int) -> str:
 PRINTED = "The accuracies that its source printed are of other images and full schedules: compare orders, not values."
 
 
-def printed(comparison: Comparison) -> bool:
+def printed(comparison: FinishedComparison) -> bool:
     """Whether the source's accuracies stand beside the measured ones."""
     return any(row.paper and row.paper.top1 for group in comparison.groups for row in group.rows)
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scalesearch.ranking.finished_comparison import Comparison, Group
+from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.figures.accuracy import accuracy_macs
 from scalesearch.report.figures.curves import learning_curves
@@ -21,7 +21,7 @@ from scalesearch.report.figures.simplex import simplex
 from scalesearch.report.figures.times import times
 from scalesearch.report.html import tables
 from scalesearch.report.html.inline_svg import Maker, Shown, shown
-from scalesearch.report.html.table import Table
+from scalesearch.report.html.table import HtmlTable
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Section:
     heading: str
     sentences: Sequence[str] = ()
     figures: Sequence[Shown] = ()
-    table: Table | None = None
+    table: HtmlTable | None = None
     notes: Sequence[str] = ()
     link: tuple[str, str] | None = None
     code: Sequence[str] = ()
@@ -73,7 +73,9 @@ def of_run(run: Run) -> list[Section]:
     ]
 
 
-def of_comparison(comparison: Comparison, groups: Sequence[tuple[Group, Run | None]], folder: Path) -> list[Section]:
+def of_comparison(
+    comparison: FinishedComparison, groups: Sequence[tuple[FinishedGroup, Run | None]], folder: Path
+) -> list[Section]:
     """A comparison's page: a section for each baseline, the rest for all of them.
 
     Raises:
@@ -90,7 +92,7 @@ def of_comparison(comparison: Comparison, groups: Sequence[tuple[Group, Run | No
     ]
 
 
-def _group(group: Group, run: Run | None, folder: Path) -> Section:
+def _group(group: FinishedGroup, run: Run | None, folder: Path) -> Section:
     name = Path(group.folder).name or "rows"
     makers: list[Maker] = [
         partial(intervals, group.rows, f"rows-{name}", group.baseline),

@@ -11,7 +11,7 @@ Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
-class Column(Generic[Thing]):
+class HtmlColumn(Generic[Thing]):
     """A heading and what stands below it; words are set to the left, numbers to the right."""
 
     heading: str
@@ -20,7 +20,7 @@ class Column(Generic[Thing]):
 
 
 @dataclass(frozen=True)
-class Line:
+class HtmlRow:
     """A row's cells and its class, which may be empty."""
 
     cells: tuple[str, ...]
@@ -28,25 +28,25 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class HtmlTable:
     """``words`` says of every column whether it holds words."""
 
     headings: tuple[str, ...]
     words: tuple[bool, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[HtmlRow, ...]
 
 
 def table(
-    columns: Iterable[Column[Thing]], things: Sequence[Thing], kind: Callable[[Thing], str] = lambda _: ""
-) -> Table:
+    columns: Iterable[HtmlColumn[Thing]], things: Sequence[Thing], kind: Callable[[Thing], str] = lambda _: ""
+) -> HtmlTable:
     """One row for each of ``things``; a column that is empty in all of them is left out."""
     filled = [(c, [c.cell(thing) for thing in things]) for c in columns]
     kept = [(c, cells) for c, cells in filled if any(cells)]
     rows = zip(*(cells for _, cells in kept), strict=True)
-    return Table(
+    return HtmlTable(
         tuple(c.heading for c, _ in kept),
         tuple(c.words for c, _ in kept),
-        tuple(Line(tuple(cells), kind(thing)) for cells, thing in zip(rows, things, strict=True)),
+        tuple(HtmlRow(tuple(cells), kind(thing)) for cells, thing in zip(rows, things, strict=True)),
     )
 
 

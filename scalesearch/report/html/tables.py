@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalesearch.ranking.finished_comparison import Group, Row
+from scalesearch.ranking.finished_comparison import FinishedGroup, FinishedRow
 from scalesearch.ranking.finished_run import Run
-from scalesearch.report.html.table import Column, Table, between, share, table
+from scalesearch.report.html.table import HtmlColumn, HtmlTable, between, share, table
 from scalesearch.report.units import amount, duration
 
 MANY = 100
 """Failed trials that are listed."""
 
 
-def ranking(run: Run) -> Table:
+def ranking(run: Run) -> HtmlTable:
     """Every candidate, best first."""
 
     def several(row: dict[str, Any]) -> str:
         return f"{share(row['accuracy'])} ± {share(row['sd'])}" if share(row["sd"]) else share(row["accuracy"])
 
-    columns: list[Column[dict[str, Any]]] = [
-        Column("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
-        Column("candidate", lambda row: str(row["name"]), words=True),
-        Column("acc. %", several),
-        Column("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
-        Column("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
-        Column("val. %", lambda row: share(row["val_accuracy"])),
-        Column("seeds", lambda row: str(row["seeds"]) if run.ranking["seeds"].nunique() > 1 else ""),
-        Column("depth · width · px", lambda row: str(row["shape"]), words=True),
-        Column("growth", lambda row: f"{row['growth']:.2f}"),
-        Column("MACs", lambda row: amount(row["macs"])),
-        Column("ratio", lambda row: f"{row['ratio']:.2f}×"),
-        Column("params", lambda row: amount(row["params"])),
+    columns: list[HtmlColumn[dict[str, Any]]] = [
+        HtmlColumn("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
+        HtmlColumn("candidate", lambda row: str(row["name"]), words=True),
+        HtmlColumn("acc. %", several),
+        HtmlColumn("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
+        HtmlColumn("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
+        HtmlColumn("val. %", lambda row: share(row["val_accuracy"])),
+        HtmlColumn("seeds", lambda row: str(row["seeds"]) if run.ranking["seeds"].nunique() > 1 else ""),
+        HtmlColumn("depth · width · px", lambda row: str(row["shape"]), words=True),
+        HtmlColumn("growth", lambda row: f"{row['growth']:.2f}"),
+        HtmlColumn("MACs", lambda row: amount(row["macs"])),
+        HtmlColumn("ratio", lambda row: f"{row['ratio']:.2f}×"),
+        HtmlColumn("params", lambda row: amount(row["params"])),
     ]
     rows = [{str(key): value for key, value in row.items()} for row in run.ranking.to_dict("records")]
     return table(columns, rows, lambda row: "first" if row["rank"] == 1 else "papers" if row["papers"] else "")
@@ -60,45 +60,45 @@ def ranking_notes(run: Run) -> list[str]:
     return found + [f"points that come to one network: {'; '.join(same)}"] * bool(same)
 
 
-def rows(group: Group) -> Table:
+def rows(group: FinishedGroup) -> HtmlTable:
     """A comparison's rows, beside what their source printed."""
-    columns: list[Column[Row]] = [
-        Column("row", lambda row: row.label, words=True),
-        Column("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
-        Column("interval", lambda row: between(row.low, row.high)),
-        Column("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
-        Column("val. %", lambda row: share(row.val_accuracy)),
-        Column("seeds", lambda row: str(row.seeds) if row.seeds else ""),
-        Column("depth", lambda row: f"×{row.depth:.3g}"),
-        Column("width", lambda row: f"×{row.width:.3g}"),
-        Column("px", lambda row: str(row.pixels)),
-        Column("d·w²·r²", lambda row: f"{row.depth * row.width**2 * row.resolution**2:.2f}×"),
-        Column("MACs", lambda row: amount(row.macs)),
-        Column("ratio", lambda row: f"{row.ratio:.2f}×"),
-        Column("params", lambda row: amount(row.params)),
-        Column("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
-        Column("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
+    columns: list[HtmlColumn[FinishedRow]] = [
+        HtmlColumn("row", lambda row: row.label, words=True),
+        HtmlColumn("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
+        HtmlColumn("interval", lambda row: between(row.low, row.high)),
+        HtmlColumn("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
+        HtmlColumn("val. %", lambda row: share(row.val_accuracy)),
+        HtmlColumn("seeds", lambda row: str(row.seeds) if row.seeds else ""),
+        HtmlColumn("depth", lambda row: f"×{row.depth:.3g}"),
+        HtmlColumn("width", lambda row: f"×{row.width:.3g}"),
+        HtmlColumn("px", lambda row: str(row.pixels)),
+        HtmlColumn("d·w²·r²", lambda row: f"{row.depth * row.width**2 * row.resolution**2:.2f}×"),
+        HtmlColumn("MACs", lambda row: amount(row.macs)),
+        HtmlColumn("ratio", lambda row: f"{row.ratio:.2f}×"),
+        HtmlColumn("params", lambda row: amount(row.params)),
+        HtmlColumn("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
+        HtmlColumn("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
     ]
     best = group.best
     return table(columns, group.rows, lambda row: "first" if row is best else "")
 
 
-def costs(groups: Sequence[tuple[Group, Run | None]]) -> Table:
+def costs(groups: Sequence[tuple[FinishedGroup, Run | None]]) -> HtmlTable:
     """Trials and time by baseline."""
 
     def seconds(run: Run | None) -> str:
         return "not trained yet" if run is None else duration(float(run.complete["seconds"].sum()))
 
-    columns: list[Column[tuple[Group, Run | None]]] = [
-        Column("baseline", lambda pair: pair[0].baseline, words=True),
-        Column("complete trials", lambda pair: str(len(pair[1].complete)) if pair[1] else ""),
-        Column("training (h:mm:ss)", lambda pair: seconds(pair[1])),
-        Column("failed", lambda pair: str(len(pair[1].failed)) if pair[1] and len(pair[1].failed) else ""),
+    columns: list[HtmlColumn[tuple[FinishedGroup, Run | None]]] = [
+        HtmlColumn("baseline", lambda pair: pair[0].baseline, words=True),
+        HtmlColumn("complete trials", lambda pair: str(len(pair[1].complete)) if pair[1] else ""),
+        HtmlColumn("training (h:mm:ss)", lambda pair: seconds(pair[1])),
+        HtmlColumn("failed", lambda pair: str(len(pair[1].failed)) if pair[1] and len(pair[1].failed) else ""),
     ]
     return table(columns, groups)
 
 
-def failures(runs: Sequence[Run]) -> Table | None:
+def failures(runs: Sequence[Run]) -> HtmlTable | None:
     """Failed and dropped trials, the first hundred; None where there are none."""
     found = [
         (run, {str(key): value for key, value in trial.items()})
@@ -108,12 +108,12 @@ def failures(runs: Sequence[Run]) -> Table | None:
     ]
     if not found:
         return None
-    columns: list[Column[tuple[Run, dict[str, Any]]]] = [
-        Column("baseline", lambda pair: pair[0].baseline if len(runs) > 1 else "", words=True),
-        Column("candidate", lambda pair: pair[0].named(pair[1]), words=True),
-        Column("seed", lambda pair: str(pair[1]["seed"])),
-        Column("state", lambda pair: str(pair[1]["state"]), words=True),
-        Column("why", lambda pair: _why(pair[1]), words=True),
+    columns: list[HtmlColumn[tuple[Run, dict[str, Any]]]] = [
+        HtmlColumn("baseline", lambda pair: pair[0].baseline if len(runs) > 1 else "", words=True),
+        HtmlColumn("candidate", lambda pair: pair[0].named(pair[1]), words=True),
+        HtmlColumn("seed", lambda pair: str(pair[1]["seed"])),
+        HtmlColumn("state", lambda pair: str(pair[1]["state"]), words=True),
+        HtmlColumn("why", lambda pair: _why(pair[1]), words=True),
     ]
     return table(columns, found[:MANY])
 
@@ -127,7 +127,7 @@ def _why(trial: dict[str, Any]) -> str:
     return ""
 
 
-def environment(runs: Sequence[Run]) -> Table | None:
+def environment(runs: Sequence[Run]) -> HtmlTable | None:
     """What it was made with, a row for each thing; more than one value where sessions differ."""
     sessions = [session for run in runs for session in run.sessions]
     if not sessions:
@@ -149,8 +149,8 @@ def environment(runs: Sequence[Run]) -> Table | None:
     values = {
         key: dict.fromkeys(str(each[key]) for each in (*plain, *images) if each.get(key) is not None) for key in keys
     }
-    columns: list[Column[str]] = [
-        Column("", lambda key: key, words=True),
-        Column(" ", lambda key: ", ".join(values[key]), words=True),
+    columns: list[HtmlColumn[str]] = [
+        HtmlColumn("", lambda key: key, words=True),
+        HtmlColumn(" ", lambda key: ", ".join(values[key]), words=True),
     ]
     return table(columns, [key for key in keys if values[key]])

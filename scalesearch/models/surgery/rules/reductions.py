@@ -48,7 +48,7 @@ def _pad(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     return tuple(dims)
 
 
-def _axes(value: Any, ndim: int) -> list[int]:
+def axes_of(value: Any, ndim: int) -> list[int]:
     if value is None:
         return list(range(ndim))
     axes = [value] if isinstance(value, int) else list(value)
@@ -66,7 +66,7 @@ def _reduce(tagger: Tagger, given: Args, result: Any) -> Any:
     if isinstance(other, Tensor):
         return tagger.elementwise([given[0], other], [int(s) for s in first.shape])
     axis = given.kwargs.get("dim", given.kwargs.get("axis", _first_axis(given.args[1:])))
-    axes = _axes(axis, len(dims))
+    axes = axes_of(axis, len(dims))
     if first.ndim == len(dims):
         kept = tuple(Form(1) if i in axes else form for i, form in enumerate(dims))
     else:

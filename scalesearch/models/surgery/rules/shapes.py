@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalesearch.models.surgery.rules.reductions import _axes
+from scalesearch.models.surgery.rules.reductions import axes_of
 from scalesearch.models.surgery.rules.registry import Args, rule
-from scalesearch.models.surgery.rules.slices import _with
+from scalesearch.models.surgery.rules.slices import with_size
 from scalesearch.models.surgery.rules.unruled import unruled
 from scalesearch.models.surgery.symbolic import Form, Size
 from scalesearch.models.surgery.tagger import Dims, Tagger
@@ -128,8 +128,8 @@ def _t(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 @rule("movedim", "moveaxis")
 def _movedim(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     dims = list(tagger.dims(given[0]))
-    source = _axes(given.get(1, "source"), len(dims))
-    target = _axes(given.get(2, "destination"), len(dims))
+    source = axes_of(given.get(1, "source"), len(dims))
+    target = axes_of(given.get(2, "destination"), len(dims))
     order: list[int | None] = [None] * len(dims)
     for s, t in zip(source, target, strict=True):
         order[t] = s
@@ -140,7 +140,7 @@ def _movedim(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 @rule("squeeze")
 def _squeeze(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     dims, shape = tagger.dims(given[0]), [int(s) for s in given[0].shape]
-    axes = _axes(given.get(1, "dim"), len(dims))
+    axes = axes_of(given.get(1, "dim"), len(dims))
     return tuple(f for i, f in enumerate(dims) if not (i in axes and shape[i] == 1))
 
 
@@ -187,7 +187,7 @@ def _repeat_interleave(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     if axis is None or isinstance(repeats, Tensor):
         return unruled(tagger, "repeat_interleave", given, [result])  # type: ignore[return-value]
     axis = int(axis) % len(dims)
-    return _with(dims, axis, dims[axis] * int(repeats))
+    return with_size(dims, axis, dims[axis] * int(repeats))
 
 
 @rule("pixel_shuffle", "pixel_unshuffle")

@@ -45,8 +45,8 @@ def _chunk(tagger: Tagger, given: Args, result: Sequence[Tensor]) -> list[Dims]:
     sizes = [int(part.shape[axis]) for part in result]
     if len(set(sizes)) > 1:
         tagger.ties.pin(dims[axis], f"{tagger.where} parts it unevenly")
-        return [_with(dims, axis, Form(size)) for size in sizes]
-    return [_with(dims, axis, dims[axis] / len(sizes)) for _ in sizes]
+        return [with_size(dims, axis, Form(size)) for size in sizes]
+    return [with_size(dims, axis, dims[axis] / len(sizes)) for _ in sizes]
 
 
 @rule("split", "split_with_sizes")
@@ -66,10 +66,10 @@ def _split(tagger: Tagger, given: Args, result: Sequence[Tensor]) -> list[Dims]:
         for part in parts[1:]:
             total = total + part
         tagger.ties.equate(total, dims[axis], f"{tagger.where} splits into fixed sizes")
-    return [_with(dims, axis, part) for part in parts]
+    return [with_size(dims, axis, part) for part in parts]
 
 
-def _with(dims: Dims, axis: int, form: Form) -> Dims:
+def with_size(dims: Dims, axis: int, form: Form) -> Dims:
     return (*dims[:axis], form, *dims[axis + 1 :])
 
 
@@ -86,7 +86,7 @@ def _narrow(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     axis, start, length = int(given.get(1, "dim")) % result.ndim, given.get(2, "start"), given.get(3, "length")
     item = slice(start, start + length)
     form = _sliced(tagger, tagger.dims(given[0])[axis], int(given[0].shape[axis]), item)
-    return _with(tagger.dims(given[0]), axis, form)
+    return with_size(tagger.dims(given[0]), axis, form)
 
 
 @rule("select")
