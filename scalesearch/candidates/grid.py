@@ -94,6 +94,16 @@ class Plan:
     by_hand: int = 0
     fixed: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def by_cost(self) -> list[Candidate]:
+        """The candidates, those of fewest MACs first."""
+        return sorted(self.candidates, key=lambda c: c.cost.macs)
+
+    @property
+    def median(self) -> Candidate:
+        """The candidate in the middle of `by_cost`: what is measured on it holds for most."""
+        return self.by_cost[len(self.candidates) // 2]
+
 
 def axis(low: float, high: float, step: float) -> list[float]:
     """``low``, ``low + step``, … up to ``high`` included, without float noise."""

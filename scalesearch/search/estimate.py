@@ -52,7 +52,7 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     """
     recipe = prepared.recipe
     batch = min(recipe.train.batch_size, prepared.train_images)
-    by_cost = sorted(prepared.plan.candidates, key=lambda c: c.cost.macs)
+    by_cost = prepared.plan.by_cost
     probed = [by_cost[i] for i in sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
     length = total_steps(recipe.train, prepared.train_images // batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)

@@ -29,8 +29,7 @@ def workers_per_device(prepared: Prepared, device: torch.device, *, seconds: flo
 
     Each number is tried in processes of its own, for ``seconds``. On a CPU they share its threads.
     """
-    by_cost = sorted(prepared.plan.candidates, key=lambda c: c.cost.macs)
-    model = by_cost[len(by_cost) // 2].model
+    model = prepared.plan.median.model
     most = torch.get_num_threads() if device.type == "cpu" else min(8, cores())
     count, best = 1, together(1, model, prepared, device, seconds)
     while 2 * count <= most:

@@ -19,7 +19,7 @@ from scalesearch.search.provenance import environment
 from scalesearch.search.session import Session
 from scalesearch.search.setup import Prepared
 from scalesearch.search.watcher import Watcher
-from scalesearch.search.work import Work
+from scalesearch.search.work import note_work
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
     where: Path | str = place.storage or folder.path / JOURNAL
     ledger = Ledger(where, place.study or folder.path.name)
-    Work.from_recipe(recipe, prepared.baseline).note(ledger, native, source.fingerprint)
+    note_work(ledger, recipe, native, source.fingerprint)
     images = load_images(
         source,
         recipe.data,

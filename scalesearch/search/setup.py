@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
+from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
-from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Recipe
 from scalesearch.run_folder import settings_of
@@ -88,10 +88,8 @@ def prepare(recipe: Recipe) -> Prepared:
     """
     device = pick_device(recipe.device)
     check_graphs(recipe, device)
-    baseline = open_baseline(recipe.baseline, recipe.rounding).at(
-        resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth
-    )
-    dropout = recipe.train.dropout if recipe.train.dropout is not None else baseline.dropout_at(recipe.phi)
+    resolved = resolve_baseline(recipe)
+    baseline = resolved.baseline
     source = open_source(recipe.data)
     precision = _precision(baseline, recipe, device, len(source.classes))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
@@ -100,7 +98,7 @@ def prepare(recipe: Recipe) -> Prepared:
         recipe.phi,
         recipe.search,
         num_classes=len(source.classes),
-        dropout=dropout,
+        dropout=resolved.dropout,
         training_memory=lambda cost: estimated_memory(cost, recipe.train, precision),
         latency=lambda candidates: _latencies(candidates, recipe, device, len(source.classes)),
     )
@@ -108,8 +106,8 @@ def prepare(recipe: Recipe) -> Prepared:
         size = math.ceil(max(c.model.resolution for c in made.candidates) / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(source, recipe.data)]
-    by_cost = [c.model for c in sorted(made.candidates, key=lambda c: c.cost.macs)]
-    recipe, tuned = decide(recipe, by_cost[-1], by_cost[len(by_cost) // 2], device, len(source.classes), counts[0])
+    dearest, median = made.by_cost[-1].model, made.median.model
+    recipe, tuned = decide(recipe, dearest, median, device, len(source.classes), counts[0])
     return Prepared(recipe, baseline, source, made, device, precision, counts[0], counts[1], tuned)
 
 

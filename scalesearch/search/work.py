@@ -10,12 +10,9 @@ from typing import Any
 
 import yaml
 
-from scalesearch.errors import RecipeError as BadRecipe
-from scalesearch.errors import (
-    RunError,
-)
-from scalesearch.models.catalogue import baseline_of
-from scalesearch.models.protocols import Baseline, ScaledModel
+from scalesearch.candidates.resolve import ResolvedBaseline, resolve_baseline
+from scalesearch.errors import RecipeError, RunError
+from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.threads import threads_each
 from scalesearch.scaling.compound import Coefficients
@@ -64,12 +61,14 @@ class Work:
     """What the trials of a study have in common, as its ledger has it."""
 
     recipe: Recipe
-    baseline: Baseline
-    dropout: float | None
+    resolved: ResolvedBaseline
 
     @classmethod
     def of(cls, ledger: Ledger, data: str | None = None) -> Work:
         """Read it from the ledger.
+
+        Args:
+            data: where the images are on this node, if elsewhere than the recipe says.
 
         Raises:
             RunError: no search has begun there yet.
@@ -78,29 +77,24 @@ class Work:
         plain, native = ledger.noted("recipe"), ledger.noted("baseline")
         if plain is None or native is None:
             raise RunError(f"{ledger} holds no search yet; `scalesearch grid` starts one")
-        recipe = parse(Recipe, plain, BadRecipe)
+        recipe = parse(Recipe, plain, RecipeError)
         if data:
             recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": data})})
-        baseline = baseline_of(parse_spec(yaml.safe_load(native)), recipe.rounding)
-        return cls.from_recipe(
-            recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
-        )
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, baseline: Baseline) -> Work:
-        dropout = recipe.train.dropout if recipe.train.dropout is not None else baseline.dropout_at(recipe.phi)
-        return cls(recipe, baseline, dropout)
+        return cls(recipe, resolve_baseline(recipe, parse_spec(yaml.safe_load(native))))
 
     def model(self, coefficients: Coefficients) -> ScaledModel:
         """The candidate's network."""
-        return self.baseline.scaled(coefficients.at(self.recipe.phi), dropout=self.dropout)
+        return self.resolved.model(coefficients)
 
-    def note(self, ledger: Ledger, native: str, fingerprint: str) -> None:
-        """Write it into the ledger, for workers elsewhere."""
-        for key, value in (
-            ("recipe", self.recipe.model_dump(mode="json")),
-            ("baseline", native),
-            ("data", fingerprint),
-        ):
-            if ledger.noted(key) != value:
-                ledger.note(key, value)
+
+def note_work(ledger: Ledger, recipe: Recipe, native: str, fingerprint: str) -> None:
+    """Write what the trials have in common into the ledger, for workers elsewhere.
+
+    Args:
+        native: the baseline's spec, as YAML.
+        fingerprint: of the images.
+    """
+    work = {"recipe": recipe.model_dump(mode="json"), "baseline": native, "data": fingerprint}
+    for key, value in work.items():
+        if ledger.noted(key) != value:
+            ledger.note(key, value)

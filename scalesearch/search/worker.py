@@ -67,7 +67,9 @@ class Worker:
                 f"the images at {recipe.data.source} are not those of the study (fingerprint {source.fingerprint}, "
                 f"not {wanted}); --data names the right ones on this node"
             )
-        images = load_images(source, recipe.data, recipe.data.cache_resolution or self.work.baseline.resolution)
+        images = load_images(
+            source, recipe.data, recipe.data.cache_resolution or self.work.resolved.baseline.resolution
+        )
         return images.on(self.device, self.terms.beside)
 
     def work_once(self) -> bool:

@@ -10,18 +10,16 @@ from typing import Any
 
 import torch
 
+from scalesearch.candidates.resolve import resolve_network
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError
-from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, settings_of
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
-from scalesearch.scaling.spec import ModelSpec
-from scalesearch.scaling.spec_files import Spec
 from scalesearch.training.autotune import decide
 
 SEARCHED = ("search.", "phi", "rounding.")
@@ -67,9 +65,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     recipe = load_recipe(name, {**wish.overrides, "baseline": wish.spec})
     device = device_of(team, recipe.device)
     check_graphs(recipe, device)
-    baseline = open_baseline(recipe.baseline, recipe.rounding)
-    native = (baseline if wish.resolution is None else baseline.meant_for(wish.resolution)).native
-    model = model_of(_regularised(native, recipe))
+    network, model = resolve_network(recipe, wish.resolution)
     source = open_source(recipe.data)
     images = len(split_indices(source, recipe.data)[0])
     _shared_out(min(recipe.train.batch_size, images), recipe.train.batch_size, team)
@@ -92,21 +88,8 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
         "processes": team.world,
         "sync_batchnorm": team.sync_batchnorm,
     }
-    folder = wish.out or Path("results") / f"{native.name}-trained-{recipe.name}-{digest(settings)}"
+    folder = wish.out or Path("results") / f"{network}-trained-{recipe.name}-{digest(settings)}"
     return Job(recipe, model, source, device, wish.seed, images, folder, settings, tuned)
-
-
-def _regularised(spec: Spec, recipe: Recipe) -> Spec:
-    """``spec`` with the recipe's dropout and stochastic depth, where it has them."""
-    changes: dict[str, Any] = {}
-    dropout, depth = recipe.train.dropout, recipe.train.stochastic_depth
-    if depth is not None:
-        changes["stochastic_depth"] = depth
-    if dropout is not None and isinstance(spec, ModelSpec):
-        changes["head"] = spec.head.model_copy(update={"dropout": dropout})
-    elif dropout is not None:
-        changes["dropout"] = dropout
-    return spec.model_copy(update=changes)
 
 
 def _shared_out(batch: int, wanted: int, team: Team) -> None:

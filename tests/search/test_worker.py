@@ -15,7 +15,6 @@ import torch
 from scalesearch.cli.main import main
 from scalesearch.data.sources import open_source
 from scalesearch.errors import DeviceError, GraphError
-from scalesearch.models.catalogue import baseline_of
 from scalesearch.recipe import load_recipe
 from scalesearch.runtime.device import is_lost, release_memory
 from scalesearch.scaling.compound import Coefficients
@@ -24,7 +23,7 @@ from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search import worker
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
-from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
+from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work, note_work
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Task
@@ -49,11 +48,8 @@ def _study(folder: Path, tiny: ModelSpec, **changes: object) -> tuple[Ledger, Te
     small = {"resolution": 16, "data.limit": 24, "data.cache_resolution": 16}
     recipe = load_recipe("quick", small | changes)
     ledger = Ledger(folder / JOURNAL, "run")
-    baseline = baseline_of(tiny, recipe.rounding)
-    work = Work.from_recipe(
-        recipe, baseline.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
-    )
-    work.note(ledger, dump_spec(tiny), open_source(recipe.data).fingerprint)
+    note_work(ledger, recipe, dump_spec(tiny), open_source(recipe.data).fingerprint)
+    work = Work.of(ledger)
     ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
     return ledger, Terms(folder / JOURNAL, ledger.name, folder, "cpu")
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.candidates.comparison import Comparison, ComparisonRow, lines_of, load_comparison, scalable
 from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows, group_of, with_rows
 from scalesearch.candidates.grid import plan
+from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.candidates.strategies import matched
 from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
 from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.files import write_text
-from scalesearch.models.catalogue import open_baseline
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.report.formats import Page
@@ -100,16 +100,17 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
 
 
 def _planned(wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> BaselineRows:
-    baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
     lines = _lines(wish, comparison, name, recipe, num_classes)
-    made = plan(baseline, 1, with_rows(recipe, name, lines).search, num_classes=num_classes)
-    return group_of(name, lines, made, baseline, num_classes)
+    rows = with_rows(recipe, name, lines)
+    resolved = resolve_baseline(rows)
+    made = plan(resolved.baseline, rows.phi, rows.search, num_classes=num_classes, dropout=resolved.dropout)
+    return group_of(name, lines, made, resolved.baseline, num_classes)
 
 
 def _lines(
     wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int
 ) -> list[ComparisonRow]:
-    baseline = open_baseline(name, recipe.rounding).at(resolution=recipe.resolution)
+    baseline = resolve_baseline(recipe.model_copy(update={"baseline": name})).baseline
     if not wish.match_macs:
         return scalable(lines_of(comparison, name, baseline), baseline.fixed)
     own: dict[str, Coefficients] = {}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
+from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.errors import ScaleSearchError
-from scalesearch.models.catalogue import open_baseline
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import plan_summary, plan_table, ranking_table
@@ -34,8 +34,8 @@ def candidates(overrides: Mapping[str, object], *, num_classes: int, form: str) 
     """Print the plan of a grid without touching images or torch."""
     page = Page(form)
     recipe = load_recipe("paper", overrides)
-    baseline = open_baseline(recipe.baseline, recipe.rounding).at(resolution=recipe.resolution)
-    made = plan(baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=baseline.dropout_at(recipe.phi))
+    resolved = resolve_baseline(recipe)
+    made = plan(resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout)
     _show_plan(page, made, recipe, [_candidate_json(c) for c in made.candidates] if form == "json" else None)
 
 
