@@ -16,21 +16,23 @@ from scalesearch.version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
-COMMANDS = (
-    grid, compare, worker, candidates, scale, baselines, check, export, train, bench, replay, show, merit, cam, report,
-)  # fmt: skip
-"""In the order of ``--help``."""
+PANELS = {
+    "Search": (grid, candidates, compare, worker),
+    "One network": (scale, check, baselines, train, bench, export),
+    "Finished runs": (show, report, merit, replay, cam),
+}
+"""The commands, in the order of ``--help``."""
 
 app = typer.Typer(
     name="scalesearch",
     help="How should this ConvNet grow? Compound-scaling search over depth, width and resolution.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
-for _command in COMMANDS:
-    app.command()(_command)
+for _panel, _commands in PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 
 
 def _version(wanted: bool) -> None:

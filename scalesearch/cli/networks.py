@@ -6,28 +6,40 @@ from typing import Annotated
 import typer
 
 from scalesearch.cli.options import (
-    NO_SETTING_OF_BENCH,
-    NOT_IN_A_RECIPE,
-    OF_ONE_TRAINING,
+    CANDIDATES,
+    MACHINE,
+    OUTPUT,
+    TRAINING,
     AdaptivePoolOption,
     BaselineOption,
     CompileOption,
     CudaGraphsOption,
+    DataOption,
+    EpochsOption,
     FormatOption,
     JsonOption,
     KeepGroupsOption,
+    Key,
+    LearningRateOption,
+    LimitOption,
+    OptimizerOption,
+    PrecisionOption,
+    RecipeOption,
     SetOption,
-    _form,
-    _overrides,
+    StepsOption,
+    batch,
+    format_of,
+    given,
+    overrides,
 )
 
 
 def scale(
     baseline: BaselineOption = None,
     phi: Annotated[str, typer.Option(help="φ: a number, several (1,2,4), or a range (1..7).")] = "1",
-    alpha: Annotated[float | None, typer.Option(help="Depth coefficient α [default: the paper's 1.2].")] = None,
-    beta: Annotated[float | None, typer.Option(help="Width coefficient β [default: the paper's 1.1].")] = None,
-    gamma: Annotated[float | None, typer.Option(help="Resolution coefficient γ [default: the paper's 1.15].")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Depth coefficient α (default: the paper's 1.2).")] = None,
+    beta: Annotated[float | None, typer.Option(help="Width coefficient β (default: the paper's 1.1).")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Resolution coefficient γ (default: the paper's 1.15).")] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", help="A run's folder: take its winner's coefficients.")
     ] = None,
@@ -45,7 +57,7 @@ def scale(
     keep_groups: KeepGroupsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
     num_classes: Annotated[int, typer.Option(min=1, help="Classes, for the counts.")] = 1000,
-    out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several [default: here].")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several (default: here).")] = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
@@ -69,7 +81,7 @@ def scale(
         },
         num_classes=num_classes,
         out=out,
-        form=_form(format_, json=json_),
+        form=format_of(format_, json=json_),
     )
 
 
@@ -82,13 +94,13 @@ def baselines(
     """List the built-in baselines, or show one as a table of stages."""
     from scalesearch.cli.commands.scale import baselines as command
 
-    command(name, as_yaml=yaml, form=_form(format_, json=json_))
+    command(name, as_yaml=yaml, form=format_of(format_, json=json_))
 
 
 def check(
     baseline: Annotated[str, typer.Argument(help="Any baseline: timm:NAME, FILE.py:FACTORY, …")],
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Its input side, pixels [default: the native one].")
+        int | None, typer.Option(min=1, help="Its input side, pixels (default: the native one).")
     ] = None,
     fix_stem_head: Annotated[
         bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
@@ -103,7 +115,7 @@ def check(
     from scalesearch.cli.commands.check import check_command
 
     rounding = {"fix_stem_head": fix_stem_head, "keep_groups": keep_groups, "adaptive_pool": adaptive_pool}
-    form = _form(format_, json=json_)
+    form = format_of(format_, json=json_)
     if not check_command(baseline, resolution=resolution, rounding=rounding, account=account, form=form):
         raise typer.Exit(1)
 
@@ -111,9 +123,9 @@ def check(
 def export(
     spec: Annotated[Path, typer.Argument(help="A spec file, as `scale` and `grid` write them.")],
     format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export) or onnx.")] = "pt2",
-    weights: Annotated[Path | None, typer.Option(help="A state dict to load first [default: fresh weights].")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A state dict to load first (default: fresh weights).")] = None,
     num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
-    out: Annotated[Path | None, typer.Option(help="The file to write [default: NAME.FORMAT here].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write (default: NAME.FORMAT here).")] = None,
 ) -> None:
     """Write a spec's network as torch.export or ONNX, for any batch size, checked against the module's logits."""
     from scalesearch.cli.commands.check import export_command
@@ -122,76 +134,103 @@ def export(
 
 
 def train(
+    ctx: typer.Context,
     spec: Annotated[
         str, typer.Argument(help="A spec file, as `scale` and `grid` write them, or any baseline: timm:NAME, …")
     ],
-    recipe: Annotated[str | None, typer.Option(help="A shipped recipe by name, or a recipe's path.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
-    ] = None,
+    recipe: RecipeOption = None,
+    data: DataOption = None,
     nproc_per_node: Annotated[
-        int, typer.Option(min=1, help="Processes that share every batch (DistributedDataParallel), one device each.")
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that share every batch (DistributedDataParallel), one device each.",
+            rich_help_panel=MACHINE,
+        ),
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.", rich_help_panel=TRAINING)
+    ] = 0,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Input side, pixels [default: the network's own].")
+        int | None,
+        typer.Option(min=1, help="Input side, pixels (default: the network's own).", rich_help_panel=CANDIDATES),
     ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
-    batch_size: Annotated[str | None, typer.Option(help="Images per step, of all processes together, or auto.")] = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    batch_size: Annotated[
+        str | None,
+        Key("train.batch_size", batch),
+        typer.Option(help="Images per step, of all processes together, or auto.", rich_help_panel=TRAINING),
+    ] = None,
     compile_: CompileOption = None,
     cuda_graphs: CudaGraphsOption = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
+    optimizer: OptimizerOption = None,
+    learning_rate: LearningRateOption = None,
+    precision: PrecisionOption = None,
+    limit: LimitOption = None,
     sync_batchnorm: Annotated[
-        bool, typer.Option("--sync-batchnorm", help="CUDA: batch norm over the whole batch, not per process.")
+        bool,
+        typer.Option(
+            "--sync-batchnorm", help="CUDA: batch norm over the whole batch, not per process.", rich_help_panel=TRAINING
+        ),
     ] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    device: Annotated[
+        str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE)
+    ] = None,
     assign: SetOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the result [default: results/NAME-FROM-SETTINGS].")
+        Path | None,
+        typer.Option(help="Folder for the result (default: results/NAME-FROM-SETTINGS).", rich_help_panel=OUTPUT),
     ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Train one network on the recipe's schedule, on one device or several; the same command goes on after a stop."""
-    given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE + OF_ONE_TRAINING}
     from scalesearch.cli.commands.train import train_command
     from scalesearch.training.single import TrainRequest
 
-    wish = TrainRequest(spec, recipe, _overrides(given, assign), seed, resolution, sync_batchnorm, out)
+    wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, resolution, sync_batchnorm, out)
     train_command(wish, processes=nproc_per_node, as_json=json_)
 
 
 def bench(
+    ctx: typer.Context,
     specs: Annotated[
         list[str], typer.Argument(metavar="SPEC...", help="Spec files, or any baseline: timm:NAME, FILE.py:FACTORY, …")
     ],
     batch_size: Annotated[
-        int | None, typer.Option(help="Images per batch, beside batches of one [default: 32; on CUDA 256].")
+        int | None,
+        Key("batch_size"),
+        typer.Option(help="Images per batch, beside batches of one (default: 32; on CUDA 256)."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Input side, pixels [default: each network's own].")
+        int | None, typer.Option(min=1, help="Input side, pixels (default: each network's own).")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds per measurement [default: 2].")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Turns that each network takes [default: 5].")] = None,
-    training: Annotated[bool, typer.Option("--training", help="Time a training step as well.")] = False,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
-    channels_last: Annotated[bool, typer.Option(help="Channels last in memory, or contiguous images.")] = True,
-    compile_: Annotated[bool, typer.Option("--compile", help="Compile with torch.compile.")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads [default: torch's own choice].")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
-    num_classes: Annotated[int | None, typer.Option(help="Outputs of the classifier [default: 1000].")] = None,
+    seconds: Annotated[float | None, Key("seconds"), typer.Option(help="Seconds per measurement (default: 2).")] = None,
+    rounds: Annotated[
+        int | None, Key("rounds"), typer.Option(help="Turns that each network takes (default: 5).")
+    ] = None,
+    training: Annotated[
+        bool, Key("training"), typer.Option("--training", help="Time a training step as well.")
+    ] = False,
+    precision: Annotated[str | None, Key("precision"), typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    channels_last: Annotated[
+        bool, Key("channels_last"), typer.Option(help="Channels last in memory, or contiguous images.")
+    ] = True,
+    compile_: Annotated[bool, Key("compile"), typer.Option("--compile", help="Compile with torch.compile.")] = False,
+    threads: Annotated[
+        int | None, Key("threads"), typer.Option(help="CPU threads (default: torch's own choice).")
+    ] = None,
+    device: Annotated[str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    num_classes: Annotated[
+        int | None, Key("num_classes"), typer.Option(help="Outputs of the classifier (default: 1000).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Measure latency, throughput and memory of networks on this machine; exit code 1 if none of them ran."""
-    options = {key: value for key, value in locals().items() if key not in NO_SETTING_OF_BENCH}
     from scalesearch.cli.commands.bench import bench_command
 
-    form = _form(format_, json=json_)
-    if not bench_command(specs, options | {"compile": compile_}, resolution=resolution, out=out, form=form):
+    form = format_of(format_, json=json_)
+    if not bench_command(specs, given(bench, ctx), resolution=resolution, out=out, form=form):
         raise typer.Exit(1)

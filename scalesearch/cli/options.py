@@ -1,14 +1,83 @@
-"""The application, its panels, options that several commands share, and how options become a recipe's keys."""
+"""Options that several commands share, the panels of ``--help``, and how options become a recipe's keys.
 
+Annotations are not postponed here, nor in the files of commands: typer would evaluate every option's anew, three times
+over, at every start.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+CANDIDATES = "Candidates"
+COST = "Bounds of cost"
+ANSWER = "Ranking"
+TRAINING = "Images and training"
+MACHINE = "Devices, workers and storage"
+OUTPUT = "Output"
+
+
+@dataclass(frozen=True)
+class Key:
+    """Stands in an option's annotation: the dotted key that the option sets, as ``--set KEY=VALUE`` would.
+
+    ``read`` turns the option's value into keys and values of its own, where it is not simply the key's value.
+    """
+
+    path: str
+    read: Callable[[Any], dict[str, object]] | None = None
+
+
+def keys_of(command: Callable[..., None]) -> dict[str, Key]:
+    """The keys that a command's parameters set, by the parameter's name."""
+    found = {}
+    for name, annotation in command.__annotations__.items():
+        for note in getattr(annotation, "__metadata__", ()):
+            if isinstance(note, Key):
+                found[name] = note
+    return found
+
+
+def given(command: Callable[..., None], ctx: typer.Context) -> dict[str, object]:
+    """What the command line sets of the keys that ``command`` declares; options that were not given set nothing."""
+    values: dict[str, object] = {}
+    for name, key in keys_of(command).items():
+        value = ctx.params[name]
+        if value not in (None, [], ()):
+            values |= key.read(value) if key.read else {key.path: value}
+    return values
+
+
+def overrides(command: Callable[..., None], ctx: typer.Context, assignments: list[str] | None) -> dict[str, object]:
+    """The keys of a recipe that the command line sets, ``--set`` last."""
+    from scalesearch.recipe import parse_assignments
+
+    return given(command, ctx) | parse_assignments(assignments or [])
+
+
+def points(value: list[str]) -> dict[str, object]:
+    """``--also``: each point's three coefficients."""
+    return {"search.also": [point.split(",") for point in value]}
+
+
+def batch(value: str) -> dict[str, object]:
+    """``--batch-size``: a number, or auto."""
+    return {"train.grow_batch": True} if value == "auto" else {"train.batch_size": value}
+
+
+def format_of(name: str, *, json: bool) -> str:
+    """The form that ``--format`` and ``--json`` ask for."""
+    return "json" if json else name
+
+
 BaselineOption = Annotated[
     str | None,
+    Key("baseline"),
     typer.Option(
         "--baseline",
         help="A built-in network, SPEC.yaml, timm:NAME, torchvision:NAME, FILE.py:FACTORY or package.module:NAME.",
+        rich_help_panel=CANDIDATES,
     ),
 ]
 KeepGroupsOption = Annotated[
@@ -19,63 +88,90 @@ AdaptivePoolOption = Annotated[
     bool | None,
     typer.Option("--adaptive-pool", help="Modules: pool to the size that a fixed-size classifier was made for."),
 ]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", help="A shipped recipe by name, or a recipe's path.", rich_help_panel=TRAINING),
+]
+DataOption = Annotated[
+    str | None,
+    Key("data.source"),
+    typer.Option(
+        "--data",
+        help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH].",
+        rich_help_panel=TRAINING,
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    Key("data.limit"),
+    typer.Option("--limit", help="Most training images, balanced over classes.", rich_help_panel=TRAINING),
+]
+EpochsOption = Annotated[
+    float | None,
+    Key("train.epochs"),
+    typer.Option("--epochs", help="Length of the schedule in epochs.", rich_help_panel=TRAINING),
+]
+StepsOption = Annotated[
+    int | None,
+    Key("train.steps"),
+    typer.Option("--steps", help="Length of the schedule in steps.", rich_help_panel=TRAINING),
+]
+OptimizerOption = Annotated[
+    str | None,
+    Key("train.optimizer"),
+    typer.Option("--optimizer", help="sgd, adamw or rmsprop_tf.", rich_help_panel=TRAINING),
+]
+LearningRateOption = Annotated[
+    float | None,
+    Key("train.learning_rate"),
+    typer.Option("--learning-rate", help="Peak learning rate at this batch size.", rich_help_panel=TRAINING),
+]
+PrecisionOption = Annotated[
+    str | None,
+    Key("train.precision"),
+    typer.Option("--precision", help="auto, fp32, bf16 or fp16.", rich_help_panel=TRAINING),
 ]
 CompileOption = Annotated[
     str | None,
-    typer.Option("--compile", help="off, on, or auto: compile networks where a trial earns the time back."),
+    Key("train.compile"),
+    typer.Option(
+        "--compile",
+        help="off, on, or auto: compile networks where a trial earns the time back.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 CudaGraphsOption = Annotated[
     bool | None,
-    typer.Option("--cuda-graphs", help="CUDA: record a network's forward and backward pass once, and replay it."),
+    Key("run.cuda_graphs"),
+    typer.Option(
+        "--cuda-graphs",
+        help="CUDA: record a network's forward and backward pass once, and replay it.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 KeepWeightsOption = Annotated[
-    int | None, typer.Option(help="Of how many of the best to keep the weights, of the first seed, in weights/.")
+    int | None,
+    Key("run.keep_weights"),
+    typer.Option(
+        "--keep-weights",
+        help="Of how many of the best to keep the weights, of the first seed, in weights/.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-FormatOption = Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json (also: --json).")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
+]
+FormatOption = Annotated[
+    str,
+    typer.Option("--format", help="table, markdown, latex, csv or json (also: --json).", rich_help_panel=OUTPUT),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel=OUTPUT)]
 StorageOption = Annotated[
     str | None,
     typer.Option(
+        "--storage",
         help="postgresql://… or mysql://…: keep the trials on a server, for many nodes; env: take the URL from "
-        "SCALESEARCH_STORAGE [default: a file in the run's folder]."
+        "SCALESEARCH_STORAGE (default: a file in the run's folder).",
+        rich_help_panel=MACHINE,
     ),
 ]
-
-SEARCH_KEYS = (
-    "step", "min_alpha", "max_alpha", "min_beta", "max_beta", "min_gamma", "max_gamma", "target", "tolerance", "match",
-    "match_tolerance", "solve", "also", "target_macs", "target_params", "target_memory", "target_activations",
-    "target_latency",
-)  # fmt: skip
-RUN_KEYS = ("workers", "per_device", "retries", "trial_minutes", "keep_weights", "cuda_graphs")
-TRAIN_KEYS = ("epochs", "steps", "batch_size", "optimizer", "learning_rate", "precision", "grow_batch", "compile")
-"""Options that go by the name of the recipe's key; `_overrides` puts them in their section."""
-OF_ONE_TRAINING = ("spec", "nproc_per_node", "seed", "resolution", "sync_batchnorm")
-OF_A_COMPARISON = ("comparison", "baseline", "match_macs", "match_tolerance", "from_")
-NOT_IN_A_RECIPE = (
-    "recipe", "assign", "out", "dry_run", "format_", "json_", "storage", "study", "verify", "longer", "engine",
-    "address",
-)  # fmt: skip
-NO_SETTING_OF_BENCH = ("specs", "resolution", "compile_", "out", "format_", "json_")
-
-
-def _overrides(given: dict[str, Any], assignments: list[str] | None) -> dict[str, object]:
-    """Options by the recipe's dotted keys, ``--set`` last."""
-    from scalesearch.recipe import parse_assignments
-
-    keys = {"search": SEARCH_KEYS, "train": TRAIN_KEYS, "run": RUN_KEYS}
-    sections = {key: f"{section}.{key}" for section, names in keys.items() for key in names}
-    sections |= {"data": "data.source", "limit": "data.limit", "cache_size": "data.cache_size"}
-    given = given | {"compile": given.get("compile_"), "compile_": None}
-    if given.get("batch_size") == "auto":
-        given = given | {"batch_size": None, "grow_batch": True}
-    if given.get("also"):
-        given = given | {"also": [point.split(",") for point in given["also"]]}
-    named = {sections.get(key, key): value for key, value in given.items() if value not in (None, [])}
-    return named | parse_assignments(assignments or [])
-
-
-def _form(name: str, *, json: bool) -> str:
-    return "json" if json else name

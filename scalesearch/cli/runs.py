@@ -5,11 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scalesearch.cli.options import (
-    FormatOption,
-    JsonOption,
-    _form,
-)
+from scalesearch.cli.options import FormatOption, JsonOption, format_of
 
 
 def replay(
@@ -23,7 +19,7 @@ def replay(
     """Replay the search over a run's curves: what its short cuts would have saved, and how often they would err."""
     from scalesearch.cli.commands.replay import replay_command
 
-    replay_command(run, replays=replays, seed=seed, confidence=confidence, form=_form(format_, json=json_))
+    replay_command(run, replays=replays, seed=seed, confidence=confidence, form=format_of(format_, json=json_))
 
 
 def show(
@@ -37,7 +33,7 @@ def show(
     """Print a finished run's table again, for the eye, for a paper or for machines."""
     from scalesearch.cli.commands.show import show_command
 
-    show_command(run, verified=verified, form=_form(format_, json=json_))
+    show_command(run, verified=verified, form=format_of(format_, json=json_))
 
 
 def merit(
@@ -49,7 +45,7 @@ def merit(
     """Say whether a nominal grid's winner is better, or only dearer, by a second grid at equal measured cost."""
     from scalesearch.cli.commands.merit import merit_command
 
-    merit_command(nominal, matched, form=_form(format_, json=json_))
+    merit_command(nominal, matched, form=format_of(format_, json=json_))
 
 
 def cam(

@@ -6,134 +6,278 @@ from typing import Annotated
 import typer
 
 from scalesearch.cli.options import (
-    NOT_IN_A_RECIPE,
-    OF_A_COMPARISON,
+    ANSWER,
+    CANDIDATES,
+    COST,
+    MACHINE,
+    OUTPUT,
+    TRAINING,
     BaselineOption,
     CompileOption,
     CudaGraphsOption,
+    DataOption,
+    EpochsOption,
     FormatOption,
     JsonOption,
     KeepWeightsOption,
+    Key,
+    LearningRateOption,
+    LimitOption,
+    OptimizerOption,
+    PrecisionOption,
+    RecipeOption,
     SetOption,
+    StepsOption,
     StorageOption,
-    _form,
-    _overrides,
+    batch,
+    format_of,
+    overrides,
+    points,
 )
 
 
 def grid(
+    ctx: typer.Context,
     baseline: BaselineOption = None,
-    phi: Annotated[float | None, typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="A shipped recipe by name, or a recipe's path.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
+    phi: Annotated[
+        float | None,
+        Key("phi"),
+        typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.", rich_help_panel=CANDIDATES),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Trainings per candidate, each with its own seed.")] = None,
+    recipe: RecipeOption = None,
+    data: DataOption = None,
+    seeds: Annotated[
+        int | None,
+        Key("seeds"),
+        typer.Option(help="Trainings per candidate, each with its own seed.", rich_help_panel=ANSWER),
+    ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Add seeds until one candidate is the best with this probability, e.g. 0.95.")
+        float | None,
+        Key("confidence"),
+        typer.Option(
+            help="Add seeds until one candidate is the best with this probability, e.g. 0.95.", rich_help_panel=ANSWER
+        ),
     ] = None,
     within: Annotated[
-        float | None, typer.Option(help="With --confidence, an accuracy too small to matter, e.g. 0.01 (one point).")
+        float | None,
+        Key("within"),
+        typer.Option(
+            help="With --confidence, an accuracy too small to matter, e.g. 0.01 (one point).", rich_help_panel=ANSWER
+        ),
     ] = None,
-    max_seeds: Annotated[int | None, typer.Option(help="With --confidence, most seeds of a candidate.")] = None,
+    max_seeds: Annotated[
+        int | None,
+        Key("max_seeds"),
+        typer.Option(help="With --confidence, most seeds of a candidate.", rich_help_panel=ANSWER),
+    ] = None,
     exhaustive: Annotated[
-        bool | None, typer.Option("--exhaustive", help="Train every candidate to the end, also those far behind.")
+        bool | None,
+        Key("exhaustive"),
+        typer.Option(
+            "--exhaustive", help="Train every candidate to the end, also those far behind.", rich_help_panel=ANSWER
+        ),
     ] = None,
-    resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
-    step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
-    min_alpha: Annotated[float | None, typer.Option(help="Smallest α (depth).")] = None,
-    max_alpha: Annotated[float | None, typer.Option(help="Largest α (depth).")] = None,
-    min_beta: Annotated[float | None, typer.Option(help="Smallest β (width).")] = None,
-    max_beta: Annotated[float | None, typer.Option(help="Largest β (width).")] = None,
-    min_gamma: Annotated[float | None, typer.Option(help="Smallest γ (resolution).")] = None,
-    max_gamma: Annotated[float | None, typer.Option(help="Largest γ (resolution).")] = None,
+    resolution: Annotated[
+        int | None,
+        Key("resolution"),
+        typer.Option(min=1, help="The baseline's input side, pixels.", rich_help_panel=CANDIDATES),
+    ] = None,
+    step: Annotated[
+        float | None,
+        Key("search.step"),
+        typer.Option(help="Step of the grid in α, β and γ.", rich_help_panel=CANDIDATES),
+    ] = None,
+    min_alpha: Annotated[
+        float | None, Key("search.min_alpha"), typer.Option(help="Smallest α (depth).", rich_help_panel=CANDIDATES)
+    ] = None,
+    max_alpha: Annotated[
+        float | None, Key("search.max_alpha"), typer.Option(help="Largest α (depth).", rich_help_panel=CANDIDATES)
+    ] = None,
+    min_beta: Annotated[
+        float | None, Key("search.min_beta"), typer.Option(help="Smallest β (width).", rich_help_panel=CANDIDATES)
+    ] = None,
+    max_beta: Annotated[
+        float | None, Key("search.max_beta"), typer.Option(help="Largest β (width).", rich_help_panel=CANDIDATES)
+    ] = None,
+    min_gamma: Annotated[
+        float | None, Key("search.min_gamma"), typer.Option(help="Smallest γ (resolution).", rich_help_panel=CANDIDATES)
+    ] = None,
+    max_gamma: Annotated[
+        float | None, Key("search.max_gamma"), typer.Option(help="Largest γ (resolution).", rich_help_panel=CANDIDATES)
+    ] = None,
     also: Annotated[
-        list[str] | None, typer.Option(metavar="α,β,γ", help="Try this point too, whatever it costs (repeatable).")
+        list[str] | None,
+        Key("search.also", points),
+        typer.Option(
+            metavar="α,β,γ", help="Try this point too, whatever it costs (repeatable).", rich_help_panel=CANDIDATES
+        ),
     ] = None,
-    target: Annotated[float | None, typer.Option(help="Growth per unit of φ that α·β²·γ² aims at.")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="Largest |α·β²·γ² − target|.")] = None,
-    match: Annotated[str | None, typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.")] = None,
+    target: Annotated[
+        float | None,
+        Key("search.target"),
+        typer.Option(help="Growth per unit of φ that α·β²·γ² aims at.", rich_help_panel=CANDIDATES),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        Key("search.tolerance"),
+        typer.Option(help="Largest |α·β²·γ² − target|.", rich_help_panel=CANDIDATES),
+    ] = None,
+    match: Annotated[
+        str | None,
+        Key("search.match"),
+        typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.", rich_help_panel=CANDIDATES),
+    ] = None,
     solve: Annotated[
-        str | None, typer.Option(help="With --match macs, the coefficient solved for: alpha, beta, gamma or any.")
+        str | None,
+        Key("search.solve"),
+        typer.Option(
+            help="With --match macs, the coefficient solved for: alpha, beta, gamma or any.", rich_help_panel=CANDIDATES
+        ),
     ] = None,
     match_tolerance: Annotated[
-        float | None, typer.Option(help="With --match macs, the largest relative miss of the cost.")
+        float | None,
+        Key("search.match_tolerance"),
+        typer.Option(help="With --match macs, the largest relative miss of the cost.", rich_help_panel=CANDIDATES),
     ] = None,
-    target_macs: Annotated[str | None, typer.Option(help="Most MACs per image, e.g. 800M.")] = None,
-    target_params: Annotated[str | None, typer.Option(help="Most parameters, e.g. 10M.")] = None,
-    target_memory: Annotated[str | None, typer.Option(help="Most estimated training memory, e.g. 8GiB.")] = None,
+    target_macs: Annotated[
+        str | None,
+        Key("search.target_macs"),
+        typer.Option(help="Most MACs per image, e.g. 800M.", rich_help_panel=COST),
+    ] = None,
+    target_params: Annotated[
+        str | None, Key("search.target_params"), typer.Option(help="Most parameters, e.g. 10M.", rich_help_panel=COST)
+    ] = None,
+    target_memory: Annotated[
+        str | None,
+        Key("search.target_memory"),
+        typer.Option(help="Most estimated training memory, e.g. 8GiB.", rich_help_panel=COST),
+    ] = None,
     target_activations: Annotated[
-        str | None, typer.Option(help="Most activations (outputs of layers with MACs) per image, e.g. 10M.")
+        str | None,
+        Key("search.target_activations"),
+        typer.Option(help="Most activations (outputs of layers with MACs) per image, e.g. 10M.", rich_help_panel=COST),
     ] = None,
     target_latency: Annotated[
-        float | None, typer.Option(help="Most milliseconds for one image, measured on this device before training.")
+        float | None,
+        Key("search.target_latency"),
+        typer.Option(
+            help="Most milliseconds for one image, measured on this device before training.", rich_help_panel=COST
+        ),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="accuracy, or acc_macs: the paper's accuracy·(MACs/target)^−0.07.")
+        str | None,
+        Key("objective"),
+        typer.Option(help="accuracy, or acc_macs: the paper's accuracy·(MACs/target)^−0.07.", rich_help_panel=ANSWER),
     ] = None,
     verify: Annotated[
-        int | None, typer.Option(min=3, help="Train so many of the ranking on a longer schedule, and compare.")
+        int | None,
+        typer.Option(
+            min=3, help="Train so many of the ranking on a longer schedule, and compare.", rich_help_panel=ANSWER
+        ),
     ] = None,
-    longer: Annotated[float, typer.Option(min=1, help="With --verify, how many times as long.")] = 4,
-    epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
+    longer: Annotated[
+        float, typer.Option(min=1, help="With --verify, how many times as long.", rich_help_panel=ANSWER)
+    ] = 4,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
     batch_size: Annotated[
-        str | None, typer.Option(help="Images per step, or auto: doubled while that trains faster.")
+        str | None,
+        Key("train.batch_size", batch),
+        typer.Option(help="Images per step, or auto: doubled while that trains faster.", rich_help_panel=TRAINING),
     ] = None,
     compile_: CompileOption = None,
     cuda_graphs: CudaGraphsOption = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
+    optimizer: OptimizerOption = None,
+    learning_rate: LearningRateOption = None,
+    precision: PrecisionOption = None,
+    limit: LimitOption = None,
     cache_size: Annotated[
-        str | None, typer.Option(help="Most bytes of decoded images kept on the disk, e.g. 20GiB [default: 64GiB].")
+        str | None,
+        Key("data.cache_size"),
+        typer.Option(
+            help="Most bytes of decoded images kept on the disk, e.g. 20GiB (default: 64GiB).", rich_help_panel=TRAINING
+        ),
     ] = None,
-    top: Annotated[int | None, typer.Option(help="How many of the best to measure on the validation split.")] = None,
+    top: Annotated[
+        int | None,
+        Key("top"),
+        typer.Option(help="How many of the best to measure on the validation split.", rich_help_panel=ANSWER),
+    ] = None,
     keep_weights: KeepWeightsOption = None,
     device: Annotated[
-        str | None, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.")
+        str | None,
+        Key("device"),
+        typer.Option(
+            help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that train side by side [default: one per device]; 0: only this one.")
+        int | None,
+        Key("run.workers"),
+        typer.Option(
+            help="Processes that train side by side (default: one per device); 0: only this one.",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     per_device: Annotated[
-        str | None, typer.Option(help="Worker processes on each device, or auto: as many as a probe finds fastest.")
+        str | None,
+        Key("run.per_device"),
+        typer.Option(
+            help="Worker processes on each device, or auto: as many as a probe finds fastest.", rich_help_panel=MACHINE
+        ),
     ] = None,
-    retries: Annotated[int | None, typer.Option(help="How often a trial whose worker died is repeated.")] = None,
-    trial_minutes: Annotated[float | None, typer.Option(help="Longest that one trial may take, minutes.")] = None,
+    retries: Annotated[
+        int | None,
+        Key("run.retries"),
+        typer.Option(help="How often a trial whose worker died is repeated.", rich_help_panel=MACHINE),
+    ] = None,
+    trial_minutes: Annotated[
+        float | None,
+        Key("run.trial_minutes"),
+        typer.Option(help="Longest that one trial may take, minutes.", rich_help_panel=MACHINE),
+    ] = None,
     storage: StorageOption = None,
     study: Annotated[
-        str | None, typer.Option(help="With --storage, the study's name [default: that of the run's folder].")
+        str | None,
+        typer.Option(
+            help="With --storage, the study's name (default: that of the run's folder).", rich_help_panel=MACHINE
+        ),
     ] = None,
     engine: Annotated[
         str,
         typer.Option(
             help="processes: workers on this machine; ray: on a Ray cluster, one per GPU of it, or one per CPU if it "
-            "has no GPU."
+            "has no GPU.",
+            rich_help_panel=MACHINE,
         ),
     ] = "processes",
     address: Annotated[
         str | None,
-        typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT [default: a Ray started for this run]."),
+        typer.Option(
+            help="With --engine ray, the cluster: auto or HOST:PORT (default: a Ray started for this run).",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     assign: SetOption = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [default: results/NAME-FROM-SETTINGS].")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder (default: results/NAME-FROM-SETTINGS).", rich_help_panel=OUTPUT),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.", rich_help_panel=OUTPUT)
+    ] = False,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
-    given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE}
     from scalesearch.cli.commands.grid import grid as command
 
     command(
         recipe,
-        _overrides(given, assign),
+        overrides(grid, ctx, assign),
         out=out,
         dry_run=dry_run,
-        form=_form(format_, json=json_),
+        form=format_of(format_, json=json_),
         storage=storage,
         study=study,
         verify=verify,
@@ -144,79 +288,132 @@ def grid(
 
 
 def compare(
+    ctx: typer.Context,
     comparison: Annotated[
         str | None,
-        typer.Argument(help="table3, table7, figure3, figure4, figure8 or a file of one's own [default: table3]."),
+        typer.Argument(help="table3, table7, figure3, figure4, figure8 or a file of one's own (default: table3)."),
     ] = None,
     baseline: Annotated[
         list[str] | None,
-        typer.Option("--baseline", help="Compare this network's rows (repeatable) [default: the comparison's own]."),
+        typer.Option("--baseline", help="Compare this network's rows (repeatable) (default: the comparison's own)."),
     ] = None,
     match_macs: Annotated[
         str | None,
-        typer.Option(metavar="4x", help="Depth, width, resolution, compound and dWr, each at this measured cost."),
+        typer.Option(
+            metavar="4x",
+            help="Depth, width, resolution, compound and dWr, each at this measured cost.",
+            rich_help_panel=CANDIDATES,
+        ),
     ] = None,
-    match_tolerance: Annotated[float, typer.Option(help="With --match-macs, the largest relative miss.")] = 0.02,
+    match_tolerance: Annotated[
+        float, typer.Option(help="With --match-macs, the largest relative miss.", rich_help_panel=CANDIDATES)
+    ] = 0.02,
     from_: Annotated[
-        Path | None, typer.Option("--from", help="With --match-macs, scale by this run's winner too.")
+        Path | None,
+        typer.Option("--from", help="With --match-macs, scale by this run's winner too.", rich_help_panel=CANDIDATES),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="A shipped recipe by name, or a recipe's path.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="embedded, folder:PATH, cifar10:PATH, cifar100:PATH or torchvision:NAME[:PATH]."),
+    recipe: RecipeOption = None,
+    data: DataOption = None,
+    seeds: Annotated[
+        int | None,
+        Key("seeds"),
+        typer.Option(help="Trainings per row, each with its own seed.", rich_help_panel=ANSWER),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Trainings per row, each with its own seed.")] = None,
-    resolution: Annotated[int | None, typer.Option(min=1, help="The baselines' input side, pixels.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Length of the schedule in epochs.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of the schedule in steps.")] = None,
+    resolution: Annotated[
+        int | None,
+        Key("resolution"),
+        typer.Option(min=1, help="The baselines' input side, pixels.", rich_help_panel=CANDIDATES),
+    ] = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
     batch_size: Annotated[
-        str | None, typer.Option(help="Images per step, or auto: doubled while that trains faster.")
+        str | None,
+        Key("train.batch_size", batch),
+        typer.Option(help="Images per step, or auto: doubled while that trains faster.", rich_help_panel=TRAINING),
     ] = None,
     compile_: CompileOption = None,
     cuda_graphs: CudaGraphsOption = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop_tf.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate at this batch size.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most training images, balanced over classes.")] = None,
-    top: Annotated[int | None, typer.Option(help="How many of each baseline's best to validate.")] = None,
+    optimizer: OptimizerOption = None,
+    learning_rate: LearningRateOption = None,
+    precision: PrecisionOption = None,
+    limit: LimitOption = None,
+    top: Annotated[
+        int | None,
+        Key("top"),
+        typer.Option(help="How many of each baseline's best to validate.", rich_help_panel=ANSWER),
+    ] = None,
     keep_weights: KeepWeightsOption = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that train side by side; 0: only this one.")] = None,
+    device: Annotated[
+        str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        Key("run.workers"),
+        typer.Option(help="Processes that train side by side; 0: only this one.", rich_help_panel=MACHINE),
+    ] = None,
     storage: StorageOption = None,
-    engine: Annotated[str, typer.Option(help="processes, or ray.")] = "processes",
-    address: Annotated[str | None, typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT.")] = None,
+    engine: Annotated[str, typer.Option(help="processes, or ray.", rich_help_panel=MACHINE)] = "processes",
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT.", rich_help_panel=MACHINE)
+    ] = None,
     assign: SetOption = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the result [default: results/NAME.]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the result (default: results/NAME.)", rich_help_panel=OUTPUT)
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the networks and their costs; train nothing.")
+        bool,
+        typer.Option("--dry-run", help="Show the networks and their costs; train nothing.", rich_help_panel=OUTPUT),
     ] = False,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Compare ways to grow: the paper's Table 3 and figures, or every way at one cost, on your network and images."""
-    given = {key: value for key, value in locals().items() if key not in NOT_IN_A_RECIPE + OF_A_COMPARISON}
     from scalesearch.cli.commands.compare import CompareRequest, compare_command, growth_of
 
     wish = CompareRequest(
-        comparison, tuple(baseline or ()), recipe, _overrides(given, assign), growth_of(match_macs), match_tolerance,
-        from_, out, storage, engine, address,
-    )  # fmt: skip
-    compare_command(wish, dry_run=dry_run, form=_form(format_, json=json_))
+        comparison=comparison,
+        baselines=tuple(baseline or ()),
+        recipe=recipe,
+        overrides=overrides(compare, ctx, assign),
+        match_macs=growth_of(match_macs),
+        tolerance=match_tolerance,
+        own=from_,
+        out=out,
+        storage=storage,
+        engine=engine,
+        address=address,
+    )
+    compare_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
 
 
 def worker(
     run: Annotated[Path | None, typer.Argument(help="A run's folder on this machine, if it has no --storage.")] = None,
     storage: StorageOption = None,
-    study: Annotated[str | None, typer.Option(help="The study to work for; `grid` prints its name.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="The study to work for; `grid` prints its name.", rich_help_panel=MACHINE)
+    ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Where the images are on this node, if elsewhere than the recipe says.")
+        str | None,
+        typer.Option(
+            help="Where the images are on this node, if elsewhere than the recipe says.", rich_help_panel=TRAINING
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda:N.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes [default: one per device].")] = None,
+    device: Annotated[
+        str, typer.Option(help="auto (every GPU there is, else the CPU), cpu, mps, cuda:N.", rich_help_panel=MACHINE)
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes (default: one per device).", rich_help_panel=MACHINE)
+    ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="For checkpoints and weights; share it to go on elsewhere [default: the cache].")
+        Path | None,
+        typer.Option(
+            help="For checkpoints and weights; share it to go on elsewhere (default: the cache).",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
-    patience: Annotated[float, typer.Option(help="Seconds without work after which it ends.")] = 600,
+    patience: Annotated[
+        float, typer.Option(help="Seconds without work after which it ends.", rich_help_panel=MACHINE)
+    ] = 600,
 ) -> None:
     """Train trials of a search that was started elsewhere, until it is over."""
     from scalesearch.cli.commands.worker import worker_command
@@ -225,21 +422,48 @@ def worker(
 
 
 def candidates(
+    ctx: typer.Context,
     baseline: BaselineOption = None,
-    phi: Annotated[float | None, typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.")] = None,
-    resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
-    step: Annotated[float | None, typer.Option(help="Step of the grid in α, β and γ.")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="Largest |α·β²·γ² − target|.")] = None,
-    match: Annotated[str | None, typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.")] = None,
-    target_macs: Annotated[str | None, typer.Option(help="Most MACs per image, e.g. 800M.")] = None,
-    target_params: Annotated[str | None, typer.Option(help="Most parameters, e.g. 10M.")] = None,
+    recipe: RecipeOption = None,
+    phi: Annotated[
+        float | None,
+        Key("phi"),
+        typer.Option(help="Compound coefficient φ; 1 about doubles the MACs.", rich_help_panel=CANDIDATES),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        Key("resolution"),
+        typer.Option(min=1, help="The baseline's input side, pixels.", rich_help_panel=CANDIDATES),
+    ] = None,
+    step: Annotated[
+        float | None,
+        Key("search.step"),
+        typer.Option(help="Step of the grid in α, β and γ.", rich_help_panel=CANDIDATES),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        Key("search.tolerance"),
+        typer.Option(help="Largest |α·β²·γ² − target|.", rich_help_panel=CANDIDATES),
+    ] = None,
+    match: Annotated[
+        str | None,
+        Key("search.match"),
+        typer.Option(help="nominal: admit by α·β²·γ²; macs: by measured cost.", rich_help_panel=CANDIDATES),
+    ] = None,
+    target_macs: Annotated[
+        str | None,
+        Key("search.target_macs"),
+        typer.Option(help="Most MACs per image, e.g. 800M.", rich_help_panel=COST),
+    ] = None,
+    target_params: Annotated[
+        str | None, Key("search.target_params"), typer.Option(help="Most parameters, e.g. 10M.", rich_help_panel=COST)
+    ] = None,
     num_classes: Annotated[int, typer.Option(help="Classes of the classifier.")] = 1000,
     assign: SetOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """List the networks a grid would train, with their nominal growth and measured cost."""
-    given = {key: value for key, value in locals().items() if key not in ("num_classes", "assign", "format_", "json_")}
     from scalesearch.cli.commands.grid import candidates as command
 
-    command(_overrides(given, assign), num_classes=num_classes, form=_form(format_, json=json_))
+    command(recipe, overrides(candidates, ctx, assign), num_classes=num_classes, form=format_of(format_, json=json_))

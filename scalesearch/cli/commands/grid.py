@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from scalesearch.search.setup import Prepared
 
 
-def candidates(overrides: Mapping[str, object], *, num_classes: int, form: str) -> None:
+def candidates(recipe_name: str | None, overrides: Mapping[str, object], *, num_classes: int, form: str) -> None:
     """Print the plan of a grid without touching images or torch."""
     page = Page(form)
-    recipe = load_recipe("paper", overrides)
+    recipe = load_recipe(recipe_name or "paper", overrides)
     resolved = resolve_baseline(recipe)
     made = plan(resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout)
     _show_plan(page, made, recipe, [_candidate_json(c) for c in made.candidates] if form == "json" else None)
