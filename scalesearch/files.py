@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from scalesearch.errors import RunError
 
@@ -20,17 +20,24 @@ def write_text(target: Path, text: str) -> Path:
         RunError: the disk is full, or the folder cannot be written.
     """
     try:
-        return _write_text(target, text)
+        return write_whole(target, lambda file: file.write(text.encode()))
     except OSError as failure:
         raise RunError(f"cannot write {target}: {failure.strerror}") from failure
 
 
-def _write_text(target: Path, text: str) -> Path:
+def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """Have ``write`` fill a new file, and put it in ``target``'s place once all of it is on the disk.
+
+    A reader, or a crash, sees the old content or the new, never a part.
+
+    Raises:
+        OSError: it cannot be written; whatever ``write`` raises. The old content stays.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -48,7 +55,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scalesearch"
 
 
-V = TypeVar("V", str, float)
+V = TypeVar("V")
+"""A value that JSON can hold."""
+
+
+def kept_one(name: str, key: str, measure: Callable[[], V]) -> V:
+    """The value of ``key``, measured if it is not known; kept as `kept` does."""
+    return kept(name, {"": key}, lambda _: {"": measure()})[""]
 
 
 def kept(name: str, keys: Mapping[str, str], measure: Callable[[list[str]], Mapping[str, V]]) -> dict[str, V]:

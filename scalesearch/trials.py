@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalesearch.scaling.compound import Coefficients
-from scalesearch.scaling.cost import Count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +55,7 @@ class Outcome:
 
     ``curve`` holds (step, accuracy, loss); ``correct`` which images of the minival were right, as `packed`; ``memory``
     is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
-    saved for backward elsewhere); ``count`` is fvcore's; ``resumed`` how often the trial went on from a checkpoint.
+    saved for backward elsewhere); ``resumed`` how often the trial went on from a checkpoint.
     """
 
     accuracy: float
@@ -69,10 +68,18 @@ class Outcome:
     memory: int
     micro_batch: int
     resumed: int
-    count: Count
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def accuracies_by_network(records: Iterable[Record]) -> dict[str, dict[int, float]]:
+    """Minival accuracies in [0, 1] of the complete trials, by network and seed, in the order of the seeds."""
+    accuracies: dict[str, dict[int, float]] = {}
+    for record in sorted(records, key=lambda r: r.task.seed):
+        if record.state == "complete" and record.outcome:
+            accuracies.setdefault(record.task.fingerprint, {})[record.task.seed] = float(record.outcome["accuracy"])
+    return accuracies
 
 
 def packed(correct: Tensor) -> str:

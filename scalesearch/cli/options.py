@@ -158,6 +158,53 @@ KeepWeightsOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+BatchSizeOption = Annotated[
+    str | None,
+    Key("train.batch_size", batch),
+    typer.Option(
+        "--batch-size", help="Images per step, or auto: doubled while that trains faster.", rich_help_panel=TRAINING
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    Key("seeds"),
+    typer.Option("--seeds", help="Trainings of each network, each with its own seed.", rich_help_panel=ANSWER),
+]
+PhiOption = Annotated[
+    float | None,
+    Key("phi"),
+    typer.Option("--phi", help="Compound coefficient φ; 1 about doubles the MACs.", rich_help_panel=CANDIDATES),
+]
+ResolutionOption = Annotated[
+    int | None,
+    Key("resolution"),
+    typer.Option("--resolution", min=1, help="The baseline's input side, pixels.", rich_help_panel=CANDIDATES),
+]
+StepOption = Annotated[
+    float | None,
+    Key("search.step"),
+    typer.Option("--step", help="Step of the grid in α, β and γ.", rich_help_panel=CANDIDATES),
+]
+ToleranceOption = Annotated[
+    float | None,
+    Key("search.tolerance"),
+    typer.Option("--tolerance", help="Largest |α·β²·γ² − target|.", rich_help_panel=CANDIDATES),
+]
+MatchOption = Annotated[
+    str | None,
+    Key("search.match"),
+    typer.Option("--match", help="nominal: admit by α·β²·γ²; macs: by measured cost.", rich_help_panel=CANDIDATES),
+]
+TargetMacsOption = Annotated[
+    str | None,
+    Key("search.target_macs"),
+    typer.Option("--target-macs", help="Most MACs per image, e.g. 800M.", rich_help_panel=COST),
+]
+TargetParamsOption = Annotated[
+    str | None,
+    Key("search.target_params"),
+    typer.Option("--target-params", help="Most parameters, e.g. 10M.", rich_help_panel=COST),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
 ]

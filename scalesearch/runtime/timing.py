@@ -82,14 +82,3 @@ def _as_convolutions_round(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
-
-
-@contextmanager
-def threads(number: int | None) -> Iterator[None]:
-    """Torch's intra-operation threads, set and put back; None leaves them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -20,7 +20,7 @@ from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kep
 from scalesearch.search.weights_store import Weights
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer
-from scalesearch.trials import Record
+from scalesearch.trials import Record, accuracies_by_network
 
 if TYPE_CHECKING:
     from scalesearch.search.watcher import Watcher
@@ -40,7 +40,7 @@ class Best:
         accuracies: dict[str, float] = {}
         top = self.prepared.recipe.top
         if top and (val := self.images.val) is not None:
-            seeds = _accuracies(records)
+            seeds = accuracies_by_network(records)
             kept = set(ranking["network"].head(self.prepared.recipe.run.keep_weights))
             for network in ranking["network"].head(top):
                 first = min(seeds[network]) if network in kept else None
@@ -97,7 +97,7 @@ class Best:
             before = read_kept(self.folder.path)
             self.weights.clear(before.files if before else ())
             return
-        accuracies, rows = _accuracies(records), []
+        accuracies, rows = accuracies_by_network(records), []
         for network in ranking["network"].head(wanted):
             seed = min(accuracies[network])
             if self._is_kept(network, seed):
@@ -139,12 +139,3 @@ class Best:
             spec=f"{network}.yaml",
             label=candidate.label,
         )
-
-
-def _accuracies(records: Sequence[Record]) -> Mapping[str, dict[int, float]]:
-    """Of the complete trials, by network and seed, in the order of the seeds."""
-    found: dict[str, dict[int, float]] = {}
-    for record in sorted(records, key=lambda r: r.task.seed):
-        if record.state == "complete" and record.outcome:
-            found.setdefault(record.task.fingerprint, {})[record.task.seed] = float(record.outcome["accuracy"])
-    return found

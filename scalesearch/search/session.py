@@ -17,11 +17,12 @@ from scalesearch.run_folder import RunFolder
 from scalesearch.runtime.device import is_out_of_memory, release_memory
 from scalesearch.search.engine import Died, EngineSettings, Workers
 from scalesearch.search.estimate import is_worthwhile, quote
-from scalesearch.search.ledger.leases import LOOK_EVERY, Watch, is_gone
+from scalesearch.search.ledger.leases import LOOK_EVERY, is_gone
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result
 from scalesearch.search.processes import InProcessEngine, ProcessPool
 from scalesearch.search.setup import Prepared
+from scalesearch.search.supervisor import Supervisor
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Event, Terms
 from scalesearch.trials import Record
@@ -47,25 +48,27 @@ class Session:
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
         self.tasks = prepared.tasks
         self.why: str | None = None
-        self.watch = Watch(prepared.recipe.run.lease_seconds)
+        run = prepared.recipe.run
+        self.supervisor = Supervisor(ledger, lease_seconds=run.lease_seconds, retries=run.retries, lost=self._tell_lost)
         self.looked, self.ended = -math.inf, False
 
-    def ranking(self, val: dict[str, float] | None = None) -> pd.DataFrame:
-        memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
-        return rank(self.prepared.plan.candidates, self.trials(), memory=memory, val=val, target=self.prepared.target)
-
-    def trials(self) -> pd.DataFrame:
-        return trials_frame(self.records())
-
     def records(self) -> list[Record]:
-        """The trials that this recipe asks for; a run's ledger may hold more seeds, and some that were once dropped."""
-        every, wanted = self.ledger.records(), {task.key for task in self.tasks}
+        """The trials that this recipe asks for, read from the ledger."""
+        return self._wanted(self.ledger.records())
+
+    def _wanted(self, every: Sequence[Record]) -> list[Record]:
+        """Those that this recipe asks for: a ledger may hold more seeds, and some that were once dropped."""
+        wanted = {task.key for task in self.tasks}
         complete = {r.task.key for r in every if r.state == "complete"}
         return [
             r
             for r in every
             if r.task.key in wanted and r.state != "withdrawn" and not (r.state == "dropped" and r.task.key in complete)
         ]
+
+    def _ranking(self, trials: pd.DataFrame, val: dict[str, float] | None = None) -> pd.DataFrame:
+        memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
+        return rank(self.prepared.plan.candidates, trials, memory=memory, val=val, target=self.prepared.target)
 
     def result(self, val: dict[str, float] | None = None) -> Result:
         """What the trials come to.
@@ -75,7 +78,9 @@ class Session:
         """
         from scalesearch.ranking.certainty import judge
 
-        records, trials, ranking = self.records(), self.trials(), self.ranking(val)
+        records = self.records()
+        trials = trials_frame(records)
+        ranking = self._ranking(trials, val)
         if ranking.empty:
             reasons = [record.reason for record in records if record.reason]
             raise RunError("no trial finished" + (f"; the last one failed with: {reasons[-1]}" if reasons else ""))
@@ -93,16 +98,17 @@ class Session:
 
     def left(self) -> int:
         """How many trials are not complete yet."""
-        return len({task.key for task in self.tasks} - self._complete())
+        return len({task.key for task in self.tasks} - _complete(self.ledger.records()))
 
     def train_all(self, place: EngineSettings) -> None:
         """Have everything trained that is wanted. A failed trial is recorded and the next one starts."""
         self.ledger.note("open", True)
         self.ledger.release(r for r in self.ledger.records() if self._abandoned(r))
         self.ledger.want(self.tasks, also_dropped=self.prepared.recipe.exhaustive)
-        self._forget_dropped()
-        self._announce()
-        if not self._go_on():
+        every = self.ledger.records()
+        self._forget_dropped(every)
+        self._announce(every)
+        if not self._go_on(every):
             return
         if place.engine == "processes":
             self._quote()
@@ -123,8 +129,8 @@ class Session:
             is_gone(record.owner) or (record.owner is None and isinstance(self.where, Path))
         )
 
-    def _announce(self) -> None:
-        done = self._complete()
+    def _announce(self, every: Sequence[Record]) -> None:
+        done = _complete(every)
         self.watcher.search_started(self.prepared, self.tasks, [t for t in self.tasks if t.key in done])
 
     def _quote(self) -> None:
@@ -144,19 +150,20 @@ class Session:
         self.ledger.note("quote", [price.seconds, len(self.tasks)])
         self.watcher.quoted(price)
 
-    def _go_on(self) -> bool:
+    def _go_on(self, every: Sequence[Record]) -> bool:
         """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something.
 
         What was lost is enqueued again after it was seen that nothing runs: so nothing can be lost in between.
         """
-        while not any(record.state in ("waiting", "running") for record in self.records()):
-            if not self.ledger.repeat_lost(self.prepared.recipe.run.retries) and not self._more_seeds():
+        while not any(record.state in ("waiting", "running") for record in self._wanted(every)):
+            if not self.ledger.repeat_lost(self.prepared.recipe.run.retries, every) and not self._more_seeds(every):
                 return False
+            every = self.ledger.records()
         return True
 
-    def _more_seeds(self) -> bool:
+    def _more_seeds(self, every: Sequence[Record]) -> bool:
         """In rounds, each a function of complete trials alone, so that an interrupted run takes the same ones."""
-        recipe, records = self.prepared.recipe, self.records()
+        recipe, records = self.prepared.recipe, self._wanted(every)
         complete = [record for record in records if record.state == "complete"]
         if recipe.confidence is None or not complete:
             return False
@@ -177,7 +184,7 @@ class Session:
             return False
         self.tasks = self.prepared.tasks_with(wanted)
         self.ledger.want(self.tasks, also_dropped=self.prepared.recipe.exhaustive)
-        self._announce()
+        self._announce(every)
         return True
 
     def _pool(self, place: EngineSettings) -> Workers:
@@ -213,8 +220,7 @@ class Session:
         """Pass on what a worker says; settle the trial of one that died."""
         self.ended |= isinstance(event, Died) or event.kind not in ("started", "step")
         if isinstance(event, Died):
-            for record in self.ledger.held_by([event.owner] if event.owner else []):
-                self._give_up(record, event.reason, repeat=not event.overdue)
+            self.supervisor.died(event)
             return
         candidate = self.by_network.get(event.key[0])
         if candidate is None:
@@ -228,18 +234,20 @@ class Session:
         elif event.kind == "lost":
             self.watcher.trial_lost(candidate, *event.values)
         elif event.kind == "dropped":
-            step, accuracy = max((self.ledger.records()[event.values[0]].curve or {}).items())
+            every = self.ledger.records()
+            step, accuracy = max((every[event.values[0]].curve or {}).items())
             self.watcher.trial_dropped(candidate, step, accuracy)
-            self._forget_dropped()
+            self._forget_dropped(every)
         elif event.kind == "finished":
-            record = self.ledger.records()[event.values[0]]
-            self.watcher.trial_finished(candidate, record.outcome or {}, self.ranking())
+            every = self.ledger.records()
+            ranking = self._ranking(trials_frame(self._wanted(every)))
+            self.watcher.trial_finished(candidate, every[event.values[0]].outcome or {}, ranking)
 
-    def _forget_dropped(self) -> None:
+    def _forget_dropped(self, every: Sequence[Record]) -> None:
         """Further seeds of a candidate that was dropped are no longer wanted."""
         if self.prepared.recipe.exhaustive:
             return
-        records = self.records()
+        records = self._wanted(every)
         out = {r.task.fingerprint for r in records if r.state == "dropped"}
         kept = [t for t in self.tasks if t.fingerprint not in out or t.key in self._begun(records)]
         if len(kept) < len(self.tasks):
@@ -256,22 +264,15 @@ class Session:
         if not self.ended and time.monotonic() - self.looked < LOOK_EVERY:
             return True
         self.looked, self.ended = time.monotonic(), False
-        pace = self.prepared.recipe.run
-        for record, reason in self.watch.expired(self.ledger.records()):
-            pool.kill(record.owner)
-            self._give_up(record, reason)
-        self.ledger.repeat_lost(pace.retries)
-        self._forget_dropped()
-        return self._go_on()
+        every = self.supervisor.look(pool)
+        self._forget_dropped(every)
+        return self._go_on(every)
 
-    def _give_up(self, record: Record, reason: str, *, repeat: bool = True) -> None:
+    def _tell_lost(self, record: Record, reason: str, repeated: bool) -> None:
         candidate = self.by_network.get(record.task.fingerprint)
-        if not self.ledger.lose(record, reason, repeat=repeat) or candidate is None:
-            return
-        if repeat and record.attempt <= self.prepared.recipe.run.retries:
-            self.watcher.trial_lost(candidate, reason)
-        else:
-            self.watcher.trial_failed(candidate, reason)
+        if candidate is not None:
+            (self.watcher.trial_lost if repeated else self.watcher.trial_failed)(candidate, reason)
 
-    def _complete(self) -> set[tuple[str, int]]:
-        return {record.task.key for record in self.ledger.records() if record.state == "complete"}
+
+def _complete(records: Sequence[Record]) -> set[tuple[str, int]]:
+    return {record.task.key for record in records if record.state == "complete"}

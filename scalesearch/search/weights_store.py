@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from scalesearch.files import write_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,14 +37,10 @@ class Weights:
         Raises:
             OSError, RuntimeError: they cannot be written; then no older ones stay in their place.
         """
-        file, unfinished = self.folder / self.file(network, seed), self.folder / f"unfinished-{os.getpid()}"
+        file = self.folder / self.file(network, seed)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(module.state_dict(), unfinished)
-            unfinished.replace(file)
+            write_whole(file, lambda opened: torch.save(module.state_dict(), opened))
         except (OSError, RuntimeError):
-            with suppress(OSError):
-                unfinished.unlink()
             with suppress(OSError):
                 file.unlink()
             raise

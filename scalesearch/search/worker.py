@@ -6,10 +6,11 @@ beside it, and on another node.
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cached_property
+from statistics import fmean
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ from scalesearch.errors import (
     ScaleSearchError,
     TrialError,
 )
+from scalesearch.models.fvcore_count import counted
 from scalesearch.ranking.pruning import IntervalPruner
 from scalesearch.runtime.device import check_graphs, is_lost, pick_device, release_memory
 from scalesearch.search.ledger.leases import Heartbeat, me
@@ -33,7 +35,7 @@ from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer
-from scalesearch.trials import Outcome
+from scalesearch.trials import accuracies_by_network
 
 KEEP_WEIGHTS = 8
 """How many of the best candidates keep their weights while the search goes on; others are trained again if needed."""
@@ -115,20 +117,21 @@ class Worker:
             if isinstance(failure, GraphError):  # CUDA does not recover from a recording that was broken off
                 raise BrokenDeviceError(reason) from failure
             return
-        self.ledger.complete(claim, outcome.accuracy, outcome.to_json())
+        self.ledger.complete(claim, outcome["accuracy"], outcome)
         checkpoints.clear()
         if self._wanted():
             self.weights.keep(*claim.task.key, trainer.result, self._leaders())
         self.tell(Event("finished", claim.task.key, (claim.number,)))
 
-    def _train(self, claim: Claim, heart: Heartbeat, checkpoints: Checkpoints) -> tuple[Outcome, Trainer]:
+    def _train(self, claim: Claim, heart: Heartbeat, checkpoints: Checkpoints) -> tuple[dict[str, Any], Trainer]:
         model = self.work.model(claim.task.coefficients)
         if model.fingerprint != claim.task.fingerprint:
             raise RunError(
                 f"{claim.task.coefficients} is network {model.fingerprint} here and {claim.task.fingerprint} in the "
                 "study: the versions of the packages it comes from differ"
             )
-        return train(
+        count = counted(model, self.images.num_classes)
+        outcome, trainer = train(
             model,
             self.images,
             self.work.recipe,
@@ -137,14 +140,12 @@ class Worker:
             listener=_ProgressForwarder(self, claim, heart),
             checkpoints=checkpoints,
         )
+        return outcome.to_json() | {"count": asdict(count)}, trainer
 
     def _leaders(self) -> list[str]:
         """The networks that are ahead by mean accuracy."""
-        found: dict[str, list[float]] = defaultdict(list)
-        for record in self.ledger.records():
-            if record.state == "complete" and record.outcome:
-                found[record.task.fingerprint].append(float(record.outcome["accuracy"]))
-        best = sorted(found, key=lambda name: -math.fsum(found[name]) / len(found[name]))
+        means = {name: fmean(seeds.values()) for name, seeds in accuracies_by_network(self.ledger.records()).items()}
+        best = sorted(means, key=lambda name: -means[name])
         return best[: max(KEEP_WEIGHTS, 2 * self._wanted())]
 
     def _wanted(self) -> int:

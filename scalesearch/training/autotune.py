@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 
 from scalesearch.errors import RecipeError, TrialError
-from scalesearch.files import kept
+from scalesearch.files import kept_one
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe, TrainSettings
 from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
@@ -26,9 +26,24 @@ ROOM = 0.5
 """Share of a computer's free memory that all its workers' batches may take."""
 
 SHORTEST_BUILD = 10.0
-"""Seconds that compiling takes at the very least,"""
+"""Seconds that compiling takes at the very least: a trial that could not earn them back is not probed."""
+
 MOST_SAVED = 0.5
-"""and the share of a step that it saves at the very most: what cannot pay by these is not probed."""
+"""The share of a step that compiling saves at the very most."""
+
+
+class BatchChoice(TypedDict):
+    """How large batches are, and what was measured, in words."""
+
+    batch: int
+    told: str
+
+
+class CompileChoice(TypedDict):
+    """``on`` or ``off``, and why."""
+
+    compile: str
+    told: str
 
 
 def decide(
@@ -77,10 +92,10 @@ def grown(recipe: Recipe, dearest: ScaledModel, device: torch.device, classes: i
     """
     first, settings, workers = recipe.train.batch_size, recipe.train, recipe.run.workers or 1
 
-    def measure(names: Sequence[str]) -> dict[str, str]:
+    def measure() -> BatchChoice:
         batch, best = first, _rate(recipe, dearest, device, classes)
         if not best:
-            return dict.fromkeys(names, f"{first} even that ends the memory, so batches will be split")
+            return {"batch": first, "told": "even that ends the memory, so batches will be split"}
         told = f"{first} trains {best:.0f} images a second"
         while _may_be(2 * batch, recipe, images) and _fits(
             with_batch(recipe, 2 * batch).train, dearest, device, classes, workers
@@ -90,13 +105,13 @@ def grown(recipe: Recipe, dearest: ScaledModel, device: torch.device, classes: i
             if rate < MORE * best:
                 break
             batch, best = 2 * batch, rate
-        return dict.fromkeys(names, f"{batch} {told}")
+        return {"batch": batch, "told": told}
 
     key = f"{_place(recipe, dearest, device, classes)} {first} {settings.epochs} {settings.steps} {images} {workers}"
-    batch, _, told = kept("batch", {"it": key}, measure)["it"].partition(" ")
-    found = with_batch(recipe, int(batch))
-    words = f"batch size {batch}, learning rate {found.train.learning_rate:.4g} (the dearest candidate: {told})"
-    return found, words
+    choice = kept_one("batch_size", key, measure)
+    changed = with_batch(recipe, choice["batch"])
+    rate = f"learning rate {changed.train.learning_rate:.4g}"
+    return changed, f"batch size {choice['batch']}, {rate} (the dearest candidate: {choice['told']})"
 
 
 def _may_be(batch: int, recipe: Recipe, images: int) -> bool:
@@ -138,22 +153,23 @@ def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
     """The recipe with ``compile`` decided for trials like that of ``model``, and why. Measured once, as `grown` is."""
     length = total_steps(recipe.train, max(1, images // min(recipe.train.batch_size, images)))
 
-    def measure(names: Sequence[str]) -> dict[str, str]:
+    def measure() -> CompileChoice:
         try:
             with threads(worker_threads(recipe, device)):
-                return dict.fromkeys(names, _verdict(recipe, model, device, classes, length))
+                return _compile_choice(recipe, model, device, classes, length)
         except (RuntimeError, TrialError) as failure:  # of Dynamo, its compiler, a memory that ends, a CUDA graph
             release_memory(device)
-            return dict.fromkeys(names, f"off: it fails here ({str(failure).strip().partition(chr(10))[0]})")
+            reason = str(failure).strip().partition("\n")[0]
+            return {"compile": "off", "told": f"it fails here ({reason})"}
 
     key = f"{_place(recipe, model, device, classes)} {recipe.train.batch_size} {length}"
-    verdict = kept("compile", {"it": key}, measure)["it"]
-    train = recipe.train.model_copy(update={"compile": verdict.partition(":")[0]})
-    return recipe.model_copy(update={"train": train}), f"compile {verdict}"
+    choice = kept_one("compile_choice", key, measure)
+    return _with_compile(recipe, choice["compile"]), f"compile {choice['compile']}: {choice['told']}"
 
 
-def _verdict(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int) -> str:
-    """``on`` or ``off``, a colon, and the reason."""
+def _compile_choice(
+    recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int
+) -> CompileChoice:
     split = noise(recipe.train.batch_size, model.resolution, classes).on(device)
     trainer = Trainer(model, classes, _with_compile(recipe, "off"), device)
     plain = timed_steps(trainer, recipe, device, split, steps=3)
@@ -161,7 +177,7 @@ def _verdict(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
     release_memory(device)
     whole = length * plain
     if MOST_SAVED * whole < SHORTEST_BUILD:
-        return f"off: a trial's {length} steps take {whole:.0f} s, too few to earn it"
+        return {"compile": "off", "told": f"a trial's {length} steps take {whole:.0f} s, too few to earn it"}
     clock = Clock(device)
     trainer = Trainer(model, classes, _with_compile(recipe, "on"), device)
     timed_steps(trainer, recipe, device, split, steps=1)
@@ -170,7 +186,7 @@ def _verdict(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
     del trainer
     release_memory(device)
     told = f"{built:.0f} s to build, {abs(saved):.0f} of a trial's {whole:.0f} s {'saved' if saved > 0 else 'lost'}"
-    return f"{'on' if saved > built else 'off'}: {told}"
+    return {"compile": "on" if saved > built else "off", "told": told}
 
 
 def _with_compile(recipe: Recipe, choice: str) -> Recipe:

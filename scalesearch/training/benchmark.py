@@ -16,7 +16,8 @@ from scalesearch.errors import ScaleSearchError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.runtime.device import is_out_of_memory, pick_device, pick_precision, release_memory
 from scalesearch.runtime.memory import LiveTensors
-from scalesearch.runtime.timing import matrix_peak, seconds_of, summary, threads
+from scalesearch.runtime.threads import threads
+from scalesearch.runtime.timing import matrix_peak, seconds_of, summary
 from scalesearch.training.benchmark_settings import BenchSettings, Measurement
 from scalesearch.training.trainer import Trainer
 

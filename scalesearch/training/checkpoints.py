@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import shutil
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from scalesearch.files import write_whole
 
 KEEP = 2
 """Files per trial: should the newest be torn, there is the one before it."""
@@ -29,19 +29,11 @@ class Checkpoints:
 
     def save(self, step: int, state: dict[str, Any]) -> bool:
         """Write the state after ``step`` updates; False when there was no room for it."""
-        unfinished = self.folder / f".unfinished-{os.getpid()}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self.folder / f"step-{step:09}.pt")
+            write_whole(self.folder / f"step-{step:09}.pt", lambda file: torch.save(state, file))
             for old in self._files()[KEEP:]:
                 old.unlink(missing_ok=True)
         except (OSError, RuntimeError):
-            with suppress(OSError):
-                unfinished.unlink()
             return False
         return True
 

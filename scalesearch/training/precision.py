@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from scalesearch.files import kept
+from scalesearch.files import kept_one
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.training.step_timing import here, noise, seconds_per_step
@@ -37,13 +36,13 @@ def cpu_precision(model: ScaledModel, recipe: Recipe, classes: int) -> str:
     if not has_bf16_units() or model.cost(classes).macs * batch < WORTH_MEASURING:
         return "fp32"
 
-    def measure(names: Sequence[str]) -> dict[str, str]:
+    def measure() -> str:
         split, seconds = noise(batch, model.resolution, classes), {}
         for precision in ("fp32", "bf16"):
             train = recipe.train.model_copy(update={"precision": precision})
             own = recipe.model_copy(update={"train": train})
             seconds[precision] = seconds_per_step(model, own, device, split, steps=2)
-        return dict.fromkeys(names, "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32")
+        return "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32"
 
     key = f"{model.fingerprint} {classes} {batch} {recipe.train.channels_last} {here(device)}"
-    return kept("precision", {"it": key}, measure)["it"]
+    return kept_one("precision", key, measure)

@@ -13,14 +13,12 @@ from torch import Tensor
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
 from scalesearch.errors import DivergedError, OutOfMemoryError
-from scalesearch.models.fvcore_count import counted
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe, RunSettings, TrainSettings
 from scalesearch.runtime.device import Clock, held_memory, is_out_of_memory, peak_memory, release_memory, reset_peak
 from scalesearch.runtime.memory import SavedTensors
 from scalesearch.runtime.seeding import generator_states, restore_generators, seed_all, seed_of
 from scalesearch.runtime.team import ALONE, Team
-from scalesearch.scaling.cost import Count
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.memory_estimate import state_bytes
 from scalesearch.training.optim import learning_rate_factor
@@ -78,13 +76,12 @@ def train(
         DivergedError: the loss is no longer finite.
         OutOfMemoryError: memory ends even at a micro-batch of one, or in a team.
     """
-    fvcores = counted(candidate, images.num_classes)
     micro_batch = math.ceil(min(recipe.train.batch_size, len(images.train)) / team.world)
     trial: _Trial | None
     while True:
         try:
             trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team)
-            return trial.run(fvcores, listener or NullListener())
+            return trial.run(listener or NullListener())
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
                 raise
@@ -138,7 +135,7 @@ class _Trial:
         self.curve: list[tuple[int, float, float]] = []
         self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
 
-    def run(self, counted: Count, listener: Listener) -> tuple[Outcome, Trainer]:
+    def run(self, listener: Listener) -> tuple[Outcome, Trainer]:
         device, generators = self.device, self._resume()
         evaluate_at = set(evaluation_steps(self.settings, self.steps))
         for point in self.curve:
@@ -182,7 +179,6 @@ class _Trial:
             memory=self.memory,
             micro_batch=self.micro_batch,
             resumed=self.resumed,
-            count=counted,
         )
         return outcome, self.trainer
 

@@ -21,7 +21,8 @@ from scalesearch.cli.commands.bench import bench_command, open_models
 from scalesearch.cli.main import main
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.spec_model import SpecModel
-from scalesearch.runtime.timing import Timing, matrix_peak, summary, threads
+from scalesearch.runtime.threads import threads
+from scalesearch.runtime.timing import Timing, matrix_peak, summary
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.benchmark import bench

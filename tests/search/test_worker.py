@@ -18,6 +18,7 @@ from scalesearch.errors import DeviceError, GraphError
 from scalesearch.recipe import load_recipe
 from scalesearch.runtime.device import is_lost, release_memory
 from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.cost import closed_form
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search import worker
@@ -52,6 +53,17 @@ def _study(folder: Path, tiny: ModelSpec, **changes: object) -> tuple[Ledger, Te
     work = Work.of(ledger)
     ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
     return ledger, Terms(folder / JOURNAL, ledger.name, folder, "cpu")
+
+
+def test_a_trial_is_recorded_with_fvcores_count(tmp_path: Path, tiny: ModelSpec) -> None:
+    ledger, terms = _study(tmp_path, tiny)
+    assert worker.Worker(terms, lambda _: None).work_once()
+    (record,) = ledger.records()
+    assert record.outcome
+    count = record.outcome["count"]
+    assert count["macs"] == closed_form(tiny, 12).macs, "the embedded images have twelve classes"
+    assert count["total"] > count["macs"]
+    assert set(count["uncounted"]) == {"aten::add_"}
 
 
 def test_a_worker_without_cuda_leaves_such_a_search_to_others(tmp_path: Path, tiny: ModelSpec) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from rich.console import Console
 
 from scalesearch.data.images import load_images
 from scalesearch.errors import RunError
+from scalesearch.files import write_whole
+from scalesearch.models.fvcore_count import counted
 from scalesearch.report.units import duration
 from scalesearch.run_folder import RunFolder
 from scalesearch.runtime.team import ALONE, Team, place_in
@@ -83,6 +85,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     side = recipe.data.cache_resolution or job.model.resolution
     images = team.in_turn(lambda: load_images(job.source, recipe.data, side)).on(job.device)
     checkpoints = Checkpoints(job.folder / "checkpoints")
+    count = counted(job.model, images.num_classes)
     outcome, trainer = train(
         job.model,
         images,
@@ -108,6 +111,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         "resolution": job.model.resolution,
         "val_accuracy": val and val.accuracy,
         **outcome.to_json(),
+        "count": asdict(count),
         "seed": job.seed,
         "processes": team.world,
         "sync_batchnorm": team.sync_batchnorm,
@@ -121,10 +125,9 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
 
 def _write(job: Job, trainer: Trainer, done: dict[str, Any]) -> None:
     """The outcome last: where it is, the rest is too."""
-    unfinished = job.folder / f".{WEIGHTS}"
+    weights = {name: value.cpu() for name, value in trainer.result.state_dict().items()}
     try:
-        torch.save({name: value.cpu() for name, value in trainer.result.state_dict().items()}, unfinished)
-        unfinished.replace(job.folder / WEIGHTS)
+        write_whole(job.folder / WEIGHTS, lambda file: torch.save(weights, file))
     except (OSError, RuntimeError) as failure:
         raise RunError(f"cannot write {job.folder / WEIGHTS}: {str(failure).partition(chr(10))[0]}") from failure
     folder = RunFolder(job.folder)

@@ -10,10 +10,11 @@ from rich.console import Console
 from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.search.engine import Died
 from scalesearch.search.ledger.journal import JOURNAL
-from scalesearch.search.ledger.leases import LOOK_EVERY, Watch
+from scalesearch.search.ledger.leases import LOOK_EVERY
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.ledger.urls import storage_url
 from scalesearch.search.processes import ProcessPool, warm_up
+from scalesearch.search.supervisor import Supervisor
 
 
 def worker_command(
@@ -48,13 +49,13 @@ def worker_command(
     terms = Terms(where, ledger.name, place, device, data=data).dealt(devices, count)
     warm_up()
     console.print(f"{count} worker{'s' * (count != 1)} on {', '.join(devices)} for {ledger.name}", soft_wrap=True)
-    watch, idle_since = Watch(pace.lease_seconds), time.monotonic()
+    supervisor = Supervisor(ledger, lease_seconds=pace.lease_seconds, retries=pace.retries)
+    idle_since = time.monotonic()
     pool = ProcessPool(terms, pace.trial_minutes and 60 * pace.trial_minutes)
 
     def hear(number: int, event: object) -> None:
         if isinstance(event, Died):
-            for record in ledger.held_by([event.owner] if event.owner else []):
-                ledger.lose(record, event.reason, repeat=not event.overdue)
+            supervisor.died(event)
             console.print(f"worker {number} starts anew: {event.reason}", soft_wrap=True)
         elif (kind := getattr(event, "kind", "")) not in ("step", "ready"):
             console.print(f"{kind}: {' seed '.join(map(str, getattr(event, 'key', ())))}", soft_wrap=True)
@@ -63,12 +64,7 @@ def worker_command(
         with pool:
             while True:
                 pool.attend(hear, LOOK_EVERY)
-                records = ledger.records()
-                for record, reason in watch.expired(records):
-                    pool.kill(record.owner)
-                    ledger.lose(record, reason)
-                ledger.repeat_lost(pace.retries)
-                if any(record.state in ("waiting", "running") for record in records):
+                if any(record.state in ("waiting", "running") for record in supervisor.look(pool)):
                     idle_since = time.monotonic()
                 elif not ledger.noted("open"):
                     break

@@ -228,13 +228,16 @@ class Ledger:
         """End a running trial whose worker is gone, or took too long; False when it ended otherwise meanwhile."""
         return self._finish(self._id(record), "lost" if repeat else "reason", reason)
 
-    def repeat_lost(self, retries: int) -> int:
+    def repeat_lost(self, retries: int, records: Iterable[Record] | None = None) -> int:
         """Enqueue again the tasks whose last trial was lost, each ``retries`` times at most; how many these were.
 
         Two processes that do so at once enqueue a task twice, which is harmless (see `claim`).
+
+        Args:
+            records: every trial, if they were just read.
         """
         last: dict[tuple[str, int], Record] = {}
-        for record in self.records():
+        for record in self.records() if records is None else records:
             before = last.get(record.task.key)
             if before is None or before.state in ("lost", "failed", "withdrawn"):
                 last[record.task.key] = record
