@@ -205,6 +205,32 @@ TargetParamsOption = Annotated[
     Key("search.target_params"),
     typer.Option("--target-params", help="Most parameters, e.g. 10M.", rich_help_panel=COST),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="processes: workers on this machine; ray: on a Ray cluster, one per GPU of it, or one per CPU if it has "
+        "no GPU.",
+        rich_help_panel=MACHINE,
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="With --engine ray, the cluster: auto or HOST:PORT (default: a Ray started for this run).",
+        rich_help_panel=MACHINE,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    Key("run.workers"),
+    typer.Option(
+        "--workers",
+        help="Processes that train side by side (default: one per device); 0: only this one.",
+        rich_help_panel=MACHINE,
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
 ]

@@ -12,11 +12,13 @@ from scalesearch.cli.options import (
     MACHINE,
     OUTPUT,
     TRAINING,
+    AddressOption,
     BaselineOption,
     BatchSizeOption,
     CompileOption,
     CudaGraphsOption,
     DataOption,
+    EngineOption,
     EpochsOption,
     FormatOption,
     JsonOption,
@@ -38,6 +40,7 @@ from scalesearch.cli.options import (
     TargetMacsOption,
     TargetParamsOption,
     ToleranceOption,
+    WorkersOption,
     format_of,
     overrides,
     points,
@@ -185,14 +188,7 @@ def grid(
             help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        Key("run.workers"),
-        typer.Option(
-            help="Processes that train side by side (default: one per device); 0: only this one.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
+    workers: WorkersOption = None,
     per_device: Annotated[
         str | None,
         Key("run.per_device"),
@@ -217,21 +213,8 @@ def grid(
             help="With --storage, the study's name (default: that of the run's folder).", rich_help_panel=MACHINE
         ),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="processes: workers on this machine; ray: on a Ray cluster, one per GPU of it, or one per CPU if it "
-            "has no GPU.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "processes",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="With --engine ray, the cluster: auto or HOST:PORT (default: a Ray started for this run).",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
+    engine: EngineOption = "processes",
+    address: AddressOption = None,
     assign: SetOption = None,
     out: Annotated[
         Path | None,
@@ -308,16 +291,10 @@ def compare(
     device: Annotated[
         str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE)
     ] = None,
-    workers: Annotated[
-        int | None,
-        Key("run.workers"),
-        typer.Option(help="Processes that train side by side; 0: only this one.", rich_help_panel=MACHINE),
-    ] = None,
+    workers: WorkersOption = None,
     storage: StorageOption = None,
-    engine: Annotated[str, typer.Option(help="processes, or ray.", rich_help_panel=MACHINE)] = "processes",
-    address: Annotated[
-        str | None, typer.Option(help="With --engine ray, the cluster: auto or HOST:PORT.", rich_help_panel=MACHINE)
-    ] = None,
+    engine: EngineOption = "processes",
+    address: AddressOption = None,
     assign: SetOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the result (default: results/NAME.)", rich_help_panel=OUTPUT)
