@@ -236,6 +236,7 @@ def recipe_folder() -> Path:
 
 
 def recipe_names() -> list[str]:
+    """The shipped recipes, sorted."""
     return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
 
 

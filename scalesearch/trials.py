@@ -25,6 +25,7 @@ class Task:
 
     @property
     def key(self) -> tuple[str, int]:
+        """Network and seed: what makes two tasks the same."""
         return self.fingerprint, self.seed
 
 
@@ -70,6 +71,7 @@ class Outcome:
     resumed: int
 
     def to_json(self) -> dict[str, Any]:
+        """As plain values."""
         return asdict(self)
 
 

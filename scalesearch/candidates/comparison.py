@@ -91,6 +91,7 @@ class ComparisonRow:
 
 
 def comparison_names() -> list[str]:
+    """The shipped comparisons, sorted."""
     return sorted(path.stem for path in (recipe_folder() / "compare").glob("*.yaml"))
 
 

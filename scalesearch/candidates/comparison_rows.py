@@ -33,6 +33,7 @@ class BaselineRows:
 
     @property
     def candidates(self) -> dict[str, Candidate]:
+        """Each row's candidate, by the row's label; rows that realise one network share it."""
         points = {point: c for c in self.plan.candidates for point in (c.coefficients, *c.also)}
         return {x.label: points[Coefficients(x.depth, x.width, x.resolution)] for x in self.lines}
 

@@ -40,6 +40,7 @@ class Candidate:
 
     @property
     def growth(self) -> float:
+        """α·β²·γ² at φ = 1: what it nominally costs over the baseline (Tan & Le 2019, Eq. 3)."""
         return self.coefficients.growth()
 
 

@@ -48,6 +48,7 @@ def _packing(workers: int) -> str:
 
 
 def leaderboard(ranking: pd.DataFrame, most: int = 5) -> Text:
+    """The first candidates, a line each."""
     lines = [
         f"  {row['rank']:>2}  α {row['alpha']:<6.4g} β {row['beta']:<6.4g} γ {row['gamma']:<6.4g} "
         f"{percent(row['accuracy'], row['sd']):>11} %   {row['ratio']:.2f}×"
@@ -63,10 +64,12 @@ class PlainWatcher:
         self.console, self.done, self.total = console, 0, 0
 
     def decoding(self, done: int, total: int) -> None:
+        """``done`` of ``total`` images are decoded."""
         if done % 4096 == 0:
             self._say(f"decoded {done:,} of {total:,} images")
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
+        """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
         if self.total:  # a further round of seeds
             self._say(f"not decided: {len(tasks) - len(done)} more trials")
         else:
@@ -77,18 +80,21 @@ class PlainWatcher:
         self.done, self.total = len(done), len(tasks)
 
     def quoted(self, quote: Quote) -> None:
+        """What the search will take was estimated."""
         self._say(price([quote]))
 
     def packed(self, workers: int) -> None:
+        """A probe decided how many workers share a device."""
         self._say(_packing(workers))
 
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
-        pass
+        """A worker began a trial."""
 
     def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
-        pass
+        """A trial is at a step: its loss (nats) and its speed."""
 
     def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
+        """A trial is complete; the ranking as it is now."""
         self.done += 1
         self._say(
             f"[{self.done}/{self.total}] {candidate.name}  {100 * outcome['accuracy']:.1f} %  "
@@ -96,31 +102,38 @@ class PlainWatcher:
         )
 
     def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
+        """A trial was ended early: its candidate had fallen behind, with this accuracy in [0, 1] at this step."""
         self.done += 1
         told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
         self._say(f"[{self.done}/{self.total}] {candidate.name}  {told}")
 
     def fewer(self, total: int) -> None:
+        """So many trials are wanted now: further seeds of a dropped candidate are not."""
         self.total = total
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
+        """A trial failed for good."""
         self.total -= 1
         self._say(f"failed: {candidate.name}: {reason}")
 
     def trial_lost(self, candidate: Candidate, reason: str) -> None:
+        """A trial will be repeated: its worker died."""
         self._say(f"again: {candidate.name}: {reason}")
 
     def validating(self, candidate: Candidate, seed: int) -> None:
+        """A finalist is measured on the validation split."""
         self._say(f"validating {candidate.name}, seed {seed}")
 
     def training_again(self, candidate: Candidate, seed: int) -> None:
+        """A finalist is trained again, since its weights were not kept."""
         self._say(f"training {candidate.name} again, seed {seed}: {_NOT_THERE}")
 
     def not_kept(self, candidate: Candidate, reason: str) -> None:
+        """The weights of a candidate could not be kept."""
         self._say(f"not kept: the weights of {candidate.name}: {reason}")
 
     def close(self) -> None:
-        pass
+        """Nothing more will be told."""
 
     def _say(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
@@ -160,10 +173,12 @@ class LiveWatcher:
         self.done = self.total = 0
 
     def decoding(self, done: int, total: int) -> None:
+        """``done`` of ``total`` images are decoded."""
         self.live.start()
         self.bars.update(self._bar(0).task, completed=done, total=total, told="decoding images")
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
+        """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
         macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
         if self.total:  # a further round of seeds
             self.console.print(f"not decided: {len(tasks) - len(done)} more trials")
@@ -177,9 +192,11 @@ class LiveWatcher:
         self.live.start()
 
     def quoted(self, quote: Quote) -> None:
+        """What the search will take was estimated."""
         self.console.print(price([quote]))
 
     def packed(self, workers: int) -> None:
+        """A probe decided how many workers share a device."""
         self.console.print(_packing(workers))
 
     def _bar(self, worker: int) -> _Bar:
@@ -188,11 +205,13 @@ class LiveWatcher:
         return self.trials[worker]
 
     def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
+        """A worker began a trial."""
         bar = self._bar(worker)
         self.bars.reset(bar.task, told=f"{candidate.name}")
         bar.macs, bar.part = candidate.cost.macs, 0.0
 
     def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
+        """A trial is at a step: its loss (nats) and its speed."""
         told, bar = f"step {step}/{steps} · loss {loss:.2f} · {images_per_second:.0f} img/s", self._bar(worker)
         self.bars.update(bar.task, completed=step, total=steps, told=told)
         part = bar.macs * step / steps
@@ -200,36 +219,45 @@ class LiveWatcher:
         bar.part = part
 
     def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
+        """A trial is complete; the ranking as it is now."""
         self.done += 1
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
         self.live.update(Group(self.bars, leaderboard(ranking)))
 
     def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
+        """A trial was ended early: its candidate had fallen behind, with this accuracy in [0, 1] at this step."""
         self.done += 1
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
         told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
         self.console.print(f"{candidate.name} {told}", style="dim")
 
     def fewer(self, total: int) -> None:
+        """So many trials are wanted now: further seeds of a dropped candidate are not."""
         self.total = total
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
+        """A trial failed for good."""
         self.console.print(f"failed: {candidate.name}: {reason}", style="yellow")
 
     def trial_lost(self, candidate: Candidate, reason: str) -> None:
+        """A trial will be repeated: its worker died."""
         self.console.print(f"again: {candidate.name}: {reason}", style="dim")
 
     def validating(self, candidate: Candidate, seed: int) -> None:
+        """A finalist is measured on the validation split."""
         bar = self._bar(0)
         bar.macs = 0  # what is trained again here was counted before
         self.bars.update(bar.task, told=f"validating {candidate.name}")
 
     def training_again(self, candidate: Candidate, seed: int) -> None:
+        """A finalist is trained again, since its weights were not kept."""
         self.console.print(f"training {candidate.name} again, seed {seed}: {_NOT_THERE}", style="dim")
 
     def not_kept(self, candidate: Candidate, reason: str) -> None:
+        """The weights of a candidate could not be kept."""
         self.console.print(f"not kept: the weights of {candidate.name}: {reason}", style="yellow")
 
     def close(self) -> None:
+        """Nothing more will be told."""
         self.live.stop()

@@ -83,6 +83,7 @@ class Images:
 
     @property
     def num_classes(self) -> int:
+        """How many classes the images have."""
         return len(self.source.classes)
 
     def on(self, device: torch.device, beside: int = 1) -> Images:
@@ -91,6 +92,7 @@ class Images:
 
     @cached_property
     def val(self) -> Split | None:
+        """The validation split, decoded when it is first asked for; None where the source has none."""
         part = self.source.val
         if part is None:
             return None

@@ -32,6 +32,7 @@ class ConvNet(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of images (B, 3, H, W)."""
         logits: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
         return logits
 

@@ -99,6 +99,13 @@ def build_model(spec: Spec, num_classes: int = 1000) -> nn.Module:
 
     Raises:
         BaselineError: the module it was made from is not there, or is another one by now.
+
+    >>> import torch
+    >>> from scalesearch import build_model
+    >>> from scalesearch.models.catalogue import builtin
+    >>> network = build_model(builtin("mobilenet_v2"), num_classes=10).eval()
+    >>> network(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 10])
     """
     return model_of(spec).build(num_classes)
 

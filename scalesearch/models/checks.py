@@ -51,6 +51,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
+        """Whether every scaled copy that was tried passed its proof."""
         return all(trial.refused is None for trial in self.trials)
 
 
@@ -107,6 +108,7 @@ def resolution_words(network: Network) -> str:
 
 
 def width_words(network: Network) -> str:
+    """What of the widths can be chosen, and which layers stay and why."""
     fixed = network.fixed_widths
     by_reason: dict[str, list[str]] = {}
     for name, reason in fixed:
@@ -121,6 +123,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def depth_words(network: Network) -> str:
+    """Which blocks repeat, and which stages cannot grow and why."""
     if not network.stages:
         return "no block is repeated: depth is fixed, the other two scale"
     counts = ", ".join(str(len(stage.blocks)) for stage in network.stages)

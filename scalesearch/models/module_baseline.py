@@ -45,6 +45,7 @@ def open_module(source: str, keep_groups: bool, adaptive_pool: bool) -> Opened:
 
 
 def opened(source: str, rounding: Rounding) -> Opened:
+    """The module at ``source``, looked through; remembered for the process."""
     return open_module(source, rounding.keep_groups, rounding.adaptive_pool)
 
 
@@ -56,14 +57,17 @@ class ModuleModel:
 
     @property
     def fingerprint(self) -> str:
+        """Twelve hex digits, equal for equal networks at an equal resolution."""
         return self.spec.fingerprint
 
     @property
     def resolution(self) -> int:
+        """The side of its square input, pixels."""
         return self.spec.resolution
 
     @property
     def shape(self) -> str:
+        """Blocks, channels of the first and last layer, pixels, for tables."""
         layers = self.spec.layers
         return f"{self.spec.blocks} · {layers[0].outputs}–{layers[-1].inputs} · {self.spec.resolution}"
 
@@ -85,9 +89,16 @@ class ModuleModel:
         return _scaled(spec.module, spec.rounding, spec.depth, spec.width, spec.resolution, num_classes)
 
     def cost(self, num_classes: int) -> Cost:
+        """What one image costs, from the layers that surgery made."""
         return self._at(num_classes).cost
 
     def build(self, num_classes: int) -> nn.Module:
+        """The network, freshly initialised, once its proof holds.
+
+        Raises:
+            BaselineError: the installed versions give another network.
+            SurgeryError: the proof fails.
+        """
         scaled = self.scaled(num_classes)
         prove(scaled)
         module = scaled.build()
@@ -162,6 +173,7 @@ class ModuleBaseline:
 
     @property
     def name(self) -> str:
+        """Its own name, or that of the spec it starts from."""
         return self.start.name if self.start is not None else plain_name(self.source)
 
     @property
@@ -172,14 +184,17 @@ class ModuleBaseline:
 
     @property
     def resolution(self) -> int:
+        """The side of its square input, pixels: the native one, unless `at` changed it."""
         return self.side or self._native_side
 
     @property
     def native(self) -> ModuleSpec:
+        """The network itself as data, at its native resolution."""
         return self.start if self.start is not None else replace(self, side=None).scaled(Multipliers(1, 1, 1)).spec
 
     @property
     def fixed(self) -> dict[str, str]:
+        """Which of alpha, beta and gamma do nothing to it, and why."""
         network = opened(self.source, self.rounding).network
         reasons = {}
         if not network.stages:
@@ -192,10 +207,12 @@ class ModuleBaseline:
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Whatever of it changes a trial's result, plain values only."""
         spec = self.scaled(Multipliers(1, 1, 1)).spec
         return {"module": self.source, "layers": spec.fingerprint}
 
     def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> ModuleBaseline:
+        """The same network for images of the nearest size at which it runs, or with other drop-path rates."""
         rate = self.stochastic_depth if stochastic_depth is None else stochastic_depth
         side = self.side
         if resolution is not None:
@@ -203,14 +220,17 @@ class ModuleBaseline:
         return replace(self, side=side, stochastic_depth=rate)
 
     def meant_for(self, resolution: int) -> ModuleBaseline:
+        """The same network with another native resolution."""
         spec = self.at(resolution=resolution).scaled(Multipliers(1, 1, 1)).spec
         return replace(self, start=spec, side=None)
 
     def dropout_at(self, phi: float) -> float | None:
+        """The head's dropout at φ; None where the network has none."""
         base = head_dropout(opened(self.source, self.rounding).network.skeleton)
         return grown_dropout(base, phi) if base else None
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ModuleModel:
+        """The network at these multipliers, known by its layers; nothing is initialised."""
         found = opened(self.source, self.rounding)
         depth, width, size = self._sizes(multipliers)
         account = _scaled(self.source, self.rounding, depth, width, size).account
@@ -243,6 +263,8 @@ class ModuleBaseline:
         return depth, width, opened(self.source, self.rounding).network.nearest(wanted)
 
     def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> OneByOne:
+        """Its networks at φ, asked for one by one."""
+
         def realise(point: Coefficients) -> ModuleModel:
             return self.scaled(point.at(phi), dropout=dropout)
 
@@ -252,6 +274,7 @@ class ModuleBaseline:
         return OneByOne(realise, price, num_classes)
 
     def member(self, coefficients: Coefficients, phi: float) -> ModuleModel:
+        """The member of its family at φ, from its native resolution, named and with its origin written down."""
         multipliers = coefficients.at(phi)
         model = replace(self, side=None, stochastic_depth=None).scaled(multipliers, dropout=self.dropout_at(phi))
         origin = origin_of(self.name, multipliers, phi).model_copy(update=asdict(coefficients))

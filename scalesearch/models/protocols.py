@@ -60,7 +60,8 @@ class Baseline(Protocol):
     """Anything that can be scaled."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in tables and names of folders."""
 
     @property
     def resolution(self) -> int:
@@ -87,7 +88,12 @@ class Baseline(Protocol):
     def dropout_at(self, phi: float) -> float | None:
         """The head's dropout at φ; None to leave the network's own."""
 
-    def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ScaledModel: ...
+    def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ScaledModel:
+        """The network at these multipliers, not built yet.
+
+        Raises:
+            ScalingError: they leave nothing of it.
+        """
 
     def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> Survey:
         """Its networks at φ, to be asked for by coefficients."""

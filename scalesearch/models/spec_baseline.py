@@ -30,41 +30,56 @@ class SpecBaseline:
 
     @property
     def spec(self) -> ModelSpec:
+        """The table of stages as it is scaled, with what `at` changed."""
         return self.native.model_copy(update=self.changes)
 
     @property
     def name(self) -> str:
+        """The spec's name."""
         return self.native.name
 
     @property
     def resolution(self) -> int:
+        """The side of its square input, pixels: the native one, unless `at` changed it."""
         return self.spec.resolution
 
     @property
     def fixed(self) -> dict[str, str]:
+        """Nothing: every coefficient changes a table of stages."""
         return {}
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Whatever of it changes a trial's result, plain values only."""
         return self.spec.model_dump(mode="json", exclude={"name", "source", "origin"})
 
     def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> SpecBaseline:
+        """The same network for smaller or larger images, or with other drop-path rates."""
         given = {"resolution": resolution, "stochastic_depth": stochastic_depth}
         return replace(self, changes=self.changes | {key: value for key, value in given.items() if value is not None})
 
     def meant_for(self, resolution: int) -> SpecBaseline:
+        """The same network with another native resolution."""
         return replace(self, native=self.native.model_copy(update={"resolution": resolution}))
 
     def dropout_at(self, phi: float) -> float:
+        """The head's dropout at φ, as the paper lets it grow."""
         return grown_dropout(self.native.head.dropout, phi)
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> SpecModel:
+        """The network at these multipliers, rounded by its rules.
+
+        Raises:
+            ScalingError: they leave nothing of it.
+        """
         return SpecModel(scale_spec(self.spec, multipliers, self.rounding, dropout=dropout))
 
     def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> TableSurvey:
+        """Its networks at φ, counted in columns."""
         from scalesearch.models.survey import TableSurvey
 
         return TableSurvey(self.spec, self.rounding, phi, num_classes=num_classes, dropout=dropout)
 
     def member(self, coefficients: Coefficients, phi: float) -> SpecModel:
+        """The member of its family at φ, from its native resolution, named and with its origin written down."""
         return SpecModel(scaled_family_member(self.native, coefficients, phi, self.rounding))

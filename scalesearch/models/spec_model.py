@@ -20,20 +20,25 @@ class SpecModel:
 
     @property
     def fingerprint(self) -> str:
+        """Twelve hex digits, equal for equal networks at an equal resolution."""
         return self.spec.fingerprint
 
     @property
     def resolution(self) -> int:
+        """The side of its square input, pixels."""
         return self.spec.resolution
 
     @property
     def shape(self) -> str:
+        """Blocks, channels of the stem and of the widest layer, pixels, for tables."""
         return f"{self.spec.blocks} · {self.spec.stem.channels}–{self.spec.widest} · {self.spec.resolution}"
 
     def cost(self, num_classes: int) -> Cost:
+        """What one image costs, in closed form."""
         return closed_form(self.spec, num_classes)
 
     def build(self, num_classes: int) -> nn.Module:
+        """The network, freshly initialised from torch's global generator."""
         from scalesearch.models.build import build_model
 
         return build_model(self.spec, num_classes)

@@ -45,10 +45,12 @@ class SeedScores:
 
     @property
     def seeds(self) -> int:
+        """How many seeds were trained."""
         return len(self.accuracies)
 
     @property
     def mean(self) -> float:
+        """Mean accuracy over the seeds, in [0, 1]."""
         return math.fsum(self.accuracies) / self.seeds
 
     @property

@@ -83,10 +83,12 @@ class FinishedGroup(_Part):
 
     @property
     def measured(self) -> tuple[FinishedRow, ...]:
+        """The rows that were trained."""
         return tuple(row for row in self.rows if row.accuracy is not None)
 
     @property
     def best(self) -> FinishedRow | None:
+        """The most accurate row; None where nothing was trained."""
         return max(self.measured, key=lambda row: row.accuracy or 0, default=None)
 
 
@@ -102,6 +104,7 @@ class FinishedComparison(_Part):
 
 
 def is_comparison(path: Path) -> bool:
+    """Whether the folder is that of a comparison."""
     return (path / FILE).is_file()
 
 

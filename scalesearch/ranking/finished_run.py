@@ -53,14 +53,17 @@ class Run:
 
     @property
     def phi(self) -> float:
+        """φ of the search."""
         return float(self.recipe.get("phi", 1))
 
     @property
     def confidence(self) -> float:
+        """Of its intervals."""
         return float(self.recipe.get("confidence") or DEFAULT_CONFIDENCE)
 
     @property
     def baseline(self) -> str:
+        """What was scaled, as the recipe names it."""
         return str(self.recipe.get("baseline", "the baseline"))
 
     @property

@@ -101,6 +101,7 @@ class Merit:
         return "At equal cost it may still be the best, and so may others: merit and cost are not told apart."
 
     def to_json(self) -> dict[str, Any]:
+        """Everything measured, and the words for it, as plain values."""
         return asdict(self) | {"words": self.words}
 
 

@@ -37,9 +37,11 @@ class Trained:
 
     @property
     def accuracy(self) -> float:
+        """At the end of the schedule, in [0, 1]."""
         return self.curve[-1][1]
 
     def spent(self, step: int) -> float:
+        """What training up to a step took, in the units of ``cost``."""
         return self.cost * step
 
 
@@ -52,6 +54,7 @@ class Curves:
 
     @property
     def seeds(self) -> int:
+        """How many seeds every candidate has."""
         return min(len(trainings) for trainings in self.trained.values())
 
     @property

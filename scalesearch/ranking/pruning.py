@@ -65,6 +65,7 @@ class IntervalPruner(BasePruner):
         return cls(images=images, first_step=math.ceil(FIRST_LOOK * steps))
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether the trial's candidate lies wholly below the leader's interval at this step (Optuna's interface)."""
         step = trial.last_step
         if step is None or step < self._first:
             return False

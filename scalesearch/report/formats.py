@@ -76,6 +76,7 @@ class Table:
 
     @property
     def rows(self) -> Iterable[tuple[str, ...]]:
+        """The cells, row by row."""
         return zip(*(column.cells for column in self.columns), strict=True)
 
     def __rich__(self) -> RenderableType:
@@ -155,6 +156,7 @@ class Page:
 
     @property
     def is_terminal(self) -> bool:
+        """Whether a person reads it: tables are drawn, and remarks go to stdout."""
         return self.form == "table"
 
     def remarks(self) -> Console:

@@ -17,6 +17,7 @@ def amount(value: float, unit: str = "") -> str:
 
 
 def params(value: float) -> str:
+    """Parameters in millions: ``5.3 M``."""
     return f"{value / 1e6:.1f} M"
 
 
@@ -33,4 +34,5 @@ def percent(mean: float, sd: float | None) -> str:
 
 
 def interval(row: Mapping[str, Any]) -> str:
+    """A row's interval in per cent: ``49.7–61.0``; empty where there is none."""
     return "" if row.get("low") is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"

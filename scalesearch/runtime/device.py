@@ -136,6 +136,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
+    """Let the device's peak of memory begin anew."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -148,10 +149,12 @@ class Clock:
         self.restart()
 
     def restart(self) -> None:
+        """Begin anew, once the device has done what it was given."""
         self._wait()
         self._start = time.perf_counter()
 
     def seconds(self) -> float:
+        """Since the start, once the device has done what it was given."""
         self._wait()
         return time.perf_counter() - self._start
 

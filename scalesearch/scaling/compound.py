@@ -19,7 +19,12 @@ DROPOUT_PER_PHI = 0.3 / 7
 
 @dataclass(frozen=True, order=True)
 class Multipliers:
-    """How much deeper, wider and sharper than the baseline; 1 leaves a dimension as it is."""
+    """How much deeper, wider and sharper than the baseline; 1 leaves a dimension as it is.
+
+    >>> from scalesearch import Multipliers
+    >>> Multipliers(depth=1.2, width=1.1, resolution=1.15)
+    Multipliers(depth=1.2, width=1.1, resolution=1.15)
+    """
 
     depth: float
     width: float
@@ -31,7 +36,15 @@ AXES = ("alpha", "beta", "gamma")
 
 @dataclass(frozen=True, order=True, slots=True)
 class Coefficients:
-    """α, β, γ: depth, width and resolution multipliers at φ = 1 (Tan & Le 2019, Eq. 3)."""
+    """α, β, γ: depth, width and resolution multipliers at φ = 1 (Tan & Le 2019, Eq. 3).
+
+    >>> from scalesearch import Coefficients
+    >>> paper = Coefficients(alpha=1.2, beta=1.1, gamma=1.15)
+    >>> paper.growth()
+    1.92027
+    >>> round(paper.at(4).depth, 2)
+    2.07
+    """
 
     alpha: float
     beta: float
@@ -66,6 +79,12 @@ class Rounding(Strict):
 
     For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
     ``adaptive_pool`` lets a network whose classifier is made for one size see others, by pooling to that size.
+
+    >>> from scalesearch import Rounding
+    >>> Rounding().repeats(4, 1.2), Rounding(depth="round").repeats(4, 1.2)
+    (5, 5)
+    >>> Rounding(resolution_multiple=32).pixels(224, 1.15)
+    256
     """
 
     width_divisor: PositiveInt = 8
@@ -85,10 +104,12 @@ class Rounding(Strict):
         return rounded + divisor if rounded < 0.9 * wanted else rounded
 
     def repeats(self, repeats: int, depth: float) -> int:
+        """A stage's repeats at ``depth`` times as many: rounded up, or to the nearest."""
         wanted = _denoise(repeats * depth)
         return max(1, math.ceil(wanted) if self.depth == "ceil" else math.floor(wanted + 0.5))
 
     def pixels(self, resolution: int, scale: float) -> int:
+        """The input side at ``scale`` times as many pixels, a whole multiple of ``resolution_multiple``."""
         if scale == 1:
             return resolution
         multiple = self.resolution_multiple
@@ -109,6 +130,12 @@ def scale_spec(
 
     Raises:
         ScalingError: less than one channel, or less than half a pixel at the last stage, would be left.
+
+    >>> from scalesearch import Coefficients, scale_spec
+    >>> from scalesearch.models.catalogue import builtin
+    >>> wider = scale_spec(builtin("mobilenet_v2"), Coefficients(1, 1.4, 1).at(1))
+    >>> wider.stem.channels, wider.blocks, wider.resolution
+    (48, 17, 224)
     """
     rounding = rounding or Rounding()
     widths = scaled_widths(spec, multipliers.width, rounding)

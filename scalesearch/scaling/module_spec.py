@@ -35,6 +35,14 @@ class ModuleSpec(Strict):
     ``module`` is ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY`` or ``package.module:NAME``; ``versions``
     are those it was made with. ``stages`` and ``layers`` say what came out: building it again compares them, so that
     another version that gives another network is noticed. ``dropout`` and ``stochastic_depth`` replace the module's.
+
+    >>> from scalesearch import ModuleSpec
+    >>> spec = ModuleSpec.model_validate({
+    ...     "name": "small", "module": "torchvision:resnet18", "resolution": 64, "width": 0.5,
+    ...     "layers": [{"name": "conv1", "inputs": 3, "outputs": 32, "kernel": [7, 7]}],
+    ... })
+    >>> spec.width, spec.layers[0].outputs
+    (0.5, 32)
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -55,6 +63,7 @@ class ModuleSpec(Strict):
 
     @property
     def blocks(self) -> int:
+        """How many blocks it has, of all stages together."""
         return sum(stage.blocks for stage in self.stages)
 
     @property

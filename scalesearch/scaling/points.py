@@ -29,6 +29,7 @@ class Points:
 
     @classmethod
     def of(cls, points: Iterable[Coefficients]) -> Points:
+        """These coefficients as columns."""
         rows = [(point.alpha, point.beta, point.gamma) for point in points]
         return cls(*np.array(rows, np.float64).reshape(-1, 3).T)
 
@@ -56,6 +57,7 @@ class Points:
         return Points(self.alpha[chosen], self.beta[chosen], self.gamma[chosen])
 
     def sorted(self) -> Points:
+        """By α, then β, then γ."""
         return self.where(np.lexsort((self.gamma, self.beta, self.alpha)))
 
     def growth(self) -> Floats:

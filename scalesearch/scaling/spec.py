@@ -62,6 +62,7 @@ class StageSpec(Strict):
 
     @property
     def out_channels(self) -> int:
+        """Channels that the stage gives out; a bottleneck's are four times its ``channels``."""
         return self.channels * (BOTTLENECK_EXPANSION if self.op == "bottleneck" else 1)
 
     @model_validator(mode="after")
@@ -101,7 +102,16 @@ class Origin(Strict):
 
 
 class ModelSpec(Strict):
-    """A ConvNet: stem, stages, head, and the square input it is meant for (``resolution``, pixels)."""
+    """A ConvNet: stem, stages, head, and the square input it is meant for (``resolution``, pixels).
+
+    >>> from scalesearch import ModelSpec
+    >>> spec = ModelSpec.model_validate({
+    ...     "name": "mine", "resolution": 96, "activation": "relu", "stem": {"channels": 16},
+    ...     "stages": [{"op": "depthwise_separable", "channels": 32, "repeats": 2, "stride": 2}],
+    ... })
+    >>> spec.blocks, spec.total_stride
+    (2, 4)
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     source: str | None = None
@@ -116,6 +126,7 @@ class ModelSpec(Strict):
 
     @property
     def blocks(self) -> int:
+        """How many blocks it has, of all stages together."""
         return sum(stage.repeats for stage in self.stages)
 
     @property
@@ -125,6 +136,7 @@ class ModelSpec(Strict):
 
     @property
     def total_stride(self) -> int:
+        """By how much the last feature map is smaller than the image, a side."""
         stride = self.stem.stride * (2 if self.stem.pool else 1)
         for stage in self.stages:
             stride *= stage.stride

@@ -17,6 +17,13 @@ def load_spec(path: str | Path) -> Spec:
 
     Raises:
         SpecError: a field breaks its rule; the message names its path, e.g. ``stages[3].kernel``.
+
+    >>> from pathlib import Path
+    >>> from scalesearch import dump_spec, load_spec
+    >>> from scalesearch.models.catalogue import builtin
+    >>> _ = Path("mine.yaml").write_text(dump_spec(builtin("mobilenet_v2")))
+    >>> load_spec("mine.yaml") == builtin("mobilenet_v2")
+    True
     """
     return parse_spec(read_yaml(Path(path), SpecError))
 
@@ -32,5 +39,12 @@ def parse_spec(data: object) -> Spec:
 
 
 def dump_spec(spec: Spec) -> str:
-    """The spec as YAML in the form a person would write, defaults left out."""
+    """The spec as YAML in the form a person would write, defaults left out.
+
+    >>> from scalesearch import dump_spec
+    >>> from scalesearch.models.catalogue import builtin
+    >>> print(dump_spec(builtin("resnet18")))
+    name: resnet18
+    ...
+    """
     return dump_module_spec(spec) if isinstance(spec, ModuleSpec) else dump_model_spec(spec)

@@ -29,6 +29,7 @@ class Verified:
 
     @property
     def words(self) -> str:
+        """How far the two orders agree, in a sentence."""
         tau, rho = (_told(c) for c in (self.agreement.tau, self.agreement.rho))
         best = "stayed" if self.best_stayed_best else "did not stay"
         return (

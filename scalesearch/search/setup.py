@@ -74,9 +74,11 @@ class Prepared:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Everything that changes a result, by dotted key."""
         return settings_of(self.recipe, self.baseline.identity, self.source.fingerprint)
 
     def memory(self, cost: Cost) -> int:
+        """Bytes that training a network of this cost is expected to take."""
         return estimated_memory(cost, self.recipe.train, self.precision)
 
 

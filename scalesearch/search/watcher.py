@@ -16,17 +16,44 @@ from scalesearch.trials import Task
 class Watcher(Protocol):
     """Told what happens; the terminal's bars and a log's plain lines are two of them."""
 
-    def decoding(self, done: int, total: int) -> None: ...
-    def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None: ...
-    def quoted(self, quote: Quote) -> None: ...
-    def packed(self, workers: int) -> None: ...
-    def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None: ...
-    def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None: ...
-    def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None: ...
-    def fewer(self, total: int) -> None: ...
-    def trial_failed(self, candidate: Candidate, reason: str) -> None: ...
-    def trial_lost(self, candidate: Candidate, reason: str) -> None: ...
-    def validating(self, candidate: Candidate, seed: int) -> None: ...
-    def training_again(self, candidate: Candidate, seed: int) -> None: ...
-    def not_kept(self, candidate: Candidate, reason: str) -> None: ...
+    def decoding(self, done: int, total: int) -> None:
+        """``done`` of ``total`` images are decoded."""
+
+    def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
+        """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
+
+    def quoted(self, quote: Quote) -> None:
+        """What the search will take was estimated."""
+
+    def packed(self, workers: int) -> None:
+        """A probe decided how many workers share a device."""
+
+    def trial_started(self, worker: int, candidate: Candidate, seed: int) -> None:
+        """A worker began a trial."""
+
+    def trial_step(self, worker: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
+        """A trial is at a step: its loss (nats) and its speed."""
+
+    def trial_finished(self, candidate: Candidate, outcome: Mapping[str, Any], ranking: pd.DataFrame) -> None:
+        """A trial is complete; the ranking as it is now."""
+
+    def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
+        """A trial was ended early: its candidate had fallen behind, with this accuracy in [0, 1] at this step."""
+
+    def fewer(self, total: int) -> None:
+        """So many trials are wanted now: further seeds of a dropped candidate are not."""
+
+    def trial_failed(self, candidate: Candidate, reason: str) -> None:
+        """A trial failed for good."""
+
+    def trial_lost(self, candidate: Candidate, reason: str) -> None:
+        """A trial will be repeated: its worker died."""
+
+    def validating(self, candidate: Candidate, seed: int) -> None:
+        """A finalist is measured on the validation split."""
+
+    def training_again(self, candidate: Candidate, seed: int) -> None:
+        """A finalist is trained again, since its weights were not kept."""
+
+    def not_kept(self, candidate: Candidate, reason: str) -> None:
+        """The weights of a candidate could not be kept."""

@@ -35,6 +35,7 @@ class KeptWeights(Strict):
 
     @property
     def coefficients(self) -> Coefficients:
+        """Of the candidate."""
         return Coefficients(self.alpha, self.beta, self.gamma)
 
 

@@ -62,6 +62,11 @@ class Worker:
 
     @cached_property
     def images(self) -> Images:
+        """The images of the search, on this worker's device; loaded when first asked for.
+
+        Raises:
+            DataError: they are not those that the search began with.
+        """
         recipe = self.work.recipe
         source, wanted = open_source(recipe.data), self.ledger.noted("data")
         if source.fingerprint != wanted:

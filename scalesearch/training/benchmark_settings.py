@@ -34,6 +34,7 @@ class BenchSettings(Strict):
     device: str = "auto"
 
     def batch_on(self, device: torch.device) -> int:
+        """Images per batch on this kind of device."""
         return self.batch_size or (256 if device.type == "cuda" else 32)
 
     def recipe(self, device: torch.device) -> Recipe:
@@ -85,6 +86,7 @@ class Measurement:
 
     @property
     def training_images_per_second(self) -> float | None:
+        """Of a training step; None where it was not measured."""
         return _rate(self.batch_size, self.training)
 
     @property

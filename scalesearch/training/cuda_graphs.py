@@ -39,6 +39,7 @@ class CudaRecorder:
         self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def run(self, work: Callable[[], Tensor]) -> Tensor:
+        """Do the work on a stream of its own, as recording demands of what comes before it."""
         usual = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(usual)
         with torch.cuda.stream(self._stream):
@@ -47,6 +48,7 @@ class CudaRecorder:
         return result
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Record the work; how to replay it, and the tensor that every replay fills."""
         graph = torch.cuda.CUDAGraph()
         own = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")  # another fetches images
         usual = torch.cuda.current_stream(self._device)

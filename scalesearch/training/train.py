@@ -32,15 +32,21 @@ REPORT_EVERY = 10
 class Listener(Protocol):
     """Told how a trial goes; it ends the trial by raising."""
 
-    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
+        """An update was made; ``loss`` in nats."""
+
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
+        """The minival was measured after a step: accuracy in [0, 1], loss in nats."""
 
 
 class NullListener:
     """A listener that does not listen."""
 
-    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None: ...
-    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None: ...
+    def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
+        """An update was made; ``loss`` in nats."""
+
+    def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
+        """The minival was measured after a step: accuracy in [0, 1], loss in nats."""
 
 
 def evaluation_steps(settings: TrainSettings, steps: int) -> list[int]:

@@ -50,6 +50,7 @@ class Account:
 
     @property
     def blocks(self) -> int:
+        """How many blocks the copy has, of all stages together."""
         return sum(after for _, _, after in self.stages)
 
     @property

@@ -105,6 +105,7 @@ def fitted(kept: Tensor, shape: Shape) -> Tensor:
 
 
 def groups_of(module: nn.Module) -> int:
+    """Groups of a convolution; 1 for every other module."""
     groups = getattr(module, "groups", 1)
     return groups if isinstance(groups, int) and groups > 0 else 1
 

@@ -86,6 +86,7 @@ class Network:
 
     @property
     def found(self) -> Trace:
+        """What running the unscaled network found out."""
         return self._base.found
 
     @property
@@ -133,6 +134,7 @@ class Network:
         return None
 
     def runs_at(self, resolution: int) -> bool:
+        """Whether the network runs on images of ``resolution`` pixels."""
         return self.refusal_at(resolution) is None
 
     def nearest(self, wanted: int) -> int:

@@ -23,6 +23,7 @@ def head_dropout(model: nn.Module) -> float:
 
 
 def set_head_dropout(model: nn.Module, rate: float) -> None:
+    """Give the dropout before the classifier this rate, wherever the network keeps it."""
     if isinstance(getattr(model, "drop_rate", None), (int, float)):
         model.drop_rate = rate  # type: ignore[assignment]
     head = _head(model)

@@ -31,6 +31,12 @@ def scale_module(
 
     Raises:
         SurgeryError: the network cannot be scaled soundly; the message names the layer and the reason.
+
+    >>> from scalesearch import scale_module
+    >>> from torchvision.models import resnet18
+    >>> wider = scale_module(resnet18(), width=1.5, resolution=64)
+    >>> wider.conv1.out_channels, wider.fc.in_features
+    (96, 768)
     """
     rounding = rounding or Rounding()
     network = Network(model, resolution, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)

@@ -30,6 +30,7 @@ def copy_skeleton(model: nn.Module, shared: Container[int] = ()) -> nn.Module:
 
 
 def law_of(tensor: Tensor) -> Law:
+    """By which law the tensor of a skeleton was drawn in the original."""
     law: Law = tensor.law  # type: ignore[attr-defined]
     return law
 

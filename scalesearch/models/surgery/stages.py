@@ -34,15 +34,18 @@ class Stage:
 
     @property
     def name(self) -> str:
+        """Its first block and its last, as a path."""
         first = path_of(self.parent, self.blocks[0])
         return first if len(self.blocks) == 1 else f"{first}–{self.blocks[-1]}"
 
     @property
     def paths(self) -> list[str]:
+        """Its blocks' paths."""
         return [path_of(self.parent, block) for block in self.blocks]
 
 
 def path_of(parent: str, name: str) -> str:
+    """A child's path."""
     return f"{parent}.{name}" if parent else name
 
 
@@ -206,6 +209,7 @@ def _shapes(tensors: list[Any]) -> list[tuple[int, ...]]:
 
 
 def keeps_shape(call: Call) -> bool:
+    """Whether what a call gave out has the shape of what came in."""
     return bool(call.inputs) and _shapes(call.inputs) == _shapes(call.outputs)
 
 

@@ -62,6 +62,7 @@ class Form:
         return None
 
     def at(self, values: Mapping[int, int] | list[int]) -> Number:
+        """Its value where the unknowns have these values."""
         return _plain(self.constant + sum((c * values[v] for v, c in self.terms.items()), start=0))
 
 
@@ -167,18 +168,22 @@ class Ties:
         self._products: list[Product] = []
 
     def unknown(self, value: int, name: str, rank: int = 0) -> Form:
+        """A new unknown, whose value in the original is ``value``."""
         self.base.append(int(value))
         self.names.append(name)
         self._rank.append(rank)
         return Form(0, {len(self.base) - 1: 1})
 
     def size(self, value: int, name: str, rank: int = 0) -> Size:
+        """An integer of a module as a new unknown."""
         return Size(value, self.unknown(value, name, rank), self)
 
     def form(self, value: int) -> Form:
+        """The form of an integer, a constant where it is not tagged."""
         return value.form if isinstance(value, Size) else Form(int(value))
 
     def promote(self, form: Form, rank: int) -> None:
+        """Have the unknown solved for no earlier than those of this rank."""
         if form.only is not None:
             self._rank[form.only] = max(self._rank[form.only], rank)
 
@@ -199,6 +204,7 @@ class Ties:
         return reduced
 
     def equate(self, left: Form, right: Form, reason: str = "") -> None:
+        """Write down that two forms are equal; ``reason`` says why, should it fix one of them."""
         if left is right:
             return
         difference = self.reduce(left - right)
@@ -222,6 +228,7 @@ class Ties:
             self.equate(Form(0, {variable: 1}), Form(self.base[variable]), reason)
 
     def multiply(self, left: Iterable[Form], right: Iterable[Form]) -> None:
+        """Write down that two products of forms are equal."""
         self._products.append(Product(tuple(left), tuple(right)))
 
     def settle(self) -> None:

@@ -43,6 +43,7 @@ class Layer:
 
     @property
     def name(self) -> str:
+        """The layer's path: its weight's name without ``.weight``."""
         return self.weight.removesuffix(".weight")
 
 
@@ -106,21 +107,26 @@ class Tagger(TorchFunctionMode):
         self._marks: dict[int, str] = {}
 
     def know(self, tensor: Tensor, dims: Sequence[Form]) -> None:
+        """Write down a tensor's dimensions."""
         self._dims[id(tensor)] = (tensor, tuple(dims))
 
     def dims(self, tensor: Tensor) -> Dims:
+        """A tensor's dimensions, constants where nothing is known of it."""
         if id(tensor) not in self._dims:
             return tuple(Form(int(size)) for size in tensor.shape)
         return self._dims[id(tensor)][1]
 
     def mark(self, tensor: Tensor, what: str) -> None:
+        """Note something of a tensor."""
         self._marks[id(tensor)] = what
 
     def marked(self, tensor: Tensor) -> str | None:
+        """What was noted of a tensor, or None."""
         return self._marks.get(id(tensor))
 
     @property
     def where(self) -> str:
+        """The path of the module that runs now."""
         return self.stack[-1] if self.stack else ""
 
     def __torch_function__(
@@ -130,6 +136,7 @@ class Tagger(TorchFunctionMode):
 
     @contextmanager
     def watching(self, path: str, module: nn.Module, *, keep_calls: bool) -> Iterator[None]:
+        """While entered, the calls of a module are written down."""
         open_calls: list[Call] = []
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -190,7 +197,9 @@ class Tagger(TorchFunctionMode):
             self.found.flattened = (made.name, (int(tensor.shape[2]), int(tensor.shape[3])))
 
     def as_form(self, value: int) -> Form:
+        """The form of an integer that an operation was given."""
         return self.ties.form(value)
 
     def as_size(self, value: int, form: Form) -> int:
+        """An integer that carries its form; a plain one where the form is constant."""
         return Size(value, form, self.ties) if form.terms else int(value)

@@ -55,6 +55,7 @@ def of_comparison(comparison: FinishedComparison, groups: Sequence[tuple[Finishe
 
 
 def alone(networks: int) -> str:
+    """What one run, or several, cannot say about another network."""
     what = "This is one network" if networks == 1 else f"These are {networks} networks"
     return f"{what}, one set of images and one short schedule from scratch: no evidence about others."
 
@@ -68,6 +69,7 @@ def printed(comparison: FinishedComparison) -> bool:
 
 
 def compared(run: Run) -> str:
+    """What a run compared, in words."""
     if (run.recipe.get("search") or {}).get("rows"):
         what = f"{_count(len(run.ranking), 'named network')} made from {run.baseline}"
     else:
@@ -126,6 +128,7 @@ def sure(run: Run) -> list[str]:
 
 
 def unverified(run: Run) -> list[str]:
+    """What was not tried, a sentence each."""
     return [] if run.verified else ["Whether a longer schedule gives the same order was not tried (--verify tries it)."]
 
 

@@ -58,6 +58,11 @@ class Journal(JournalFileBackend):
             self._kernel_lock.release()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append whole lines under the kernel's lock (Optuna's interface).
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         self._kernel_lock.acquire()
         try:
             self._mend()

@@ -49,6 +49,7 @@ def _pad(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 
 
 def axes_of(value: Any, ndim: int) -> list[int]:
+    """An argument that names one axis, several or all, as axes counted from the front."""
     if value is None:
         return list(range(ndim))
     axes = [value] if isinstance(value, int) else list(value)

@@ -18,6 +18,7 @@ class Args:
         self.args, self.kwargs = args, kwargs
 
     def get(self, index: int, name: str, default: Any = None) -> Any:
+        """The argument at a position or of a name; ``default`` where it was not given."""
         if len(self.args) > index:
             return self.args[index]
         return self.kwargs.get(name, default)
@@ -32,6 +33,8 @@ class Args:
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register the function below as the rule of these operations."""
+
     def add(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
         return function

@@ -70,6 +70,7 @@ def _split(tagger: Tagger, given: Args, result: Sequence[Tensor]) -> list[Dims]:
 
 
 def with_size(dims: Dims, axis: int, form: Form) -> Dims:
+    """``dims`` with another form at ``axis``."""
     return (*dims[:axis], form, *dims[axis + 1 :])
 
 

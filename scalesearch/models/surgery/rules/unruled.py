@@ -13,6 +13,7 @@ from scalesearch.models.surgery.tagger import Dims, Tagger, flatten
 
 
 def unruled(tagger: Tagger, name: str, given: Args, outputs: list[Tensor]) -> list[Dims] | Dims:
+    """Dimensions of the outputs: elementwise where the inputs broadcast to them; else fixed, and so are the inputs."""
     inputs = list(flatten([given.args, given.kwargs]))
     result: list[Dims] = []
     for output in outputs:
