@@ -54,8 +54,10 @@ def _one_by_one(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int) -
     return views
 
 
-def multiplied_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: int) -> Tensor:
-    """`resized_crops` as two products of matrices for as many images as `TOGETHER` allows: down · image · acrossᵀ.
+def multiplied_crops(
+    images: Tensor, boxes: Tensor, flips: Tensor, resolution: int, *, together: int = TOGETHER
+) -> Tensor:
+    """`resized_crops` as two products of matrices, for at most ``together`` pixels at once: down · image · acrossᵀ.
 
     As in PyTorch's kernel the weights have 16 bits, columns come first, and grey levels are rounded in between. Every
     product is then a whole number of units that float32 holds, so that the sums are the same in any order. (Where an
@@ -67,8 +69,8 @@ def multiplied_crops(images: Tensor, boxes: Tensor, flips: Tensor, resolution: i
     mirrored = flips.to(images.device, non_blocking=True)
     both = torch.cat([left, top]), torch.cat([width, height]), torch.cat([mirrored, torch.zeros_like(mirrored)])
     across, down = _weights(*both, size, resolution).chunk(2)  # made at once: their many kernels are small
-    together = max(1, TOGETHER // size**2)
-    parts = zip(*(torch.split(whole, together) for whole in (images, down, across)), strict=True)
+    count = max(1, together // size**2)
+    parts = zip(*(torch.split(whole, count) for whole in (images, down, across)), strict=True)
     views = [_product(*part) for part in parts]
     return views[0] if len(views) == 1 else torch.cat(views)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -133,6 +135,18 @@ def held_memory(device: torch.device) -> int:
 def peak_memory(device: torch.device) -> int:
     """Bytes that tensors took at most since `reset_peak`, as CUDA's allocator counts them; 0 elsewhere."""
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0
+
+
+@dataclass(frozen=True)
+class MemoryMeter:
+    """How memory of a device is read: bytes that are held, and the peak since `reset_peak`."""
+
+    held: Callable[[torch.device], int] = held_memory
+    peak: Callable[[torch.device], int] = peak_memory
+
+
+DEVICE_MEMORY = MemoryMeter()
+"""What the device itself tells."""
 
 
 def reset_peak(device: torch.device) -> None:

@@ -35,7 +35,7 @@ from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer
-from scalesearch.trials import accuracies_by_network
+from scalesearch.trials import Outcome, accuracies_by_network
 
 KEEP_WEIGHTS = 8
 """How many of the best candidates keep their weights while the search goes on; others are trained again if needed."""
@@ -44,13 +44,26 @@ KEEP_WEIGHTS = 8
 class Worker:
     """Takes trials and trains them, one at a time, on one device."""
 
-    def __init__(self, terms: Terms, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        tell: Callable[[Event], None],
+        *,
+        train: Callable[..., tuple[Outcome, Trainer]] = train,
+        is_lost: Callable[[torch.device], bool] = is_lost,
+    ) -> None:
         """Open everything that the trials will need.
+
+        Args:
+            tell: hears what the worker does.
+            train: how a trial is trained.
+            is_lost: whether a device answers nothing but errors from here on.
 
         Raises:
             ScaleSearchError: the ledger, the images, the network or the device is not what it has to be here.
         """
         self.terms, self.tell, self.me = terms, tell, me()
+        self._training, self._is_lost = train, is_lost
         if terms.threads:
             torch.set_num_threads(terms.threads)
         self.device = pick_device(terms.device)
@@ -113,7 +126,7 @@ class Worker:
             return
         except Exception as failure:  # whatever it was, it is this trial's reason and not the end of the night
             reason = str(failure) if isinstance(failure, TrialError) else f"{type(failure).__name__}: {failure}"
-            if not isinstance(failure, TrialError) and ("CUDA error" in reason or is_lost(self.device)):
+            if not isinstance(failure, TrialError) and ("CUDA error" in reason or self._is_lost(self.device)):
                 raise BrokenDeviceError(reason) from failure
             if isinstance(failure, ScaleSearchError) and not isinstance(failure, TrialError):
                 raise
@@ -136,7 +149,7 @@ class Worker:
                 "study: the versions of the packages it comes from differ"
             )
         count = counted(model, self.images.num_classes)
-        outcome, trainer = train(
+        outcome, trainer = self._training(
             model,
             self.images,
             self.work.recipe,

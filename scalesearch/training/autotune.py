@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import torch
 
@@ -30,6 +31,18 @@ SHORTEST_BUILD = 10.0
 
 MOST_SAVED = 0.5
 """The share of a step that compiling saves at the very most."""
+
+
+class Timings(NamedTuple):
+    """Seconds of a step as it is, of building the compiled network (None: not tried), and of its step."""
+
+    plain: float
+    built: float | None = None
+    compiled: float = 0.0
+
+
+RateOf = Callable[[Recipe, ScaledModel, torch.device, int], float]
+TimingsOf = Callable[[Recipe, ScaledModel, torch.device, int, int], Timings]
 
 
 class BatchChoice(TypedDict):
@@ -84,23 +97,35 @@ def with_batch(recipe: Recipe, batch: int) -> Recipe:
     return recipe.model_copy(update={"train": train.model_copy(update=changes)})
 
 
-def grown(recipe: Recipe, dearest: ScaledModel, device: torch.device, classes: int, images: int) -> tuple[Recipe, str]:
+def grown(
+    recipe: Recipe,
+    dearest: ScaledModel,
+    device: torch.device,
+    classes: int,
+    images: int,
+    *,
+    rate_of: RateOf | None = None,
+) -> tuple[Recipe, str]:
     """The recipe with its batch doubled while the dearest candidate trains 5 % faster for it, and what was measured.
 
     It ends where memory does, or where the schedule would have fewer than a hundred updates. Measured once per
     network and kind of device.
+
+    Args:
+        rate_of: measures images per second at a recipe's batch size, 0 where memory ends; by default on the device.
     """
+    rate_of = rate_of or _rate
     first, settings, workers = recipe.train.batch_size, recipe.train, recipe.run.workers or 1
 
     def measure() -> BatchChoice:
-        batch, best = first, _rate(recipe, dearest, device, classes)
+        batch, best = first, rate_of(recipe, dearest, device, classes)
         if not best:
             return {"batch": first, "told": "even that ends the memory, so batches will be split"}
         told = f"{first} trains {best:.0f} images a second"
         while _may_be(2 * batch, recipe, images) and _fits(
             with_batch(recipe, 2 * batch).train, dearest, device, classes, workers
         ):
-            rate = _rate(with_batch(recipe, 2 * batch), dearest, device, classes)
+            rate = rate_of(with_batch(recipe, 2 * batch), dearest, device, classes)
             told += f", {2 * batch} {rate:.0f}" if rate else f", {2 * batch} ends the memory"
             if rate < MORE * best:
                 break
@@ -149,14 +174,26 @@ def _rate(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int
     return 0.0
 
 
-def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, images: int) -> tuple[Recipe, str]:
-    """The recipe with ``compile`` decided for trials like that of ``model``, and why. Measured once, as `grown` is."""
+def compiled(
+    recipe: Recipe,
+    model: ScaledModel,
+    device: torch.device,
+    classes: int,
+    images: int,
+    *,
+    timings_of: TimingsOf | None = None,
+) -> tuple[Recipe, str]:
+    """The recipe with ``compile`` decided for trials like that of ``model``, and why. Measured once, as `grown` is.
+
+    Args:
+        timings_of: measures seconds of a step and, where asked, of building; by default on the device.
+    """
     length = total_steps(recipe.train, max(1, images // min(recipe.train.batch_size, images)))
 
     def measure() -> CompileChoice:
         try:
             with threads(worker_threads(recipe, device)):
-                return _compile_choice(recipe, model, device, classes, length)
+                return _compile_choice(length, (timings_of or _timings)(recipe, model, device, classes, length))
         except (RuntimeError, TrialError) as failure:  # of Dynamo, its compiler, a memory that ends, a CUDA graph
             release_memory(device)
             reason = str(failure).strip().partition("\n")[0]
@@ -167,26 +204,34 @@ def compiled(recipe: Recipe, model: ScaledModel, device: torch.device, classes: 
     return _with_compile(recipe, choice["compile"]), f"compile {choice['compile']}: {choice['told']}"
 
 
-def _compile_choice(
-    recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int
-) -> CompileChoice:
+def _compile_choice(length: int, timings: Timings) -> CompileChoice:
+    """Whether a trial of ``length`` steps earns the time back that compiling takes."""
+    plain, built, faster = timings
+    whole = length * plain
+    if built is None:
+        return {"compile": "off", "told": f"a trial's {length} steps take {whole:.0f} s, too few to earn it"}
+    saved = length * (plain - faster)
+    told = f"{built:.0f} s to build, {abs(saved):.0f} of a trial's {whole:.0f} s {'saved' if saved > 0 else 'lost'}"
+    return {"compile": "on" if saved > built else "off", "told": told}
+
+
+def _timings(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int) -> Timings:
+    """Measured on the device; the compiled network only where it could pay."""
     split = noise(recipe.train.batch_size, model.resolution, classes).on(device)
     trainer = Trainer(model, classes, _with_compile(recipe, "off"), device)
     plain = timed_steps(trainer, recipe, device, split, steps=3)
     del trainer
     release_memory(device)
-    whole = length * plain
-    if MOST_SAVED * whole < SHORTEST_BUILD:
-        return {"compile": "off", "told": f"a trial's {length} steps take {whole:.0f} s, too few to earn it"}
+    if MOST_SAVED * length * plain < SHORTEST_BUILD:
+        return Timings(plain)
     clock = Clock(device)
     trainer = Trainer(model, classes, _with_compile(recipe, "on"), device)
     timed_steps(trainer, recipe, device, split, steps=1)
     built = clock.seconds()
-    saved = length * (plain - timed_steps(trainer, recipe, device, split, steps=3))
+    faster = timed_steps(trainer, recipe, device, split, steps=3)
     del trainer
     release_memory(device)
-    told = f"{built:.0f} s to build, {abs(saved):.0f} of a trial's {whole:.0f} s {'saved' if saved > 0 else 'lost'}"
-    return {"compile": "on" if saved > built else "off", "told": told}
+    return Timings(plain, built, faster)
 
 
 def _with_compile(recipe: Recipe, choice: str) -> Recipe:

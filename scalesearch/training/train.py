@@ -15,7 +15,7 @@ from scalesearch.data.images import Images
 from scalesearch.errors import DivergedError, OutOfMemoryError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe, RunSettings, TrainSettings
-from scalesearch.runtime.device import Clock, held_memory, is_out_of_memory, peak_memory, release_memory, reset_peak
+from scalesearch.runtime.device import DEVICE_MEMORY, Clock, MemoryMeter, is_out_of_memory, release_memory, reset_peak
 from scalesearch.runtime.memory import SavedTensors
 from scalesearch.runtime.seeding import generator_states, restore_generators, seed_all, seed_of
 from scalesearch.runtime.team import ALONE, Team
@@ -70,6 +70,7 @@ def train(
     listener: Listener | None = None,
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
+    meter: MemoryMeter = DEVICE_MEMORY,
 ) -> tuple[Outcome, Trainer]:
     """Train ``candidate`` from scratch, or on from its newest checkpoint; the outcome, and the network in its trainer.
 
@@ -86,7 +87,7 @@ def train(
     trial: _Trial | None
     while True:
         try:
-            trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team)
+            trial = _Trial(candidate, images, recipe, seed, device, checkpoints, micro_batch, team, meter)
             return trial.run(listener or NullListener())
         except (RuntimeError, MemoryError) as failure:
             if not is_out_of_memory(failure):
@@ -117,11 +118,12 @@ class _Trial:
         checkpoints: Checkpoints | None,
         micro_batch: int,
         team: Team,
+        meter: MemoryMeter,
     ) -> None:
-        self.micro_batch, self.team = micro_batch, team
+        self.micro_batch, self.team, self.meter = micro_batch, team, meter
         seed_all(seed)
         self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
-        self.held = held_memory(device)  # by others, and by the images
+        self.held = meter.held(device)  # by others, and by the images
         self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
         if not team.leads:  # the same network, but dropout of its own
             seed_all(seed_of(seed, team.rank))
@@ -203,7 +205,7 @@ class _Trial:
 
     def _note_memory(self) -> None:
         """What this trial's training took at most on its device, without the images that stay there."""
-        own = peak_memory(self.device) - self.held - self.trainer.kept_views
+        own = self.meter.peak(self.device) - self.held - self.trainer.kept_views
         self.memory = max(self.memory, own)
 
     def _state(self, seconds: float) -> dict[str, Any]:

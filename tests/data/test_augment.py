@@ -61,11 +61,10 @@ def test_a_crop_is_torchvisions_bit_for_bit_on_the_cpu_and_within_a_level_elsewh
     assert apart.float().mean() <= (1e-4 if size > 2 * resolution else 0)
 
 
-def test_a_large_batch_is_multiplied_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_batch_is_multiplied_part_by_part() -> None:
     images, boxes, flips = _pictures(7, 40), draw_boxes(7, 40, (0.08, 1.0), _generator()), torch.arange(7) % 2 == 1
     whole = multiplied_crops(images, boxes, flips, 32)
-    monkeypatch.setattr("scalesearch.data.crops.TOGETHER", 3 * 40**2)
-    assert torch.equal(multiplied_crops(images, boxes, flips, 32), whole)
+    assert torch.equal(multiplied_crops(images, boxes, flips, 32, together=3 * 40**2), whole)
 
 
 @pytest.mark.parametrize("scale", [(0.08, 1.0), (0.9, 1.0)])

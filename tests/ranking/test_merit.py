@@ -96,11 +96,10 @@ def test_runs_that_differ_otherwise_are_refused() -> None:
 
 
 def test_the_command_prints_a_table_and_leaves_figure_and_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = {"nominal": _nominal(BY_COST), "matched": _matched(0.30, 0.36, 0.45)}
-    monkeypatch.setattr("scalesearch.cli.commands.merit.read_run", lambda path: runs[path.name])
-    merit_command(tmp_path / "nominal", tmp_path / "matched", form="csv")
+    merit_command(tmp_path / "nominal", tmp_path / "matched", form="csv", read=lambda path: runs[path.name])
     out = capsys.readouterr()
     assert out.out.startswith("row,of,name,rank,ratio,accuracy,low,high,contender\n")
     assert len(out.out.splitlines()) == 4

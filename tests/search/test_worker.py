@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
-from scalesearch.cli.main import main
 from scalesearch.data.sources import open_source
 from scalesearch.errors import DeviceError, GraphError
 from scalesearch.recipe import load_recipe
@@ -27,8 +25,7 @@ from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work, note_work
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer
-from scalesearch.trials import Task
-from tests.support.small import TINY, TINY_RUN
+from scalesearch.trials import Outcome, Task
 
 
 def test_a_device_is_lost_when_it_answers_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,35 +71,30 @@ def test_a_worker_without_cuda_leaves_such_a_search_to_others(tmp_path: Path, ti
 
 
 def test_a_trial_that_cannot_be_recorded_fails_once_and_its_process_is_replaced(
-    tmp_path: Path, tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: ModelSpec
 ) -> None:
     """The reason names a CUDA error, which of other trials says that the device is gone, and has them repeated."""
 
-    def refused(*_: Any, **__: Any) -> None:
+    def refused(*_: Any, **__: Any) -> NoReturn:
         raise GraphError("this network cannot be recorded as a CUDA graph (CUDA error: not permitted)")
 
-    monkeypatch.setattr("scalesearch.search.worker.train", refused)
     ledger, terms = _study(tmp_path, tiny)
     told: list[Event] = []
     with pytest.raises(BrokenDeviceError, match="cannot be recorded"):
-        worker.Worker(terms, told.append).work_once()
+        worker.Worker(terms, told.append, train=refused).work_once()
     assert [event.kind for event in told] == ["ready", "started", "failed"]
     assert [record.state for record in ledger.records()] == ["failed"]
 
 
-def test_a_trial_on_a_lost_device_is_not_blamed(
-    tmp_path: Path, tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_on_a_lost_device_is_not_blamed(tmp_path: Path, tiny: ModelSpec) -> None:
     """Whatever the library said: the process ends, and its trial is for another to repeat."""
 
-    def lost(*_: Any, **__: Any) -> None:
+    def lost(*_: Any, **__: Any) -> NoReturn:
         raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
 
-    monkeypatch.setattr("scalesearch.search.worker.train", lost)
-    monkeypatch.setattr("scalesearch.search.worker.is_lost", lambda device: True)
     ledger, terms = _study(tmp_path, tiny)
     with pytest.raises(BrokenDeviceError, match="EXECUTION_FAILED"):
-        worker.Worker(terms, lambda _: None).work_once()
+        worker.Worker(terms, lambda _: None, train=lost, is_lost=lambda device: True).work_once()
     assert [record.state for record in ledger.records()] == ["running"]
 
 
@@ -114,29 +106,20 @@ def _no_collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_no_collector")
-def test_the_networks_of_finished_trials_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_networks_of_finished_trials_are_let_go(tmp_path: Path, tiny: ModelSpec) -> None:
     """Without waiting for Python's collector, which may come after a dozen of them."""
     trainers: list[weakref.ref[Trainer]] = []
-    alive: list[int] = []
-    work_once = worker.Worker.work_once
 
-    def watched(*arguments: Any, **options: Any) -> Any:
+    def watched(*arguments: Any, **options: Any) -> tuple[Outcome, Trainer]:
         outcome, trainer = train(*arguments, **options)
         trainers.append(weakref.ref(trainer))
         return outcome, trainer
 
-    def counted(self: worker.Worker) -> bool:
-        done = work_once(self)
+    ledger, terms = _study(tmp_path, tiny, **{"train.steps": 2})
+    (record,) = ledger.records()
+    ledger.want([Task(record.task.coefficients, record.task.fingerprint, seed) for seed in range(4)])
+    one = worker.Worker(terms, lambda _: None, train=watched)
+    alive = []
+    while one.work_once():
         alive.append(sum(trainer() is not None for trainer in trainers))
-        return done
-
-    monkeypatch.setattr("scalesearch.search.worker.train", watched)
-    monkeypatch.setattr(worker.Worker, "work_once", counted)
-    monkeypatch.chdir(tmp_path)
-    Path("tiny.yaml").write_text(TINY)
-    monkeypatch.setattr(sys, "argv", ["scalesearch", "grid", "--baseline", "tiny.yaml", *TINY_RUN, "--top", "0"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
-    assert len(trainers) == 7
-    assert set(alive) == {0}
+    assert alive == [0, 0, 0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,51 +25,48 @@ def _recipe(**train: object) -> Recipe:
     return load_recipe("quick", {f"train.{key}": value for key, value in train.items()} | {"train.precision": "fp32"})
 
 
-@pytest.fixture
-def rates(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Callable[[dict[int, float]], list[int]]:
-    """Images per second by batch size, in place of measuring; returns which were asked for."""
+@pytest.fixture(autouse=True)
+def _own_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was measured is remembered for one test only."""
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path))
 
-    def arrange(known: dict[int, float]) -> list[int]:
-        asked: list[int] = []
 
-        def rate(recipe: Recipe, *_: object) -> float:
-            asked.append(recipe.train.batch_size)
-            return known[recipe.train.batch_size]
+class Rates:
+    """Images per second by batch size, in place of measuring; ``asked`` are those that were wanted."""
 
-        monkeypatch.setattr(tune, "_rate", rate)
-        return asked
+    def __init__(self, known: dict[int, float]) -> None:
+        self.known, self.asked = known, list[int]()
 
-    return arrange
+    def __call__(self, recipe: Recipe, *_: object) -> float:
+        self.asked.append(recipe.train.batch_size)
+        return self.known[recipe.train.batch_size]
 
 
-def test_the_batch_doubles_while_it_pays_and_the_rate_grows_with_it(
-    rates: Callable[[dict[int, float]], list[int]],
-) -> None:
-    asked = rates({16: 100, 32: 150, 64: 180, 128: 185, 256: 400})
+def test_the_batch_doubles_while_it_pays_and_the_rate_grows_with_it() -> None:
+    rates = Rates({16: 100, 32: 150, 64: 180, 128: 185, 256: 400})
     recipe = _recipe(epochs=10, steps=None, batch_size=16, optimizer="sgd", learning_rate=0.1, grow_batch=True)
-    found, words = tune.grown(recipe, MODEL, CPU, 10, 10_000)
-    assert asked == [16, 32, 64, 128]
+    found, words = tune.grown(recipe, MODEL, CPU, 10, 10_000, rate_of=rates)
+    assert rates.asked == [16, 32, 64, 128]
     assert (found.train.batch_size, found.train.grow_batch) == (64, False)
     assert found.train.learning_rate == pytest.approx(0.4)
     assert words.startswith(
         "batch size 64, learning rate 0.4 (the dearest candidate: 16 trains 100 images a second, 32"
     )
-    tune.grown(recipe, MODEL, CPU, 10, 10_000)
-    assert len(asked) == 4  # it was kept
+    tune.grown(recipe, MODEL, CPU, 10, 10_000, rate_of=rates)
+    assert len(rates.asked) == 4  # it was kept
 
 
-def test_memory_ends_the_doubling(rates: Callable[[dict[int, float]], list[int]]) -> None:
-    rates({16: 100, 32: 150, 64: 0})
-    found, words = tune.grown(_recipe(epochs=10, steps=None, batch_size=16), MODEL, CPU, 10, 10_000)
+def test_memory_ends_the_doubling() -> None:
+    rates = Rates({16: 100, 32: 150, 64: 0})
+    found, words = tune.grown(_recipe(epochs=10, steps=None, batch_size=16), MODEL, CPU, 10, 10_000, rate_of=rates)
     assert found.train.batch_size == 32
     assert "64 ends the memory" in words
 
 
-def test_a_hundred_updates_remain(rates: Callable[[dict[int, float]], list[int]]) -> None:
-    asked = rates({16: 1, 32: 2, 64: 4, 128: 8})
-    found, _ = tune.grown(_recipe(epochs=1, steps=None, batch_size=16), MODEL, CPU, 10, 3_300)
-    assert (asked, found.train.batch_size) == ([16, 32], 32)
+def test_a_hundred_updates_remain() -> None:
+    rates = Rates({16: 1, 32: 2, 64: 4, 128: 8})
+    found, _ = tune.grown(_recipe(epochs=1, steps=None, batch_size=16), MODEL, CPU, 10, 3_300, rate_of=rates)
+    assert (rates.asked, found.train.batch_size) == ([16, 32], 32)
 
 
 def test_as_many_images_are_seen_in_fewer_steps_and_adamws_rate_grows_by_the_root() -> None:
@@ -84,32 +81,19 @@ def test_a_memory_target_needs_a_batch_size() -> None:
         tune.decide(recipe, MODEL, MODEL, CPU, 10, 1_000)
 
 
-def test_a_short_schedule_is_never_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path))
+def test_a_short_schedule_is_never_compiled() -> None:
     found, (words,) = tune.decide(_recipe(steps=3, batch_size=4, compile="auto"), MODEL, MODEL, CPU, 10, 100)
     assert found.train.compile == "off"
     assert words.startswith("compile off: a trial's 3 steps take")
 
 
 @pytest.mark.parametrize(("saved", "choice"), [(0.5, "on"), (0.05, "off"), (-0.2, "off")])
-def test_compiling_must_earn_its_time_back(
-    saved: float, choice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
+def test_compiling_must_earn_its_time_back(saved: float, choice: str) -> None:
     """A step takes a second, building ten, and there are a hundred steps."""
-    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path))
-
-    class Built:
-        def __init__(self, *_: object) -> None: ...
-        def seconds(self) -> float:
-            return 10.0
-
-    def timed(trainer: Trainer, *_: object, steps: int) -> float:
-        return 1.0 - saved * (trainer.settings.compile == "on")
-
-    monkeypatch.setattr(tune, "Clock", Built)
-    monkeypatch.setattr(tune, "timed_steps", timed)
-    found, words = tune.compiled(_recipe(steps=100, batch_size=4), MODEL, CPU, 10, 1_000)
-    assert found.train.compile == choice
+    recipe = _recipe(steps=100, batch_size=4)
+    timings = tune.Timings(plain=1.0, built=10.0, compiled=1.0 - saved)
+    changed, words = tune.compiled(recipe, MODEL, CPU, 10, 1_000, timings_of=lambda *_: timings)
+    assert changed.train.compile == choice
     assert "10 s to build" in words
 
 

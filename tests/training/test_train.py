@@ -15,7 +15,7 @@ from scalesearch.models.build import build_model
 from scalesearch.models.catalogue import builtin
 from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import Recipe, TrainSettings, load_recipe
-from scalesearch.runtime.device import is_out_of_memory, pick_device, pick_precision
+from scalesearch.runtime.device import MemoryMeter, is_out_of_memory, pick_device, pick_precision
 from scalesearch.scaling.cost import Cost, closed_form
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.memory_estimate import estimated_memory
@@ -185,13 +185,10 @@ def test_precision_is_fp32_on_the_cpu_unless_asked_for(tiny: ModelSpec, images: 
     assert outcome.loss < 10
 
 
-def test_a_trials_memory_is_its_own(
-    tiny: ModelSpec, images: Images, quick: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trials_memory_is_its_own(tiny: ModelSpec, images: Images, quick: Recipe) -> None:
     """As CUDA's allocator counts, without what was there before it."""
-    monkeypatch.setattr("scalesearch.training.train.held_memory", lambda device: 10**9)
-    monkeypatch.setattr("scalesearch.training.train.peak_memory", lambda device: 5 * 10**9)
-    outcome, trainer = train(SpecModel(tiny), images, quick, seed=0, device=CPU)
+    meter = MemoryMeter(held=lambda device: 10**9, peak=lambda device: 5 * 10**9)
+    outcome, trainer = train(SpecModel(tiny), images, quick, seed=0, device=CPU, meter=meter)
     assert outcome.memory == 4 * 10**9
     assert trainer.kept_views == 3 * tiny.resolution**2 * len(images.minival)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from scalesearch.files import write_text
-from scalesearch.ranking.finished_run import read_run
+from scalesearch.ranking.finished_run import Run, read_run
 from scalesearch.ranking.merit import Merit, MeritEntry, merit
 from scalesearch.report.figures.canvas import drawing
 from scalesearch.report.figures.files import save
@@ -17,13 +18,13 @@ from scalesearch.report.units import interval
 FILE = "merit.json"
 
 
-def merit_command(nominal: Path, matched: Path, *, form: str) -> None:
+def merit_command(nominal: Path, matched: Path, *, form: str, read: Callable[[Path], Run] = read_run) -> None:
     """Print the two candidates and the verdict; leave them, and a figure, in the nominal run's folder.
 
     Raises:
         RunError: a folder holds no finished run, or the two do not go together.
     """
-    page, runs = Page(form), (read_run(nominal), read_run(matched))
+    page, runs = Page(form), (read(nominal), read(matched))
     found = merit(*runs)
     with drawing():
         save(merit_figure(runs[0].ranking, runs[1].ranking, found), nominal / "figures")
