@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.errors import RecipeError
 from scalesearch.scaling.compound import Rounding
-from scalesearch.validation import Strict, parse, read_yaml
+from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
 
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""
@@ -246,14 +245,7 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Rec
     Raises:
         RecipeError: no such recipe; a key that does not exist, or a value out of range, with its path.
     """
-    shipped = recipe_folder() / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name).expanduser()
-    if not path.is_file():
-        near = difflib.get_close_matches(name, recipe_names(), n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ScaleSearchError(
-            f"no recipe {name!r}{hint}: the shipped ones are {', '.join(recipe_names())}; a path works too"
-        )
+    path = shipped_or_path(name, recipe_folder(), "recipe")
     data = read_yaml(path, RecipeError) or {}
     if not isinstance(data, dict):
         raise RecipeError(str(path), "keys and values", data)

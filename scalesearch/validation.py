@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,8 +44,8 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], error: type[FieldE
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
     if item["type"] == "extra_forbidden":
         known = _fields_at(model, item["loc"][:-1])
-        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-        want = f"a known key (did you mean {near[0]}?)" if near else f"one of the keys {', '.join(known)}"
+        near = nearest(str(item["loc"][-1]), known)
+        want = f"a known key (did you mean {near}?)" if near else f"one of the keys {', '.join(known)}"
         return error(path, want, item["loc"][-1])
     if item["type"] == "missing":
         return error(path, "a value", "nothing")
@@ -62,6 +62,31 @@ def _fields_at(model: Any, loc: tuple[str | int, ...]) -> list[str]:
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
     return list(model.model_fields)
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that ``name`` was probably meant to be; None where none is near.
+
+    Args:
+        cutoff: how alike they have to be, from 0 to 1.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def shipped_or_path(name: str, folder: Path, what: str) -> Path:
+    """The file of a shipped ``what`` in ``folder``, by its name, or a file of the user's own.
+
+    Raises:
+        ScaleSearchError: there is none; the message names the nearest one.
+    """
+    shipped = folder / f"{name}.yaml"
+    path = shipped if shipped.is_file() else Path(name).expanduser()
+    if not path.is_file():
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
+        near = nearest(name, names)
+        hint = f" (did you mean {near}?)" if near else ""
+        raise ScaleSearchError(f"no {what} {name!r}{hint}: the shipped ones are {', '.join(names)}; a path works too")
+    return path
 
 
 def read_yaml(path: Path, error: type[FieldError]) -> object:

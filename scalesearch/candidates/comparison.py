@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -14,7 +12,7 @@ from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Amount, recipe_folder
 from scalesearch.scaling.compound import AXES
-from scalesearch.validation import Strict, parse, read_yaml
+from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
 
 SINGLE = ("depth", "width", "resolution")
 AXIS = dict(zip(SINGLE, AXES, strict=True))
@@ -102,14 +100,7 @@ def load_comparison(name: str) -> Comparison:
         ScaleSearchError: there is none.
         RecipeError: a key breaks its rule.
     """
-    shipped = recipe_folder() / "compare" / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name).expanduser()
-    if not path.is_file():
-        near = difflib.get_close_matches(name, comparison_names(), n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ScaleSearchError(
-            f"no comparison {name!r}{hint}: the shipped ones are {', '.join(comparison_names())}; a path works too"
-        )
+    path = shipped_or_path(name, recipe_folder() / "compare", "comparison")
     return parse(Comparison, read_yaml(path, RecipeError), RecipeError)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec, load_spec
+from scalesearch.validation import nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,8 +49,8 @@ def builtin(name: str) -> ModelSpec:
         BaselineError: there is none; the message names the nearest one.
     """
     if name not in builtin_names():
-        near = difflib.get_close_matches(name, builtin_names(), n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        near = nearest(name, builtin_names(), cutoff=0.5)
+        hint = f" Did you mean {near}?" if near else ""
         raise BaselineError(
             f"no baseline {name!r}.{hint} `scalesearch baselines` lists them; "
             "timm:NAME, torchvision:NAME, FILE.py:FACTORY and SPEC.yaml work too."

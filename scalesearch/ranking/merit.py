@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from scalesearch.ranking.finished_run import Run
 
 OWN = ("search.", "data.cache_resolution")
-"""Settings in which the two runs may differ: which candidates, and how large their images are kept;"""
+"""Settings in which the two runs may differ: which candidates, and how large their images are kept."""
+
 SAME = ("search.target",)
-"""but not how much is to be grown."""
+"""Of those settings the ones in which they may not differ: how much is to be grown."""
+
 FAR = 0.25
 """The share of the growth spent differently from which on two divisions of it are not alike."""
 

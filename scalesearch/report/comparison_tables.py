@@ -14,9 +14,10 @@ from scalesearch.report.units import amount, interval, params, percent
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
-"""A printed cost counts as reproduced within five per cent,"""
+"""A printed cost counts as reproduced within this share of it."""
+
 ROUNDED = 0.05e9
-"""or within what was rounded away."""
+"""A printed cost counts as reproduced within so many MACs, which rounding may have taken away."""
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -115,9 +115,9 @@ class CrashCounter:
 
     count: int = 0
 
-    def add(self, hand: WorkerHandle, reason: str, workers: int) -> None:
+    def add(self, worker: WorkerHandle, reason: str, workers: int) -> None:
         """Raises RunError once each of ``workers`` has died `DEATHS_IN_A_ROW` times."""
-        self.count += not hand.began
+        self.count += not worker.began
         if self.count >= DEATHS_IN_A_ROW * workers:
             raise RunError(f"workers die again and again before they begin a trial; the last one: {reason}")
 
@@ -130,43 +130,43 @@ class WorkerGroup(Generic[H]):
 
     def __init__(self, trial_seconds: float | None) -> None:
         self._trial_seconds = trial_seconds
-        self._hands: list[H] = []
+        self._handles: list[H] = []
         self._deaths = CrashCounter()
 
     @property
     def owners(self) -> set[str]:
         """Under which names its workers hold trials; once it has been left, of those only that are surely gone."""
-        return {hand.owner for hand in self._hands if hand.owner}
+        return {worker.owner for worker in self._handles if worker.owner}
 
     @property
     def busy(self) -> bool:
         """Whether one of them has begun a trial, and has not said how it ended."""
-        return any(hand.since for hand in self._hands)
+        return any(worker.since for worker in self._handles)
 
     def kill(self, owner: str | None) -> None:
         """End a worker that no longer shows itself, so that what it has of its machine is given back."""
-        for hand in self._hands:
-            if owner and hand.owner == owner:
-                hand.said = "it no longer showed itself"
-                self._kill(hand)
+        for worker in self._handles:
+            if owner and worker.owner == owner:
+                worker.said = "it no longer showed itself"
+                self._kill(worker)
 
     def _hear(self, number: int, event: Event, handle: Handler) -> None:
         """Remember what a worker says, and hand it on."""
         if event.kind == "started":
             self._deaths.count = 0
-        if self._hands[number].notice(event):
+        if self._handles[number].notice(event):
             handle(number, event)
 
     def _replace_dead(self, number: int, reason: str, handle: Handler) -> None:
         """Hand on that a worker has died, and start another in its place."""
-        hand = self._hands[number]
-        death = hand.died(reason, self._trial_seconds)
+        worker = self._handles[number]
+        death = worker.died(reason, self._trial_seconds)
         handle(number, death)
-        self._deaths.add(hand, death.reason, len(self._hands))
-        self._hands[number] = self._another(hand)
+        self._deaths.add(worker, death.reason, len(self._handles))
+        self._handles[number] = self._another(worker)
 
-    def _kill(self, hand: H) -> None:
+    def _kill(self, worker: H) -> None:
         raise NotImplementedError
 
-    def _another(self, hand: H) -> H:
+    def _another(self, worker: H) -> H:
         raise NotImplementedError

@@ -51,17 +51,17 @@ class ProcessPool(WorkerGroup[ProcessHandle]):
         self.terms = terms
 
     def __enter__(self) -> ProcessPool:
-        self._hands = [_start(terms) for terms in self.terms]
+        self._handles = [_start(terms) for terms in self.terms]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for hand in self._hands:
-            hand.process.kill()  # between trials there is nothing to lose, within one its checkpoint is on the disk
-        for hand in self._hands:
-            hand.process.join()
-            hand.connection.close()
+        for worker in self._handles:
+            worker.process.kill()  # between trials there is nothing to lose, within one its checkpoint is on the disk
+        for worker in self._handles:
+            worker.process.join()
+            worker.connection.close()
 
     def attend(self, handle: Handler, timeout: float) -> None:
         """Hand on what the workers say for ``timeout`` seconds at most, and replace those that died.
@@ -69,31 +69,31 @@ class ProcessPool(WorkerGroup[ProcessHandle]):
         Raises:
             RunError: workers cannot work here, or die again and again.
         """
-        ends: list[Connection | int] = [hand.connection for hand in self._hands if not hand.connection.closed]
-        wait([*ends, *(hand.process.sentinel for hand in self._hands)], timeout)
-        for number, hand in enumerate(self._hands):
-            self._listen(number, hand, handle)
-            if hand.is_over(self._trial_seconds):
-                hand.process.kill()
-                hand.process.join()
-            if not hand.process.is_alive():
-                self._listen(number, hand, handle)  # its last words
-                hand.process.join()
-                hand.connection.close()
-                self._replace_dead(number, _reason(hand.process.exitcode or 0), handle)
+        ends: list[Connection | int] = [worker.connection for worker in self._handles if not worker.connection.closed]
+        wait([*ends, *(worker.process.sentinel for worker in self._handles)], timeout)
+        for number, worker in enumerate(self._handles):
+            self._listen(number, worker, handle)
+            if worker.is_over(self._trial_seconds):
+                worker.process.kill()
+                worker.process.join()
+            if not worker.process.is_alive():
+                self._listen(number, worker, handle)  # its last words
+                worker.process.join()
+                worker.connection.close()
+                self._replace_dead(number, _reason(worker.process.exitcode or 0), handle)
 
-    def _listen(self, number: int, hand: ProcessHandle, handle: Handler) -> None:
+    def _listen(self, number: int, worker: ProcessHandle, handle: Handler) -> None:
         try:
-            while hand.connection.poll():
-                self._hear(number, hand.connection.recv(), handle)
+            while worker.connection.poll():
+                self._hear(number, worker.connection.recv(), handle)
         except (EOFError, OSError):
             return
 
-    def _kill(self, hand: ProcessHandle) -> None:
-        hand.process.kill()
+    def _kill(self, worker: ProcessHandle) -> None:
+        worker.process.kill()
 
-    def _another(self, hand: ProcessHandle) -> ProcessHandle:
-        return _start(hand.terms)
+    def _another(self, worker: ProcessHandle) -> ProcessHandle:
+        return _start(worker.terms)
 
 
 def _reason(code: int) -> str:

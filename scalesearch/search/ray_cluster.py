@@ -42,8 +42,11 @@ QUIET = {
 STORE = 80 * 2**20
 """Bytes of a local Ray's object store, about the least it accepts: nothing large goes through it."""
 
-GATHER, PATIENCE = 0.1, 5.0
-"""Seconds between an actor's answers that tell of steps alone, and after which it answers that there is nothing."""
+STEP_SECONDS = 0.1
+"""Seconds between an actor's answers that tell of steps alone."""
+
+SILENT_SECONDS = 5.0
+"""Seconds after which an actor answers that there is nothing to tell."""
 
 SHUTDOWN_SECONDS = 10.0
 """Seconds that the actors are given to end."""
@@ -80,14 +83,14 @@ class RayWorkerActor:
         threading.Thread(target=self._work, args=(terms,), name="worker", daemon=True).start()
 
     def hear(self, heard: int) -> list[Event]:
-        """What was said after the first ``heard`` events; after `PATIENCE` seconds, that there was nothing."""
+        """What was said after the first ``heard`` events; after `SILENT_SECONDS` seconds, that there was nothing."""
         with self._news:
             del self._events[: max(0, heard - self._forgotten)]
             self._forgotten, self._given = max(heard, self._forgotten), 0
-            self._news.wait_for(lambda: self._events or self._over, PATIENCE)
+            self._news.wait_for(lambda: self._events or self._over, SILENT_SECONDS)
             if self._over and not self._events:  # its last words have been heard
                 os._exit(1)
-            self._news.wait_for(lambda: any(event.kind != "step" for event in self._events), GATHER)
+            self._news.wait_for(lambda: any(event.kind != "step" for event in self._events), STEP_SECONDS)
             self._given = len(self._events)
             return list(self._events)
 
@@ -171,7 +174,7 @@ class RayCluster(WorkerGroup[_Actor]):
         try:
             self._connect()
             self._check_hosts()
-            self._hands = [self._start() for _ in range(self._count())]
+            self._handles = [self._start() for _ in range(self._count())]
         except BaseException:
             self._ray.shutdown()
             raise
@@ -181,13 +184,13 @@ class RayCluster(WorkerGroup[_Actor]):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            ends = [(hand, hand.actor.end.remote()) for hand in self._hands if hand.owner]
+            ends = [(worker, worker.actor.end.remote()) for worker in self._handles if worker.owner]
             deadline = time.monotonic() + SHUTDOWN_SECONDS
-            gone = [hand for hand, end in ends if self._has_ended(hand, end, deadline)]
-            for hand in self._hands:
-                if hand not in gone:
-                    self._kill(hand)  # what it may still hold is the lease's
-            self._hands = gone
+            gone = [worker for worker, end in ends if self._has_ended(worker, end, deadline)]
+            for worker in self._handles:
+                if worker not in gone:
+                    self._kill(worker)  # what it may still hold is the lease's
+            self._handles = gone
         finally:
             self._ray.shutdown()
 
@@ -197,13 +200,13 @@ class RayCluster(WorkerGroup[_Actor]):
         Raises:
             RunError: workers cannot work there, or die again and again.
         """
-        numbers = {hand.call: number for number, hand in enumerate(self._hands)}
+        numbers = {worker.call: number for number, worker in enumerate(self._handles)}
         self._ray.wait(list(numbers), num_returns=1, timeout=timeout)
         for call in self._ray.wait(list(numbers), num_returns=len(numbers), timeout=0)[0]:
             self._listen(numbers[call], handle)
-        for hand in self._hands:
-            if hand.is_over(self._trial_seconds):
-                self._kill(hand)
+        for worker in self._handles:
+            if worker.is_over(self._trial_seconds):
+                self._kill(worker)
 
     def _connect(self) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -250,40 +253,42 @@ class RayCluster(WorkerGroup[_Actor]):
         return _Actor(actor=actor, call=actor.hear.remote(0))
 
     def _listen(self, number: int, handle: Handler) -> None:
-        hand, errors = self._hands[number], self._ray.exceptions
+        worker, errors = self._handles[number], self._ray.exceptions
         try:
-            events = self._ray.get(hand.call)
+            events = self._ray.get(worker.call)
         except errors.ActorUnavailableError:  # the network: it may be there again; if not, its lease ends
-            time.sleep(GATHER)
-            hand.call = hand.actor.hear.remote(hand.heard)
+            time.sleep(STEP_SECONDS)
+            worker.call = worker.actor.hear.remote(worker.heard)
             return
         except errors.RayError as failure:
-            self._kill(hand)  # if it was a call that failed and not the actor
+            self._kill(worker)  # if it was a call that failed and not the actor
             self._replace_dead(number, _reason(failure), handle)
             return
-        hand.heard += len(events)
-        hand.call = hand.actor.hear.remote(hand.heard)
+        worker.heard += len(events)
+        worker.call = worker.actor.hear.remote(worker.heard)
         for event in events:
             self._hear(number, event, handle)
-        if isinstance(self._terms.storage, Path) and hand.owner and host_of(hand.owner) != socket.gethostname():
-            raise RunError(f"{host_of(hand.owner)} has joined the Ray cluster, and a ledger in a file is for one host")
+        if isinstance(self._terms.storage, Path) and worker.owner and host_of(worker.owner) != socket.gethostname():
+            raise RunError(
+                f"{host_of(worker.owner)} has joined the Ray cluster, and a ledger in a file is for one host"
+            )
 
-    def _has_ended(self, hand: _Actor, end: Any, deadline: float) -> bool:
+    def _has_ended(self, worker: _Actor, end: Any, deadline: float) -> bool:
         errors = self._ray.exceptions
         try:
             self._ray.get(end, timeout=max(0.0, deadline - time.monotonic()))
         except errors.ActorDiedError:
             return True
         except errors.RayError:
-            return is_gone(hand.owner)
+            return is_gone(worker.owner)
         return False
 
-    def _another(self, hand: _Actor) -> _Actor:
+    def _another(self, worker: _Actor) -> _Actor:
         return self._start()
 
-    def _kill(self, hand: _Actor) -> None:
+    def _kill(self, worker: _Actor) -> None:
         with suppress(ValueError, self._ray.exceptions.RayError):
-            self._ray.kill(hand.actor)
+            self._ray.kill(worker.actor)
 
 
 def _reason(failure: BaseException) -> str:

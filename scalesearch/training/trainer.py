@@ -28,10 +28,11 @@ KEPT_VIEWS = 2**28
 """Bytes of a split's views at the network's size that are kept from one evaluation to the next."""
 
 EVALUATED = 2**22
-"""Pixels of an evaluation's batch on an accelerator: 1,024 images at 64 a side,"""
+"""Most pixels of an evaluation's batch on an accelerator: 1,024 images at 64 a side."""
+
 TIMES_A_STEP = 8
-"""or so many times a step's images where that is less: nothing is kept for a backward pass. Never fewer than those.
-A CPU takes a step's images: larger batches are hardly faster, and fragment the memory that it keeps."""
+"""Most images of an evaluation's batch on an accelerator, over a step's: nothing is kept for a backward pass. Never
+fewer than a step's. A CPU takes a step's: larger batches are hardly faster, and fragment the memory that it keeps."""
 
 
 Views = tuple[Tensor, Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import BaselineError
+from scalesearch.validation import nearest
 
 DEFAULT_RESOLUTION = 224
 """Of a network that does not say what it is meant for, pixels."""
@@ -128,5 +128,5 @@ def _package(name: str) -> Any:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f". Did you mean {near[0]}?" if near else ""
+    near = nearest(name, known, cutoff=0.5)
+    return f". Did you mean {near}?" if near else ""
