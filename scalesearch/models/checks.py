@@ -99,12 +99,14 @@ def resolution_words(network: Network) -> str:
     """Which input sides the network takes."""
     native = network.resolution
     if network.multiple is None:
-        reason = network.refusal_at(native + 64)
-        return f"{native} px only ({reason}); --adaptive-pool lets it see others"
+        hint = "; --adaptive-pool lets it see others" if network.pooling_helps else ""
+        return f"{native} px only ({network.refusal_at(native + 64)}){hint}"
+    pools = ", ".join(path or "forward" for path in network.whole_maps)
+    follow = f"; the pool over the whole map follows its size ({pools})" if pools else ""
     if network.multiple == 1:
-        return f"any (native {native} px)"
+        return f"any (native {native} px){follow}"
     steps = f"multiples of {network.multiple}" if native % network.multiple == 0 else f"steps of {network.multiple}"
-    return f"{steps} (native {native} px)"
+    return f"{steps} (native {native} px){follow}"
 
 
 def width_words(network: Network) -> str:

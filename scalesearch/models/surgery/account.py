@@ -26,7 +26,8 @@ class Account:
     """Blocks per stage and channels per layer, before and after; what stayed as it was, and why.
 
     ``stages`` holds (name, blocks before, blocks after); ``before`` the channels in and out that a layer had, by the
-    layer's name in the scaled network; ``fixed`` layers whose width stays; ``single`` blocks that cannot be repeated.
+    layer's name in the scaled network; ``fixed`` layers whose width stays; ``single`` blocks that cannot be repeated;
+    ``pools`` modules whose pool of a fixed size covers the whole map, at every resolution.
     """
 
     depth: float
@@ -37,6 +38,7 @@ class Account:
     before: dict[str, tuple[int, int]] = field(repr=False)
     fixed: tuple[tuple[str, str], ...] = ()
     single: tuple[tuple[str, str], ...] = ()
+    pools: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -64,6 +66,7 @@ class Account:
             lines.append("no block is repeated: depth is fixed")
         lines += [f"{name}: {old} → {new} blocks" for name, old, new in self.stages]
         lines += [f"{name}: one block, which cannot be repeated: {reason}" for name, reason in self.single]
+        lines += [f"{name}: its pool covers the whole map, as at the native size" for name in self.pools]
         for row in self.layers:
             old = self.before.get(row.name)
             now = f"{row.inputs} → {row.outputs}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from scalesearch.errors import ScaleSearchError, SurgeryError
 from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.initialisation import summary
-from scalesearch.models.surgery.measure import measure
-from scalesearch.models.surgery.repeats import loosen_strides, pool_behind, refit, set_repeats, switches
+from scalesearch.models.surgery.measure import measure, positions
+from scalesearch.models.surgery.reach import Reach
+from scalesearch.models.surgery.repeats import loosen_strides, refit, set_repeats, switches
 from scalesearch.models.surgery.scaled import Scaled, Variant, layer_rows, resize
 from scalesearch.models.surgery.skeleton import (
     META,
@@ -24,6 +25,7 @@ from scalesearch.models.surgery.stages import Stage, find_stages, kind_of
 from scalesearch.models.surgery.symbolic import Form
 from scalesearch.models.surgery.tagger import Trace, named_tensors
 from scalesearch.models.surgery.trace import trace
+from scalesearch.models.surgery.whole_map import Maps, cover_whole_maps, joined, whole_maps_of
 from scalesearch.models.surgery.widths import anchors, free_unknowns, new_widths
 from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.cost import Cost
@@ -33,6 +35,10 @@ NEARBY = 1 / 8
 
 
 FEW_GROUPS = 8
+"""Most groups that are taken for paths of the network rather than for the width of a group."""
+
+NARROW = 0.25
+"""Width of the copy on which it is tried what of an image reaches the output: channels play no part in that."""
 
 
 class Network:
@@ -53,6 +59,7 @@ class Network:
     def __init__(
         self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
     ) -> None:
+        self._reach = Reach(self._narrow, resolution)
         self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
         if resolution < 1:
             raise SurgeryError("resolution", f"{resolution} px is no size")
@@ -65,9 +72,20 @@ class Network:
             raise SurgeryError(
                 type(model).__name__, f"it cannot be followed: {type(failure).__name__}: {text}"
             ) from failure
-        if self.multiple is None and adaptive_pool and self.found.flattened is not None:
-            self._look_through(pool_behind(self.skeleton, *self.found.flattened))
+        self.whole_maps = whole_maps_of(self.found.pools)
+        self.flattens = flattens = whole_maps_of(self.found.flattens)
+        if self.whole_maps:
+            self._cover(self.whole_maps)
+        self.pooled = bool(self.multiple is None and adaptive_pool and flattens)
+        if self.pooled:
+            self._cover(joined(self.whole_maps, flattens))
         self.scaled()  # counts itself once, so that a network whose layers do not add up is refused here
+
+    def _cover(self, maps: Mapping[str, Maps]) -> None:
+        """Have what goes by the native size of a map go by its own, and look again."""
+        covered = copy_skeleton(self.skeleton)
+        cover_whole_maps(covered, maps)
+        self._look_through(covered)
 
     def _look_through(self, module: nn.Module) -> None:
         self.skeleton = module
@@ -121,7 +139,8 @@ class Network:
     def _multiple(self) -> int | None:
         """The input side must be this multiple, counted from the native one; None where only the native one runs."""
         for multiple in (1, 2, 4, 8, 16, 32, 64):
-            if all(self.runs_at(self.resolution + times * multiple) for times in (1, 3)):
+            steps = {1, 3} | {round(share * self.resolution / multiple) for share in (0.25, 0.5, 1)} - {0}
+            if all(self.runs_at(self.resolution + step * multiple) for step in steps):
                 return multiple
         return None
 
@@ -137,6 +156,22 @@ class Network:
         """Whether the network runs on images of ``resolution`` pixels."""
         return self.refusal_at(resolution) is None
 
+    @property
+    def pooling_helps(self) -> bool:
+        """Whether a network for one size only would run at others if it pooled to that size (``adaptive_pool``)."""
+        if self.multiple is not None or self.pooled or not self.flattens:
+            return False
+        pooled = copy_skeleton(self.skeleton)
+        cover_whole_maps(pooled, joined(self.whole_maps, self.flattens))
+        try:
+            positions(pooled, 2 * self.resolution)
+        except SurgeryError:
+            return False
+        return True
+
+    def _narrow(self, resolution: int) -> nn.Module:
+        return self.scaled(width=NARROW, resolution=resolution).build()
+
     def nearest(self, wanted: int) -> int:
         """The input side nearest to ``wanted`` pixels at which the network runs.
 
@@ -146,14 +181,16 @@ class Network:
         if self.multiple is None:
             if wanted == self.resolution:
                 return wanted
-            raise SurgeryError("resolution", self.refusal_at(wanted) or f"it runs at {self.resolution} px only")
+            hint = "; --adaptive-pool lets it see others" if self.pooling_helps else ""
+            reason = self.refusal_at(wanted) or f"it runs at {self.resolution} px only"
+            raise SurgeryError("resolution", f"{reason}{hint}")
         step, near = self.multiple, max(self.multiple // 2, round(NEARBY * wanted))
         aligned = self.resolution + round((wanted - self.resolution) / step) * step
         for away in range(0, near + step, step):
             for size in (aligned - away, aligned + away):
-                if size > 0 and abs(size - wanted) <= near and self.runs_at(size):
+                if size > 0 and abs(size - wanted) <= near and self.runs_at(size) and self._reach.lost_at(size) is None:
                     return size
-        reason = self.refusal_at(wanted) or f"it does not run at {wanted} px"
+        reason = self.refusal_at(wanted) or self._reach.lost_at(wanted) or f"it does not run at {wanted} px"
         raise SurgeryError("resolution", f"{reason}; nor at any size within {near} px of it")
 
     def repeats(self, depth: float, rounding: Rounding) -> tuple[int, ...]:
@@ -195,6 +232,7 @@ class Network:
             layers=tuple(layer_rows(variant, values, size)),
             before=self._before(variant),
             fixed=self.fixed_widths,
+            pools=tuple(path or "forward" for path in self.whole_maps),
             single=tuple(self.unrepeatable.items()),
         )
         return Scaled(variant, values, account, self._cost(variant, values, account))

@@ -30,15 +30,6 @@ class Chain(nn.Sequential):
     """A block and its copies, where their parent names its children one by one."""
 
 
-def pool_behind(model: nn.Module, path: str, positions: tuple[int, int]) -> nn.Module:
-    """A copy of ``model`` that pools to ``positions`` behind the module at ``path``."""
-    pooled = copy_skeleton(model)
-    parent = pooled.get_submodule(path.rpartition(".")[0])
-    name = path.rpartition(".")[2]
-    parent._modules[name] = Chain(parent.get_submodule(name), nn.AdaptiveAvgPool2d(positions))
-    return pooled
-
-
 def set_repeats(
     model: nn.Module, found: Trace, stages: Sequence[Stage], repeats: Sequence[int], adapt: Adapter
 ) -> None:

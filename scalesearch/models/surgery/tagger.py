@@ -25,6 +25,10 @@ Follow = Callable[["Tagger", Callable[..., Any], tuple[Any, ...], dict[str, Any]
 """Calls a function with its arguments and keyword arguments, and tells the tagger of the result's dimensions."""
 
 
+Sized = dict[tuple[str, bool], list[dict[int, tuple[int, int]]]]
+"""Of each call of a module, in train mode or eval: by number the functions that went by a map's size, and that size."""
+
+
 @dataclass
 class Layer:
     """One convolution or linear layer as it was called: per-image output positions, and the forms of its channels.
@@ -70,8 +74,9 @@ class Trace:
     calls: list[Call] = field(default_factory=list)
     classes: Form | None = None
     attention: str | None = None
-    flattened: tuple[str, tuple[int, int]] | None = None
     keep_groups: bool = False
+    pools: Sized = field(default_factory=dict)
+    flattens: Sized = field(default_factory=dict)
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -103,6 +108,8 @@ class Tagger(TorchFunctionMode):
         self.found, self.ties, self.names, self.counting = found, found.ties, names, counting
         self.keep_groups = found.keep_groups
         self.stack: list[str] = []
+        self._counts: list[int] = []
+        self._sized: list[tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]] = []
         self._dims: dict[int, tuple[Tensor, Dims]] = {}
         self._marks: dict[int, str] = {}
 
@@ -141,12 +148,17 @@ class Tagger(TorchFunctionMode):
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self.stack.append(path)
+            self._counts.append(0)
+            self._sized.append(({}, {}))
             tensors = [(t, self.dims(t)) for t in flatten([args, kwargs])]
             others = [a for a in (*args[1:], *kwargs.values()) if a is not None]
             open_calls.append(Call(path, module, tensors, plain=len(args) == 1 and not others))
 
         def after(_: nn.Module, __: Any, output: Any) -> None:
             self.stack.pop()
+            self._counts.pop()
+            for kept, sizes in zip((self.found.pools, self.found.flattens), self._sized.pop(), strict=True):
+                kept.setdefault((path, module.training), []).append(sizes)
             call = open_calls.pop()
             if keep_calls:
                 call.outputs = [(t, self.dims(t)) for t in flatten(output)]
@@ -190,11 +202,18 @@ class Tagger(TorchFunctionMode):
                     self.ties.equate(known, dims[-back], f"added or multiplied with a fixed size in {self.where}")
         return tuple(form or Form(int(size)) for form, size in zip(result, shape, strict=True))
 
-    def note_flattening(self, tensor: Tensor) -> None:
-        """Remember which module's output (B, C, h, w) was made a row of features, and its positions."""
-        made = next((c for c in reversed(self.found.calls) if any(t is tensor for t, _ in c.outputs)), None)
-        if made is not None and made.name and tensor.ndim == 4:
-            self.found.flattened = (made.name, (int(tensor.shape[2]), int(tensor.shape[3])))
+    def note_sized(self, tensor: Tensor, *, covers: bool, flattens: bool) -> None:
+        """Count a pool or a reshape for every module that runs.
+
+        Args:
+            tensor: what it was given.
+            covers: it pooled over the whole map; kept for the innermost module.
+            flattens: it made a row of features of the map; kept likewise.
+        """
+        for wanted, kept in zip((covers, flattens), self._sized[-1] if self._sized else (), strict=False):
+            if wanted:
+                kept[self._counts[-1]] = (int(tensor.shape[-2]), int(tensor.shape[-1]))
+        self._counts = [count + 1 for count in self._counts]
 
     def as_form(self, value: int) -> Form:
         """The form of an integer that an operation was given."""

@@ -18,6 +18,7 @@ from scalesearch.models.surgery.rules import layers, reductions, shapes, slices
 from scalesearch.models.surgery.rules.registry import RULES, Args
 from scalesearch.models.surgery.rules.unruled import unruled
 from scalesearch.models.surgery.tagger import Dims, Tagger, flatten
+from scalesearch.models.surgery.whole_map import FLATTENS, POOLS, covers, flattens
 
 KINDS = (layers, reductions, shapes, slices)
 """The files of rules; importing them has filled `RULES`."""
@@ -33,6 +34,10 @@ def follow(tagger: Tagger, func: Callable[..., Any], args: tuple[Any, ...], kwar
     given = Args(args, kwargs)
     before = {id(t): tagger.dims(t) for t in flatten([args, kwargs])}
     result = call(func, args, kwargs)
+    if name in POOLS:
+        tagger.note_sized(given[0], covers=covers(name, args, kwargs, result), flattens=False)
+    elif name in FLATTENS:
+        tagger.note_sized(given[0], covers=False, flattens=flattens(args, result))
     outputs = list(flatten(result))
     found = RULES.get(name.strip("_") if name not in RULES else name)
     if not outputs:

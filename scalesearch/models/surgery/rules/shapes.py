@@ -54,8 +54,6 @@ def _unflatten(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 
 def _reshaped(tagger: Tagger, tensor: Tensor, sizes: Sequence[int], result: Tensor) -> Dims:
     """Match the old dimensions to the new ones in the smallest groups of an equal product."""
-    if result.ndim == 2 and tensor.ndim == 4 and int(tensor.shape[2]) * int(tensor.shape[3]) > 1:
-        tagger.note_flattening(tensor)
     old = [(int(s), f) for s, f in zip(tensor.shape, tagger.dims(tensor), strict=True)]
     new = [(int(s), raw) for s, raw in zip(result.shape, sizes, strict=True)]
     dims: list[Form] = []
