@@ -37,7 +37,11 @@ def resolve_baseline(recipe: Recipe, native: Spec | None = None) -> ResolvedBase
         SpecError: its file breaks a rule.
         SurgeryError: it is a module that cannot be scaled.
     """
-    opened = baseline_of(native, recipe.rounding) if native else open_baseline(recipe.baseline, recipe.rounding)
+    opened = (
+        baseline_of(native, recipe.rounding)
+        if native
+        else open_baseline(recipe.baseline, recipe.rounding, recipe.resolution)
+    )
     baseline = opened.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
     dropout = baseline.dropout_at(recipe.phi) if recipe.train.dropout is None else recipe.train.dropout
     return ResolvedBaseline(baseline, recipe.phi, dropout)
@@ -54,7 +58,7 @@ def resolve_network(recipe: Recipe, resolution: int | None = None) -> tuple[str,
     Raises:
         BaselineError, SpecError, SurgeryError: as `resolve_baseline`.
     """
-    opened = open_baseline(recipe.baseline, recipe.rounding)
+    opened = open_baseline(recipe.baseline, recipe.rounding, resolution)
     native = (opened if resolution is None else opened.meant_for(resolution)).native
     changes: dict[str, Any] = {}
     if recipe.train.stochastic_depth is not None:

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalesearch.errors import BaselineError
+from scalesearch.errors import BaselineError, SurgeryError
 from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.models.spec_model import SpecModel
@@ -61,10 +61,13 @@ def builtin(name: str) -> ModelSpec:
     return spec
 
 
-def open_baseline(name: str, rounding: Rounding | None = None) -> Baseline:
+def open_baseline(name: str, rounding: Rounding | None = None, resolution: int | None = None) -> Baseline:
     """A built-in network, the spec at a path, or a module: ``timm:…``, ``torchvision:…``, ``FILE.py:…``, ``package:…``.
 
     Only a module loads torch.
+
+    Args:
+        resolution: the native side of a network of the user's own, pixels; timm's, torchvision's and specs know theirs.
 
     Raises:
         BaselineError: there is none; the message names the nearest built-in one.
@@ -79,8 +82,15 @@ def open_baseline(name: str, rounding: Rounding | None = None) -> Baseline:
     if ":" in name:
         from scalesearch.models.module_baseline import ModuleBaseline
 
-        baseline = ModuleBaseline(name, rounding)
-        _ = baseline.resolution  # it is there, and can be scaled
+        own = name.partition(":")[0] not in ("timm", "torchvision")
+        baseline = ModuleBaseline(name, rounding, opened_at=resolution if own else None)
+        try:
+            _ = baseline.resolution  # it is there, and can be scaled
+        except SurgeryError as failure:
+            if own and " px: " in failure.reason:
+                hint = "; if it is meant for another size, --resolution says which"
+                raise SurgeryError(failure.layer, f"{failure.reason}{hint}") from failure
+            raise
         return baseline
     return SpecBaseline(builtin(name), rounding)
 
@@ -90,7 +100,7 @@ def baseline_of(spec: Spec, rounding: Rounding | None = None) -> Baseline:
     if isinstance(spec, ModuleSpec):
         from scalesearch.models.module_baseline import ModuleBaseline
 
-        return ModuleBaseline(spec.module, spec.rounding, spec)
+        return ModuleBaseline(spec.module, spec.rounding, spec, opened_at=spec.opened_at)
     return SpecBaseline(spec, rounding or Rounding())
 
 

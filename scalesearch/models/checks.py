@@ -124,6 +124,18 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
+def output_words(network: Network) -> str | None:
+    """Which of several outputs are the logits; None where there is but one output."""
+    places, count = network.found.outputs.get(False, ()), network.found.returned
+    if count < 2:
+        return None
+    if not places:
+        return f"none of {count} is a row of classes: it cannot be trained here"
+    taken = ", ".join(str(place + 1) for place in places)
+    left = f"; {count - len(places)} left out of loss and accuracy" if count > len(places) else ""
+    return f"number {taken} of {count} is the row of classes{left}"
+
+
 def depth_words(network: Network) -> str:
     """Which blocks repeat, and which stages cannot grow and why."""
     if not network.stages:

@@ -31,7 +31,7 @@ class Opened:
 
 
 @lru_cache(maxsize=4)
-def open_module(source: str, keep_groups: bool, adaptive_pool: bool) -> Opened:
+def open_module(source: str, keep_groups: bool, adaptive_pool: bool, side: int | None = None) -> Opened:
     """Build the module that ``source`` names, look it through, prove the copy's identity, and drop the weights.
 
     Raises:
@@ -39,14 +39,14 @@ def open_module(source: str, keep_groups: bool, adaptive_pool: bool) -> Opened:
         SurgeryError: it cannot be scaled soundly.
     """
     loaded = load_module(source)
-    network = Network(loaded.module, loaded.resolution, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
+    network = Network(loaded.module, side or loaded.resolution, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
     prove_identity(network, loaded.module)
     return Opened(network, loaded.versions)
 
 
-def opened(source: str, rounding: Rounding) -> Opened:
+def opened(source: str, rounding: Rounding, side: int | None = None) -> Opened:
     """The module at ``source``, looked through; remembered for the process."""
-    return open_module(source, rounding.keep_groups, rounding.adaptive_pool)
+    return open_module(source, rounding.keep_groups, rounding.adaptive_pool, side)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ModuleModel:
 
     def _at(self, num_classes: int | None) -> Scaled:
         spec = self.spec
-        return _scaled(spec.module, spec.rounding, spec.depth, spec.width, spec.resolution, num_classes)
+        return _scaled(spec.module, spec.rounding, spec.depth, spec.width, spec.resolution, num_classes, spec.opened_at)
 
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, from the layers that surgery made."""
@@ -111,9 +111,15 @@ class ModuleModel:
 
 @lru_cache(maxsize=4096)
 def _scaled(
-    source: str, rounding: Rounding, depth: float, width: float, resolution: int, num_classes: int | None = None
+    source: str,
+    rounding: Rounding,
+    depth: float,
+    width: float,
+    resolution: int,
+    num_classes: int | None = None,
+    side: int | None = None,
 ) -> Scaled:
-    network = opened(source, rounding).network
+    network = opened(source, rounding, side).network
     return network.scaled(depth, width, resolution, rounding=rounding, num_classes=num_classes)
 
 
@@ -162,7 +168,8 @@ def plain_name(source: str) -> str:
 class ModuleBaseline:
     """A `Baseline` made of a module's source and the rounding rules it is scaled by.
 
-    ``depth`` and ``width`` are those it starts from, where the baseline is itself a scaled module.
+    ``depth`` and ``width`` are those it starts from, where the baseline is itself a scaled module; ``opened_at`` is the
+    side in pixels at which it is looked through, None for its own.
     """
 
     source: str
@@ -170,6 +177,7 @@ class ModuleBaseline:
     start: ModuleSpec | None = None
     side: int | None = None
     stochastic_depth: float | None = None
+    opened_at: int | None = None
 
     @property
     def name(self) -> str:
@@ -179,7 +187,9 @@ class ModuleBaseline:
     @property
     def _native_side(self) -> int:
         return (
-            self.start.resolution if self.start is not None else opened(self.source, self.rounding).network.resolution
+            self.start.resolution
+            if self.start is not None
+            else opened(self.source, self.rounding, self.opened_at).network.resolution
         )
 
     @property
@@ -195,7 +205,7 @@ class ModuleBaseline:
     @property
     def fixed(self) -> dict[str, str]:
         """Which of alpha, beta and gamma do nothing to it, and why."""
-        network = opened(self.source, self.rounding).network
+        network = opened(self.source, self.rounding, self.opened_at).network
         reasons = {}
         if not network.stages:
             reasons["alpha"] = "no block of it is repeated: depth is fixed"
@@ -216,7 +226,7 @@ class ModuleBaseline:
         rate = self.stochastic_depth if stochastic_depth is None else stochastic_depth
         side = self.side
         if resolution is not None:
-            side = opened(self.source, self.rounding).network.nearest(resolution)
+            side = opened(self.source, self.rounding, self.opened_at).network.nearest(resolution)
         return replace(self, side=side, stochastic_depth=rate)
 
     def meant_for(self, resolution: int) -> ModuleBaseline:
@@ -226,14 +236,14 @@ class ModuleBaseline:
 
     def dropout_at(self, phi: float) -> float | None:
         """The head's dropout at φ; None where the network has none."""
-        base = head_dropout(opened(self.source, self.rounding).network.skeleton)
+        base = head_dropout(opened(self.source, self.rounding, self.opened_at).network.skeleton)
         return grown_dropout(base, phi) if base else None
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ModuleModel:
         """The network at these multipliers, known by its layers; nothing is initialised."""
-        found = opened(self.source, self.rounding)
+        found = opened(self.source, self.rounding, self.opened_at)
         depth, width, size = self._sizes(multipliers)
-        account = _scaled(self.source, self.rounding, depth, width, size).account
+        account = _scaled(self.source, self.rounding, depth, width, size, None, self.opened_at).account
         return ModuleModel(
             ModuleSpec(
                 name=self.name,
@@ -247,6 +257,7 @@ class ModuleBaseline:
                 layers=_layers(account),
                 dropout=dropout,
                 stochastic_depth=self.stochastic_depth,
+                opened_at=self.opened_at,
             )
         )
 
@@ -260,7 +271,7 @@ class ModuleBaseline:
             raise ScalingError(f"resolution: ×{multipliers.resolution:.3g} leaves nothing of {self.resolution} px")
         if wanted == self.resolution and self.side is None:
             return depth, width, wanted
-        return depth, width, opened(self.source, self.rounding).network.nearest(wanted)
+        return depth, width, opened(self.source, self.rounding, self.opened_at).network.nearest(wanted)
 
     def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> OneByOne:
         """Its networks at φ, asked for one by one."""
@@ -269,7 +280,9 @@ class ModuleBaseline:
             return self.scaled(point.at(phi), dropout=dropout)
 
         def price(point: Coefficients) -> int:
-            return _scaled(self.source, self.rounding, *self._sizes(point.at(phi)), num_classes).cost.macs
+            return _scaled(
+                self.source, self.rounding, *self._sizes(point.at(phi)), num_classes, self.opened_at
+            ).cost.macs
 
         return OneByOne(realise, price, num_classes)
 

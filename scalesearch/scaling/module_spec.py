@@ -35,6 +35,7 @@ class ModuleSpec(Strict):
     ``module`` is ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY`` or ``package.module:NAME``; ``versions``
     are those it was made with. ``stages`` and ``layers`` say what came out: building it again compares them, so that
     another version that gives another network is noticed. ``dropout`` and ``stochastic_depth`` replace the module's.
+    ``opened_at`` is the native side, pixels, of a network that does not say its own.
 
     >>> from scalesearch import ModuleSpec
     >>> spec = ModuleSpec.model_validate({
@@ -52,6 +53,7 @@ class ModuleSpec(Strict):
     depth: PositiveFloat = 1
     width: PositiveFloat = 1
     rounding: Rounding = Rounding()
+    opened_at: PositiveInt | None = None
     stages: tuple[StageRow, ...] = ()
     layers: Annotated[tuple[LayerRow, ...], Field(min_length=1)]
     dropout: Fraction01 | None = None

@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split
+from scalesearch.errors import TrialError
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.surgery.tagger import flatten
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.allocator import keep_freed
 from scalesearch.runtime.device import pick_precision
@@ -66,8 +68,10 @@ class Trainer:
         if device.type == "cpu":
             keep_freed()
         self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
+        self._classes = num_classes
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         self.model: nn.Module = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
+        self._logits_at: dict[bool, tuple[int, ...]] = getattr(self.model, "_logits_at", {})
         if self.settings.norm_momentum is not None:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -212,8 +216,17 @@ class Trainer:
         """The classifier's logits, then those of auxiliary heads, if it has any in this mode."""
         with self.autocast():
             outputs = model(self.normalise(images))
-        every = [outputs] if isinstance(outputs, Tensor) else [each for each in outputs if isinstance(each, Tensor)]
-        return [logits.float() for logits in every]
+        every = list(flatten(outputs))
+        places = self._classifier_first(model.training)
+        chosen = [every[place] for place in places] if places else [e for e in every if e.shape[1:] == (self._classes,)]
+        if not chosen:
+            raise TrialError(f"none of the network's {len(every)} outputs is a row of the {self._classes} classes")
+        return [logits.float() for logits in chosen]
+
+    def _classifier_first(self, training: bool) -> tuple[int, ...]:
+        """Where the logits are among the outputs, as surgery found them; the one that evaluation has comes first."""
+        places, evaluated = self._logits_at.get(training, ()), self._logits_at.get(False, ())
+        return tuple(sorted(places, key=lambda place: place != evaluated[0])) if evaluated else places
 
     def autocast(self) -> AbstractContextManager[object]:
         """Where operations run in this trainer's precision; the weights stay fp32."""

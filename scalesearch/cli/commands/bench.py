@@ -58,7 +58,7 @@ def open_models(names: Sequence[str], resolution: int | None) -> dict[str, Scale
     """The networks by their own names, or, where two share one, by what they were asked for with."""
     opened: dict[str, ScaledModel] = {}
     for asked in names:
-        baseline = open_baseline(asked)
+        baseline = open_baseline(asked, resolution=resolution)
         opened[asked] = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
     own = [model.spec.name for model in opened.values()]
     return {asked if own.count(model.spec.name) > 1 else model.spec.name: model for asked, model in opened.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from scalesearch.errors import RecipeError
-from scalesearch.models.checks import Check, check, depth_words, resolution_words, width_words
+from scalesearch.models.checks import Check, check, depth_words, output_words, resolution_words, width_words
 from scalesearch.models.export import export_model
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import check_table, stages_table
@@ -37,6 +37,8 @@ def check_command(
         console.print(f"              {single} stays: {reason}", soft_wrap=True)
     console.print(f"  width       {width_words(network)}", soft_wrap=True)
     console.print(f"  resolution  {resolution_words(network)}", soft_wrap=True)
+    if outputs := output_words(network):
+        console.print(f"  output      {outputs}", soft_wrap=True)
     console.print(f"  start       {network.starts}", soft_wrap=True)
     console.print(f"  growth law  {done.law}   (ideal 1, 2, 2)")
     console.print("  identity    ✓ scaled by 1 it computes the same, bit for bit\n")

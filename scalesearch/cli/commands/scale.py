@@ -45,7 +45,7 @@ def scale(
     if run and not baseline:
         start = baseline_of(load_spec(run / "baseline.yaml"), rules)
     else:
-        start = open_baseline(baseline or "efficientnet_b0", rules)
+        start = open_baseline(baseline or "efficientnet_b0", rules, resolution)
     if resolution is not None:
         start = start.meant_for(resolution)
     base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)

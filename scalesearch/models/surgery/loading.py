@@ -18,7 +18,7 @@ from scalesearch.errors import BaselineError
 from scalesearch.validation import nearest
 
 DEFAULT_RESOLUTION = 224
-"""Of a network that does not say what it is meant for, pixels."""
+"""Pixels, of a network that does not say what it is meant for: by an attribute ``resolution``, or by --resolution."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def _from_code(source: str) -> Loaded:
     where, _, name = source.rpartition(":")
     if not where or not name:
         raise BaselineError(f"{source!r}: expected FILE.py:FACTORY or package.module:NAME")
+    _look_here(Path.cwd())
     holder = _file(Path(where).expanduser()) if where.endswith(".py") else _package(where)
     if not hasattr(holder, name):
         raise BaselineError(
@@ -108,6 +109,7 @@ def _built(source: str, factory: Callable[[], Any] | nn.Module) -> nn.Module:
 def _file(path: Path) -> Any:
     if not path.is_file():
         raise BaselineError(f"no file at {path}")
+    _look_here(path.resolve().parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise BaselineError(f"{path} is no Python file")
@@ -118,6 +120,12 @@ def _file(path: Path) -> Any:
     except (Exception, SystemExit) as failure:
         raise BaselineError(f"{path} cannot be imported: {type(failure).__name__}: {failure}") from failure
     return module
+
+
+def _look_here(folder: Path) -> None:
+    """Let code in ``folder`` be imported, as Python does for a script that lies there."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _package(name: str) -> Any:

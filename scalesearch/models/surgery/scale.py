@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from scalesearch.models.surgery.network import Network
-from scalesearch.models.surgery.proof import prove
+from scalesearch.models.surgery.proof import prove, prove_identity
 from scalesearch.scaling.compound import Rounding
 
 
@@ -40,6 +40,8 @@ def scale_module(
     """
     rounding = rounding or Rounding()
     network = Network(model, resolution, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)
+    if next((t.device.type for t in model.parameters()), "cpu") != "meta":
+        prove_identity(network, model)
     scaled = network.scaled(depth, width, rounding=rounding, num_classes=num_classes)
     prove(scaled)
     result = scaled.build()

@@ -80,7 +80,9 @@ class Scaled:
 
     def build(self) -> nn.Module:
         """The network, freshly initialised by its own scheme from torch's global generator."""
-        return materialise(self.skeleton())
+        module = materialise(self.skeleton())
+        module._logits_at = self._variant.found.outputs  # type: ignore[assignment]
+        return module
 
 
 def resize(module: nn.Module, path: str, found: Trace, size: Callable[[Form], int]) -> None:

@@ -75,6 +75,8 @@ class Trace:
     classes: Form | None = None
     attention: str | None = None
     keep_groups: bool = False
+    outputs: dict[bool, tuple[int, ...]] = field(default_factory=dict)
+    returned: int = 1
     pools: Sized = field(default_factory=dict)
     flattens: Sized = field(default_factory=dict)
 

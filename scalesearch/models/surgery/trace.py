@@ -117,16 +117,22 @@ def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -
             where = tagger.stack[-1] if tagger.stack else "forward"
             text = str(failure).strip().partition("\n")[0] or type(failure).__name__
             raise SurgeryError(where or "forward", f"it cannot run at {resolution} px: {text}") from failure
-    _tie_outputs(tagger, outputs)
+    found.outputs[model.training] = _tie_outputs(tagger, outputs)
+    if not model.training:
+        found.returned = len(list(flatten(outputs)))
 
 
-def _tie_outputs(tagger: Tagger, outputs: Any) -> None:
-    """What leaves the network keeps its shape, but for the classes: a row of them that no layer reads again."""
+def _tie_outputs(tagger: Tagger, outputs: Any) -> tuple[int, ...]:
+    """What leaves the network keeps its shape, but for the classes: a row of them that no layer reads again.
+
+    Which of the outputs are such rows, by their place among all tensors.
+    """
     found, tensors = tagger.found, list(flatten(outputs))
     if not tensors:
         raise SurgeryError("forward", f"it returns a {type(outputs).__name__} in which no tensor is found")
     read = {v for layer in found.layers.values() for v in found.ties.reduce(layer.inputs).terms}
-    for tensor in tensors:
+    rows = []
+    for place, tensor in enumerate(tensors):
         for axis, form in enumerate(tagger.dims(tensor)):
             only = found.ties.reduce(form).only
             row = axis == 1 and tensor.ndim == 2 and only is not None and only not in read
@@ -134,5 +140,7 @@ def _tie_outputs(tagger: Tagger, outputs: Any) -> None:
                 found.classes = found.ties.unknown(int(tensor.shape[1]), "classes", CLASSES)
             if row and found.classes and found.classes.at(found.ties.base) == int(tensor.shape[1]):
                 found.ties.equate(form, found.classes)
+                rows.append(place)
             elif axis:
                 found.ties.pin(form, "the network's output")
+    return tuple(rows)
