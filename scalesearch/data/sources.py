@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from scalesearch.data.folders import scan, skipped_words, splits_of
 from scalesearch.errors import DataError
 from scalesearch.recipe import DataSettings
 
@@ -62,55 +64,57 @@ def folder(root: Path) -> Source:
     """
     if not root.is_dir():
         raise DataError(f"no folder {root}: --data folder:PATH wants one folder of images per class below PATH")
-    parted = (root / "train").is_dir()
-    train_files, classes = _scan(root / "train" if parted else root)
-    val_files: list[tuple[str, int]] | None = None
-    if parted and (root / "val").is_dir():
-        val_files, val_classes = _scan(root / "val")
-        if val_classes != classes:
-            odd = sorted(set(classes) ^ set(val_classes))
-            raise DataError(f"{root}: train/ and val/ differ in classes: {', '.join(odd[:5])}")
+    train_folder, held_out = splits_of(root)
+    train = scan(train_folder or root)
+    val = scan(held_out) if held_out is not None else None
+    if val is not None and held_out is not None and val.classes != train.classes:
+        odd = sorted(set(train.classes) ^ set(val.classes))
+        names = f"{(train_folder or root).name}/ and {held_out.name}/"
+        raise DataError(f"{root}: {names} differ in classes: {', '.join(odd[:5])}")
+    skipped = train.skipped + (val.skipped if val else ())
     digest, touched = hashlib.sha256(), hashlib.sha256()
-    for name, label in train_files + (val_files or []):
+    for name, label in train.files + (val.files if val else ()):
         path = Path(name)
         try:
             found = path.stat()
         except OSError as failure:
             raise DataError(f"cannot read {path}: {failure.strerror}") from failure
-        digest.update(f"{path.relative_to(root)}\0{label}\0{found.st_size}\n".encode())
+        digest.update(os.fsencode(path.relative_to(root)) + f"\0{label}\0{found.st_size}\n".encode())
         touched.update(str(found.st_mtime_ns).encode())
     return Source(
         title=root.name or root.resolve().name,
-        classes=tuple(classes),
+        classes=train.classes,
         fingerprint=digest.hexdigest()[:16],
         cache_key=digest.hexdigest()[:16] + touched.hexdigest()[:16],
-        train=_files(train_files),
-        val=_files(val_files) if val_files else None,
+        train=_files(train.files),
+        val=_files(val.files) if val else None,
+        note=skipped_words(skipped),
     )
 
 
-def _scan(root: Path) -> tuple[list[tuple[str, int]], list[str]]:
-    from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Any image with three channels of eight bits; sixteen bits are scaled, the upper eight are kept.
 
-    try:
-        classes, index = find_classes(root)
-    except PermissionError as failure:
-        raise DataError(f"cannot read {root}: {failure.strerror}") from failure
-    except FileNotFoundError as failure:
-        raise DataError(f"{root} holds no class folders: one folder of images per class is expected") from failure
-    files = make_dataset(str(root), index, extensions=IMG_EXTENSIONS, allow_empty=True)
-    present = {label for _, label in files}
-    empty = [name for name in classes if index[name] not in present]
-    if empty:
-        raise DataError(f"{root}: no images in the class folder{'s' * (len(empty) > 1)} {', '.join(empty[:5])}")
-    return files, classes
+    Pillow's own conversion would turn everything above 255 white.
+
+    Raises:
+        DataError: its values have no known range.
+    """
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 2**16 - 1:
+            raise DataError(f"its values (mode {image.mode}) go from {values.min()} to {values.max()}, not in 16 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise DataError("its values are floating-point numbers (mode F) of no known range: save it with 8 or 16 bits")
+    return image.convert("RGB")
 
 
 def _files(files: Sequence[tuple[str, int]]) -> Part:
     def load(i: int, size: int) -> Image.Image:
         with Image.open(files[i][0]) as image:
             if image.mode != "RGB":
-                return image.convert("RGB")
+                return as_rgb(image)
             image.load()  # as it is: converting would copy it
             return image
 

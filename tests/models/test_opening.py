@@ -51,7 +51,18 @@ def test_a_size_that_does_not_fit_suggests_the_option(cli: Cli, package: Path) -
 
 
 def test_a_grid_opens_it_at_the_size_that_is_asked_for(cli: Cli, package: Path) -> None:
-    options = ("--recipe", "quick", "--resolution", "32", "--steps", "4", "--limit", "48", "--device", "cpu")
+    options: tuple[str, ...] = (
+        "--recipe",
+        "quick",
+        "--resolution",
+        "32",
+        "--steps",
+        "4",
+        "--limit",
+        "48",
+        "--device",
+        "cpu",
+    )
     options += ("--workers", "0", "--exhaustive", "--top", "0", "--out", "run")
     done = cli("grid", "--baseline", "mine/nets.py:Net", *options)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """Which networks surgery scales: ``python -m tests.support.surgery_coverage timm --out results/coverage/timm.md``.
 
-Every network is looked through, scaled at the five multipliers of `scalesearch.checking.CHECKED`, and each copy is
+Every network is looked through, scaled at the five multipliers of `scalesearch.models.checks.CHECKED`, and each copy is
 proved: it runs forward and backward, has the channels accounted for and the MACs that torch counts; at multipliers of
 1 it computes what the original computes, bit for bit. The table says what was refused, and why.
 """

@@ -1,6 +1,6 @@
 """One run of a network on tagged shapes: what its layers tie together, and what its blocks pass on.
 
-Every parameter's dimensions and every integer that a module keeps become unknowns (`sizes.Ties`); a function mode
+Every parameter's dimensions and every integer that a module keeps become unknowns (`symbolic.Ties`); a function mode
 watches each torch call and writes down which of them must be equal. Running beats tracing a graph here: conditional
 forwards, loops over module lists and modules used twice need no care, because they simply run.
 """
