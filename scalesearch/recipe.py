@@ -19,7 +19,7 @@ from pydantic import (
 
 from scalesearch.errors import RecipeError
 from scalesearch.scaling.compound import Rounding
-from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
+from scalesearch.validation import MOST_PIXELS, Strict, parse, read_yaml, shipped_or_path
 
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""
@@ -40,7 +40,11 @@ def _amount(value: object) -> object:
         raise ValueError("a number, with k, M, G, KiB, MiB or GiB behind it if need be") from None
 
 
+Pixels = Annotated[PositiveInt, Field(le=MOST_PIXELS)]
 Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
+
+
+Coefficient = Annotated[PositiveFloat, Field(le=1000)]
 
 
 class Row(Strict):
@@ -63,13 +67,13 @@ class SearchSettings(Strict):
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.05
-    min_alpha: PositiveFloat = 1.0
-    max_alpha: PositiveFloat = 2.0
-    min_beta: PositiveFloat = 1.0
-    max_beta: PositiveFloat = 1.5
-    min_gamma: PositiveFloat = 1.0
-    max_gamma: PositiveFloat = 1.5
-    target: PositiveFloat = 2.0
+    min_alpha: Coefficient = 1.0
+    max_alpha: Coefficient = 2.0
+    min_beta: Coefficient = 1.0
+    max_beta: Coefficient = 1.5
+    min_gamma: Coefficient = 1.0
+    max_gamma: Coefficient = 1.5
+    target: Coefficient = 2.0
     tolerance: NonNegativeFloat = 0.1
     match: Literal["nominal", "macs"] = "nominal"
     match_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
@@ -79,7 +83,7 @@ class SearchSettings(Strict):
     target_memory: Amount | None = None
     target_activations: Amount | None = None
     target_latency: PositiveFloat | None = None
-    also: tuple[tuple[PositiveFloat, PositiveFloat, PositiveFloat], ...] = ()
+    also: tuple[tuple[Coefficient, Coefficient, Coefficient], ...] = ()
     rows: tuple[Row, ...] = ()
 
     @model_validator(mode="after")
@@ -103,9 +107,9 @@ class DataSettings(Strict):
 
     source: str = "embedded"
     minival: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: NonNegativeInt = 0
+    split_seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
     limit: PositiveInt | None = None
-    cache_resolution: PositiveInt | None = None
+    cache_resolution: Pixels | None = None
     cache: bool = True
     cache_size: Amount = 64 * 2**30
     workers: NonNegativeInt | None = None
@@ -142,9 +146,9 @@ class TrainSettings(Strict):
     paper.
     """
 
-    epochs: PositiveFloat | None = None
-    steps: PositiveInt | None = None
-    batch_size: PositiveInt = 64
+    epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
+    steps: Annotated[PositiveInt, Field(le=10**9)] | None = None
+    batch_size: Annotated[PositiveInt, Field(le=10**6)] = 64
     grow_batch: bool = False
     optimizer: Literal["sgd", "adamw", "rmsprop_tf"] = "sgd"
     learning_rate: PositiveFloat = 0.1
@@ -165,7 +169,7 @@ class TrainSettings(Strict):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
-    evaluations: PositiveInt = 4
+    evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainSettings:
@@ -186,9 +190,9 @@ class RunSettings(Strict):
     backward pass is recorded once and replayed.
     """
 
-    workers: NonNegativeInt | None = None
-    per_device: PositiveInt | Literal["auto"] = 1
-    retries: NonNegativeInt = 2
+    workers: Annotated[NonNegativeInt, Field(le=4096)] | None = None
+    per_device: Annotated[PositiveInt, Field(le=256)] | Literal["auto"] = 1
+    retries: Annotated[NonNegativeInt, Field(le=1000)] = 2
     trial_minutes: PositiveFloat | None = None
     checkpoint_minutes: PositiveFloat = 2.0
     checkpoint_steps: PositiveInt | None = None
@@ -211,11 +215,11 @@ class Recipe(Strict):
     about: str | None = None
     baseline: str = "efficientnet_b0"
     phi: Annotated[float, Field(ge=-100, le=100)] = 1.0
-    resolution: PositiveInt | None = None
-    seeds: PositiveInt = 1
+    resolution: Pixels | None = None
+    seeds: Annotated[PositiveInt, Field(le=1000)] = 1
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     within: Share = 0.0
-    max_seeds: PositiveInt = 10
+    max_seeds: Annotated[PositiveInt, Field(le=1000)] = 10
     exhaustive: bool = False
     objective: Literal["accuracy", "acc_macs"] = "accuracy"
     top: NonNegativeInt = 3
@@ -282,7 +286,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:
             raise RecipeError("--set", "KEY=VALUE", text)
         try:
             overrides[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as failure:
+        except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as failure:
             raise RecipeError(key, "a YAML value", value) from failure
     return overrides
 

@@ -163,9 +163,14 @@ def read_recipe_settings(path: Path) -> dict[str, Any]:
         RunError: the folder is not a run's.
     """
     try:
-        loaded: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text())
+        loaded = yaml.safe_load((path / "recipe.yaml").read_text())
     except OSError as failure:
         raise RunError(f"{path} is no run's folder: it has no recipe.yaml") from failure
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as failure:
+        said = " ".join(str(failure).split())[:200]
+        raise RunError(f"cannot read {path / 'recipe.yaml'}: {said}") from failure
+    if not isinstance(loaded, dict):
+        raise RunError(f"cannot read {path / 'recipe.yaml'}: it holds no keys and values")
     return loaded
 
 
@@ -181,4 +186,6 @@ def read_result(run: Path, name: str) -> dict[str, Any]:
         raise RunError(f"{run} holds no finished {name.partition('.')[0]}: {failure.strerror} ({name})") from failure
     except ValueError as failure:
         raise RunError(f"cannot read {run / name}: {failure}") from failure
+    if not isinstance(found, dict):
+        raise RunError(f"cannot read {run / name}: it holds no keys and values")
     return found

@@ -25,6 +25,19 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where PyYAML was built with it: ten times as fast."""
 
 
+MOST_CHANNELS = 10**6
+"""Channels of a layer beyond which a number is taken for a slip: no network has as many."""
+
+MOST_REPEATS = 10**4
+"""Blocks of a stage beyond which a number is taken for a slip."""
+
+MOST_PIXELS = 2**14
+"""Pixels of an image's side beyond which a number is taken for a slip."""
+
+MOST_CLASSES = 10**7
+"""Classes beyond which a number is taken for a slip."""
+
+
 def parse(model: type[Model], data: object, error: type[FieldError]) -> Model:
     """Validate ``data``; every broken field at once, each with its path.
 
@@ -73,6 +86,14 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a path that cannot be one, being too long or with a zero byte, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def shipped_or_path(name: str, folder: Path, what: str) -> Path:
     """The file of a shipped ``what`` in ``folder``, by its name, or a file of the user's own.
 
@@ -80,8 +101,8 @@ def shipped_or_path(name: str, folder: Path, what: str) -> Path:
         ScaleSearchError: there is none; the message names the nearest one.
     """
     shipped = folder / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name).expanduser()
-    if not path.is_file():
+    path = shipped if is_file(shipped) else Path(name).expanduser()
+    if not is_file(path):
         names = sorted(file.stem for file in folder.glob("*.yaml"))
         near = nearest(name, names)
         hint = f" (did you mean {near}?)" if near else ""
@@ -97,5 +118,5 @@ def read_yaml(path: Path, error: type[FieldError]) -> object:
         raise ScaleSearchError(f"cannot read {path}: {failure.strerror}") from failure
     except UnicodeDecodeError as failure:
         raise ScaleSearchError(f"{path} is not a text file") from failure
-    except yaml.YAMLError as failure:
-        raise error(str(path), "YAML", " ".join(str(failure).split())) from failure
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as failure:  # its constructors' too
+        raise error(str(path), "YAML", " ".join(str(failure).split())[:300]) from failure

@@ -112,8 +112,20 @@ def axis(low: float, high: float, step: float) -> list[float]:
     return [float(start + stride * i) for i in range(math.floor((stop - start) / stride) + 1)]
 
 
+MOST_POINTS = 2_000_000
+"""Points of a grid that are looked at: some hundred bytes each."""
+
+
 def enumerate_points(search: SearchSettings) -> Points:
-    """Every point of the grid, sorted, whatever it costs."""
+    """Every point of the grid, sorted, whatever it costs.
+
+    Raises:
+        ScaleSearchError: they are too many to be looked at.
+    """
+    ranges = [_range(search, name) for name in AXES]
+    count = math.prod((high - low) / search.step + 1 for low, high in ranges)
+    if count > MOST_POINTS:
+        raise ScaleSearchError(f"search.step: {search.step:g} makes {count:.3g} points, of at most {MOST_POINTS:,}")
     return Points.product(*(axis(*_range(search, name), search.step) for name in AXES))
 
 

@@ -4,6 +4,7 @@ Annotations are not postponed here: typer would evaluate every option's anew, th
 """
 
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; a user's mistake is one red line and exit code 2, Ctrl-C is exit code 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no × or α shows a question mark
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     command = typer.main.get_command(app)
@@ -77,7 +81,12 @@ def _explain(failure: Exception, *, debug: bool) -> int:
     if message is not None:
         _complain(f"{message()} (--help lists the options)")
         return int(getattr(failure, "exit_code", 2))
-    raise failure
+    if isinstance(failure, BrokenPipeError):  # whoever read the output has seen enough
+        return 1
+    said = str(failure).strip().partition("\n")[0][:300]
+    name = type(failure).__name__
+    _complain(f"this is a bug in scalesearch ({name}{f': {said}' if said else ''}); --debug shows where it is")
+    return 2
 
 
 def _complain(text: str) -> None:

@@ -47,7 +47,7 @@ def scale(
         bool, typer.Option("--fitted", help="With --from, the optimum fitted beyond the grid instead of its winner.")
     ] = False,
     preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
-    resolution: Annotated[int | None, typer.Option(min=1, help="The baseline's input side, pixels.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, max=2**14, help="The baseline's input side, pixels.")] = None,
     fix_stem_head: Annotated[
         bool | None,
         typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats (EfficientNet-Lite)."),
@@ -56,7 +56,7 @@ def scale(
     resolution_multiple: Annotated[int | None, typer.Option(help="Round the resolution to a multiple of it.")] = None,
     keep_groups: KeepGroupsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
-    num_classes: Annotated[int, typer.Option(min=1, help="Classes, for the counts.")] = 1000,
+    num_classes: Annotated[int, typer.Option(min=1, max=10**7, help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several (default: here).")] = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
@@ -100,7 +100,7 @@ def baselines(
 def check(
     baseline: Annotated[str, typer.Argument(help="Any baseline: timm:NAME, FILE.py:FACTORY, …")],
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Its input side, pixels (default: the native one).")
+        int | None, typer.Option(min=1, max=2**14, help="Its input side, pixels (default: the native one).")
     ] = None,
     fix_stem_head: Annotated[
         bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
@@ -124,7 +124,7 @@ def export(
     spec: Annotated[Path, typer.Argument(help="A spec file, as `scale` and `grid` write them.")],
     format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export) or onnx.")] = "pt2",
     weights: Annotated[Path | None, typer.Option(help="A state dict to load first (default: fresh weights).")] = None,
-    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
+    num_classes: Annotated[int, typer.Option(min=1, max=10**7, help="Outputs of the classifier.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="The file to write (default: NAME.FORMAT here).")] = None,
 ) -> None:
     """Write a spec's network as torch.export or ONNX, for any batch size, checked against the module's logits."""
@@ -149,11 +149,16 @@ def train(
         ),
     ] = 1,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.", rich_help_panel=TRAINING)
+        int,
+        typer.Option(
+            min=0, max=2**31 - 1, help="Seed of weights, order, augmentation and dropout.", rich_help_panel=TRAINING
+        ),
     ] = 0,
     resolution: Annotated[
         int | None,
-        typer.Option(min=1, help="Input side, pixels (default: the network's own).", rich_help_panel=CANDIDATES),
+        typer.Option(
+            min=1, max=2**14, help="Input side, pixels (default: the network's own).", rich_help_panel=CANDIDATES
+        ),
     ] = None,
     epochs: EpochsOption = None,
     steps: StepsOption = None,
@@ -203,7 +208,7 @@ def bench(
         typer.Option(help="Images per batch, beside batches of one (default: 32; on CUDA 256)."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Input side, pixels (default: each network's own).")
+        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: each network's own).")
     ] = None,
     seconds: Annotated[float | None, Key("seconds"), typer.Option(help="Seconds per measurement (default: 2).")] = None,
     rounds: Annotated[

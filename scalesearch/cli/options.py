@@ -178,7 +178,9 @@ PhiOption = Annotated[
 ResolutionOption = Annotated[
     int | None,
     Key("resolution"),
-    typer.Option("--resolution", min=1, help="The baseline's input side, pixels.", rich_help_panel=CANDIDATES),
+    typer.Option(
+        "--resolution", min=1, max=2**14, help="The baseline's input side, pixels.", rich_help_panel=CANDIDATES
+    ),
 ]
 StepOption = Annotated[
     float | None,

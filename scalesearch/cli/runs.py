@@ -10,8 +10,10 @@ from scalesearch.cli.options import FormatOption, JsonOption, format_of
 
 def replay(
     run: Annotated[Path, typer.Argument(help="The folder of an --exhaustive run with several seeds.")],
-    replays: Annotated[int, typer.Option(min=1, help="How often each policy is played.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the orders in which candidates and seeds come.")] = 0,
+    replays: Annotated[int, typer.Option(min=1, max=10**6, help="How often each policy is played.")] = 1000,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the orders in which candidates and seeds come.")
+    ] = 0,
     confidence: Annotated[float, typer.Option(help="At which candidates count as tied with the winner.")] = 0.95,
     format_: FormatOption = "table",
     json_: JsonOption = False,
@@ -50,8 +52,8 @@ def merit(
 
 def cam(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has kept weights (--keep-weights).")],
-    images: Annotated[int, typer.Option(min=1, help="Of the minival, one of every class in turn.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of images.")] = 0,
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Of the minival, one of every class in turn.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the choice of images.")] = 0,
     true_class: Annotated[
         bool, typer.Option("--true-class", help="Show the evidence for the true class, not for the predicted one.")
     ] = False,

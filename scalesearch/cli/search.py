@@ -371,7 +371,7 @@ def candidates(
     match: MatchOption = None,
     target_macs: TargetMacsOption = None,
     target_params: TargetParamsOption = None,
-    num_classes: Annotated[int, typer.Option(help="Classes of the classifier.")] = 1000,
+    num_classes: Annotated[int, typer.Option(min=1, max=10**7, help="Classes of the classifier.")] = 1000,
     assign: SetOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,

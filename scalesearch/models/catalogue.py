@@ -14,7 +14,7 @@ from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec, load_spec
-from scalesearch.validation import nearest
+from scalesearch.validation import is_file, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,7 +76,7 @@ def open_baseline(name: str, rounding: Rounding | None = None, resolution: int |
     rounding = rounding or Rounding()
     path = Path(name).expanduser()
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
+        if not is_file(path):
             raise BaselineError(f"no spec file at {name}")
         return baseline_of(load_spec(path), rounding)
     if ":" in name:

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from scalesearch.errors import ScalingError
 from scalesearch.scaling.spec import ModelSpec, Origin
-from scalesearch.validation import Strict
+from scalesearch.validation import MOST_CHANNELS, MOST_PIXELS, MOST_REPEATS, Strict
 
 DROPOUT_PER_PHI = 0.3 / 7
 """The paper raises dropout "linearly from 0.2 for B0 to 0.5 for B7" (§5.2)."""
@@ -52,7 +52,10 @@ class Coefficients:
 
     def at(self, phi: float) -> Multipliers:
         """d = α^φ, w = β^φ, r = γ^φ, for any real φ; a negative one makes the network smaller."""
-        return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+        try:
+            return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+        except (OverflowError, ZeroDivisionError):
+            raise ScalingError(f"φ = {phi:g} of {self} is beyond all numbers: use a smaller one") from None
 
     def growth(self) -> float:
         """Nominal MACs growth per unit of φ: α·β²·γ² (Tan & Le 2019, Eq. 3). Rounding makes the real one differ."""
@@ -152,11 +155,30 @@ class Widths(NamedTuple):
 
 
 def scaled_repeats(spec: ModelSpec, depth: float, rounding: Rounding) -> tuple[int, ...]:
-    """Every stage's blocks at ``depth`` times as many."""
+    """Every stage's blocks at ``depth`` times as many.
+
+    Raises:
+        ScalingError: they are more than any network could have.
+    """
+    most = max(stage.repeats for stage in spec.stages)
+    _at_most("depth", math.ceil(min(most * depth, 1e300)), MOST_REPEATS, "blocks of a stage")
     fixed = (0, len(spec.stages) - 1) if rounding.fix_stem_head else ()
     return tuple(
         stage.repeats if i in fixed else rounding.repeats(stage.repeats, depth) for i, stage in enumerate(spec.stages)
     )
+
+
+def _at_most(where: str, value: int, bound: int, what: str) -> int:
+    """``value``, which no network that could be built exceeds.
+
+    Raises:
+        ScalingError: it does.
+    """
+    if value > bound:
+        raise ScalingError(
+            f"{where}: {value:.3g} {what} are more than {bound:,}; use coefficients or a φ that scale less"
+        )
+    return value
 
 
 def scaled_widths(spec: ModelSpec, width: float, rounding: Rounding) -> Widths:
@@ -166,6 +188,7 @@ def scaled_widths(spec: ModelSpec, width: float, rounding: Rounding) -> Widths:
         ScalingError: less than one channel would be left.
     """
     for where, channels in _widths(spec):
+        _at_most(where, math.ceil(min(channels * width, 1e300)), MOST_CHANNELS, "channels")
         if channels * width < 1:
             raise ScalingError(
                 f"{where}: width ×{width:.3g} leaves {channels * width:.2g} of "
@@ -185,6 +208,7 @@ def scaled_pixels(spec: ModelSpec, resolution: float, rounding: Rounding) -> int
     Raises:
         ScalingError: less than half a pixel would be left at the last stage.
     """
+    _at_most("resolution", math.ceil(min(spec.resolution * resolution, 1e300)), MOST_PIXELS, "px")
     pixels = rounding.pixels(spec.resolution, resolution)
     if 2 * pixels < spec.total_stride:
         raise ScalingError(

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.spec import Fraction01, Origin, flow
-from scalesearch.validation import Strict
+from scalesearch.validation import MOST_PIXELS, Strict
 
 
 class LayerRow(Strict):
@@ -49,7 +49,7 @@ class ModuleSpec(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     module: str
     versions: dict[str, str] = Field(default_factory=dict)
-    resolution: PositiveInt
+    resolution: Annotated[PositiveInt, Field(le=MOST_PIXELS)]
     depth: PositiveFloat = 1
     width: PositiveFloat = 1
     rounding: Rounding = Rounding()

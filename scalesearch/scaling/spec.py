@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from scalesearch.validation import Strict
+from scalesearch.validation import MOST_CHANNELS, MOST_PIXELS, MOST_REPEATS, Strict
 
 Activation = Literal["relu", "relu6", "silu"]
 Op = Literal["mbconv", "fused_mbconv", "inverted_residual", "depthwise_separable", "bottleneck", "basic"]
@@ -20,6 +20,7 @@ def _odd(kernel: int) -> int:
     return kernel
 
 
+Channels = Annotated[PositiveInt, Field(le=MOST_CHANNELS)]
 Kernel = Annotated[PositiveInt, AfterValidator(_odd)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Fraction01 = Annotated[float, Field(ge=0, lt=1)]
@@ -40,7 +41,7 @@ class StemSpec(Strict):
 
     kernel: Kernel = 3
     stride: Stride = 2
-    channels: PositiveInt
+    channels: Channels
     pool: bool = False
 
 
@@ -53,8 +54,8 @@ class StageSpec(Strict):
     """
 
     op: Op
-    channels: PositiveInt
-    repeats: PositiveInt
+    channels: Channels
+    repeats: Annotated[PositiveInt, Field(le=MOST_REPEATS)]
     kernel: Kernel = 3
     stride: Stride = 1
     expand: PositiveFloat = 1
@@ -82,7 +83,7 @@ class HeadSpec(Strict):
     ``shrinks: false`` keeps the convolution's width when the network gets narrower (MobileNetV2).
     """
 
-    channels: PositiveInt | None = None
+    channels: Channels | None = None
     dropout: Fraction01 = 0
     shrinks: bool = True
 
@@ -115,7 +116,7 @@ class ModelSpec(Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     source: str | None = None
-    resolution: PositiveInt
+    resolution: Annotated[PositiveInt, Field(le=MOST_PIXELS)]
     activation: Activation
     norm: NormSpec = NormSpec()
     stem: StemSpec

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from scalesearch.recipe import Recipe, TrainSettings
 from scalesearch.runtime.timing import Timing
 from scalesearch.scaling.cost import Cost
-from scalesearch.validation import Strict
+from scalesearch.validation import MOST_CLASSES, Strict
 
 
 class BenchSettings(Strict):
@@ -22,7 +22,7 @@ class BenchSettings(Strict):
     the weights are made once, except by a compiled network, which makes them in every call.
     """
 
-    batch_size: PositiveInt | None = None
+    batch_size: Annotated[PositiveInt, Field(le=10**6)] | None = None
     seconds: PositiveFloat = 2.0
     rounds: PositiveInt = 5
     threads: PositiveInt | None = None
@@ -30,7 +30,7 @@ class BenchSettings(Strict):
     channels_last: bool = True
     compile: bool = False
     training: bool = False
-    num_classes: PositiveInt = 1000
+    num_classes: Annotated[PositiveInt, Field(le=MOST_CLASSES)] = 1000
     device: str = "auto"
 
     def batch_on(self, device: torch.device) -> int:

@@ -132,7 +132,7 @@ def test_integers_in_sixteen_bits_are_scaled_alike(mode: str) -> None:
     (np.array([[0, 70000]], np.int32), "not in 16 bits"),
     (np.array([[0.0, 0.5]], np.float32), "floating-point"),
 ])  # fmt: skip
-def test_values_of_no_known_range_are_refused_by_file(array: np.ndarray, said: str, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_values_of_no_known_range_are_refused_by_file(array: np.ndarray, said: str, tmp_path: Path) -> None:
     make_folder(tmp_path, CLASSES)
     Image.fromarray(array.repeat(8, 0).repeat(8, 1)).save(tmp_path / "train" / "cat" / "odd.tif")
     part = folder(tmp_path).train

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scalesearch.errors import RunError
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import ranking_table, verified_table
@@ -16,9 +17,16 @@ def show_command(run: Path, *, verified: bool, form: str) -> None:
     """Print a search's ranking, or a comparison's rows, or how a longer schedule ranked some of the candidates.
 
     Raises:
-        RunError: the folder holds no such result.
+        RunError: the folder holds no such result, or one of another shape.
     """
-    page = Page(form)
+    try:
+        _show(run, Page(form), verified=verified)
+    except (KeyError, TypeError, IndexError, AttributeError) as failure:
+        name = "comparison.json" if (run / "comparison.json").is_file() and not verified else "ranking.json"
+        raise RunError(f"{run / name} has another shape than a finished run's: {failure}") from failure
+
+
+def _show(run: Path, page: Page, *, verified: bool) -> None:
     if (run / "comparison.json").is_file() and not verified:
         _comparison(read_result(run, "comparison.json"), page)
         return

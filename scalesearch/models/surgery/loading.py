@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import BaselineError
-from scalesearch.validation import nearest
+from scalesearch.validation import is_file, nearest
 
 DEFAULT_RESOLUTION = 224
 """Pixels, of a network that does not say what it is meant for: by an attribute ``resolution``, or by --resolution."""
@@ -107,7 +107,7 @@ def _built(source: str, factory: Callable[[], Any] | nn.Module) -> nn.Module:
 
 
 def _file(path: Path) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise BaselineError(f"no file at {path}")
     _look_here(path.resolve().parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
