@@ -148,7 +148,7 @@ class TrainSettings(Strict):
 
     epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
     steps: Annotated[PositiveInt, Field(le=10**9)] | None = None
-    batch_size: Annotated[PositiveInt, Field(le=10**6)] = 64
+    batch_size: Annotated[PositiveInt, Field(le=10**15)] = 64
     grow_batch: bool = False
     optimizer: Literal["sgd", "adamw", "rmsprop_tf"] = "sgd"
     learning_rate: PositiveFloat = 0.1

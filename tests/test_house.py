@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,12 @@ def test_the_package_is_ten_folders_and_a_handful_of_files() -> None:
     assert files == [
         "errors.py", "files.py", "recipe.py", "run_folder.py", "trials.py", "validation.py", "version.py",
     ]  # fmt: skip
+
+
+def test_a_packages_init_holds_a_docstring_alone() -> None:
+    """So that importing one file of it loads no other."""
+    inits = [path for path in HOUSE.rglob("__init__.py") if path.parent != HOUSE]
+    assert [str(path) for path in inits if len(ast.parse(path.read_text()).body) != 1] == []
 
 
 def test_no_file_is_long() -> None:

@@ -208,7 +208,7 @@ def bench(
         typer.Option(help="Images per batch, beside batches of one (default: 32; on CUDA 256)."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: each network's own).")
+        int | None, typer.Option(min=1, help="Input side, pixels (default: each network's own).")
     ] = None,
     seconds: Annotated[float | None, Key("seconds"), typer.Option(help="Seconds per measurement (default: 2).")] = None,
     rounds: Annotated[

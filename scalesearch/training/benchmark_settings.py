@@ -22,7 +22,7 @@ class BenchSettings(Strict):
     the weights are made once, except by a compiled network, which makes them in every call.
     """
 
-    batch_size: Annotated[PositiveInt, Field(le=10**6)] | None = None
+    batch_size: Annotated[PositiveInt, Field(le=10**15)] | None = None
     seconds: PositiveFloat = 2.0
     rounds: PositiveInt = 5
     threads: PositiveInt | None = None

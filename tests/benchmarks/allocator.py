@@ -47,7 +47,8 @@ def allocator(rounds: int) -> None:
         ("network", "px", "batch", "as it comes, images/s", "kept, images/s", "÷", "page faults a step", "kept"),
         rows,
         "Forward, backward and SGD on one batch in memory, on a CPU, without scalesearch's trainer: with glibc's "
-        "memory as it comes, and after `scalesearch.allocator.keep_freed`. Each measurement in a process of its own, "
+        "memory as it comes, and after `scalesearch.runtime.allocator.keep_freed`. Each measurement in a process of "
+        "its own, "
         f"in turns, {rounds} rounds: median (lowest–highest).",
         f"allocator --rounds {rounds}",
         torch.device("cpu"),

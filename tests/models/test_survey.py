@@ -122,7 +122,7 @@ def test_a_plan_is_the_one_made_point_by_point_whatever_the_rules(
 
 
 def test_networks_too_large_for_a_machine_word_are_counted_all_the_same() -> None:
-    points = Points.of([Coefficients(1, 1e4, 1e4), Coefficients(3, 1.1, 1e7)])
+    points = Points.of([Coefficients(1000, 700, 70), Coefficients(3, 1.1, 70)])
     survey = B0.survey(1.0, num_classes=10)
     costs = [closed_form(scale_spec(B0.spec, point.at(1.0)), 10) for point in points]
     assert list(survey.networks(points).costs) == costs

@@ -4,8 +4,3 @@
 against measured), `times` (where they went), `rows` (a comparison's rows and its lines, as the paper's Figs. 3, 4, 8),
 `merit` (two grids over their cost), `cam` (where networks look: pictures, which no page themes, saved by itself).
 """
-
-from scalesearch.report.figures.canvas import NARROW, Drawing, drawing
-from scalesearch.report.figures.files import save, svg_of
-
-__all__ = ["NARROW", "Drawing", "drawing", "save", "svg_of"]

@@ -1,9 +1,6 @@
 """One page for a reader who opens it a year later, made of nothing but what a run's folder holds.
 
-`run` and `comparison` read a folder, `answers` says in sentences what came of it, `sections` puts tables and figures
-in order, `shown` makes a figure fit for a page, `page` renders the templates, `write` does it all.
+`answers` says in sentences what came of a run, `sections` puts tables and figures in order, `inline_svg` makes a figure
+fit for a page, `page` renders the templates, `write` does it all. What a folder holds is read by `ranking.finished_run`
+and `ranking.finished_comparison`.
 """
-
-from scalesearch.report.html.write import write_report
-
-__all__ = ["write_report"]

@@ -22,12 +22,3 @@ On PostgreSQL or MySQL: any node that reaches the server may work, several searc
 trials, and while the server does not answer everything is tried again, for five minutes. SQLite, which takes one writer
 at a time, is refused.
 """
-
-from scalesearch.ranking.pruning import IntervalPruner
-from scalesearch.search.ledger.journal import JOURNAL
-from scalesearch.search.ledger.leases import Heartbeat, Watch, me
-from scalesearch.search.ledger.ledger import Claim, Ledger
-from scalesearch.search.ledger.urls import masked
-from scalesearch.trials import Record, Task
-
-__all__ = ["JOURNAL", "Claim", "Heartbeat", "IntervalPruner", "Ledger", "Record", "Task", "Watch", "masked", "me"]

@@ -215,8 +215,8 @@ def test_a_build_never_holds_two_copies_of_the_weights(tmp_path: Path) -> None:
     """ResNet-152 twice as wide has 237 million weights, 0.95 GB; a second copy would show in the peak."""
     code = """
 import resource, torch
-from scalesearch.baselines import open_baseline
-from scalesearch.scaling import Multipliers
+from scalesearch.models.catalogue import open_baseline
+from scalesearch.scaling.compound import Multipliers
 baseline = open_baseline("torchvision:resnet152")
 model = baseline.scaled(Multipliers(1, 2, 1))
 cost = model.cost(1000)
