@@ -3,6 +3,7 @@
 Annotations are not postponed here: typer would evaluate every option's anew, three times over, at every start.
 """
 
+import os
 import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
@@ -50,8 +51,19 @@ def _options(
     """Options of every command."""
 
 
+def _wait_passively() -> None:
+    """Have torch's threads sleep while they wait for each other, in this process and in those that it starts.
+
+    By default they spin, which beside any other work on the machine takes from each other what they wait for. It has to
+    be said before torch is loaded; what the user has chosen stays.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one red line and exit code 2, Ctrl-C is exit code 130."""
+    _wait_passively()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no × or α shows a question mark

@@ -58,3 +58,18 @@ def test_what_needs_no_arrays_loads_none(arguments: tuple[str, ...], tmp_path: P
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("own", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+                                               ({"GOMP_SPINCOUNT": "9"}, "None")])  # fmt: skip
+def test_threads_wait_passively_unless_the_user_says_otherwise(own: dict[str, str], expected: str) -> None:
+    code = (
+        "import os, sys; sys.argv = ['scalesearch', '--version']\n"
+        "from scalesearch.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+    )
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    plain = {key: value for key, value in os.environ.items() if key not in names}
+    done = subprocess.run([sys.executable, "-c", code], env=plain | own, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{expected} False"
