@@ -70,10 +70,10 @@ def kept(name: str, keys: Mapping[str, str], measure: Callable[[list[str]], Mapp
     Kept in ``NAME.json`` in the cache; where that cannot be written, they will be measured again.
     """
     file = cache_folder() / f"{name}.json"
-    try:
-        known: dict[str, V] = json.loads(file.read_text())
-    except (OSError, ValueError):
-        known = {}
+    known: dict[str, V] = {}
+    with suppress(OSError, ValueError):
+        found = json.loads(file.read_text())
+        known = found if isinstance(found, dict) else {}
     if new := [each for each, key in keys.items() if key not in known]:
         known |= {keys[each]: value for each, value in measure(new).items()}
         with suppress(RunError):

@@ -21,6 +21,9 @@ from scalesearch.errors import RecipeError
 from scalesearch.scaling.compound import Rounding
 from scalesearch.validation import MOST_PIXELS, Strict, parse, read_yaml, shipped_or_path
 
+MAX_PIXELS = 178_956_970
+"""Of one image, where a recipe does not say: Pillow's own bound."""
+
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""
 
@@ -103,6 +106,8 @@ class DataSettings(Strict):
     are decoded and kept (default: as large as any candidate needs; never above the images' own size). Without
     ``cache``, images are decoded whenever they are needed, by ``workers`` threads (default: one per core): for sets too
     large to keep decoded. ``cache_size`` bounds the cache on the disk, bytes: what was used least recently goes first.
+    Images that cannot be decoded are all reported before anything trains; with ``on_error: skip`` they are left out and
+    listed in the run's folder. An image of more than ``max_pixels`` counts as one of them.
     """
 
     source: str = "embedded"
@@ -113,6 +118,14 @@ class DataSettings(Strict):
     cache: bool = True
     cache_size: Amount = 64 * 2**30
     workers: NonNegativeInt | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
+    max_pixels: Amount = MAX_PIXELS
+
+    @model_validator(mode="after")
+    def _skipped_before_training(self) -> DataSettings:
+        if self.on_error == "skip" and not self.cache:
+            raise ValueError("on_error: refuse where nothing is decoded before training (cache: false)")
+        return self
 
 
 def _switch(value: object) -> object:
@@ -141,9 +154,10 @@ class TrainSettings(Strict):
 
     The learning rate is for this batch size as it stands, no rescaling; with ``grow_batch`` the batch is doubled before
     the run, for all candidates alike, while that trains faster, and the learning rate grows with it. ``compile: auto``
-    compiles the networks' blocks where a trial is long enough to earn the time back. ``stochastic_depth`` and
-    ``norm_momentum`` replace the baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the
-    paper.
+    compiles the networks' blocks where a trial is long enough to earn the time back. With ``readings``, evaluations
+    also measure Brier scores, the weights' running mean and fresh batch-norm statistics, for those who compare
+    estimators: they are kept in the ledger and rank nothing. ``stochastic_depth`` and ``norm_momentum`` replace the
+    baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper.
     """
 
     epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
@@ -170,6 +184,7 @@ class TrainSettings(Strict):
     channels_last: bool = True
     compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
     evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
+    readings: bool = False
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainSettings:

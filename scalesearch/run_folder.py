@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from scalesearch.errors import RunError
 from scalesearch.files import write_text
+from scalesearch.run_files import read_result
 
 if TYPE_CHECKING:
     from scalesearch.recipe import Recipe
@@ -41,7 +40,8 @@ UNRANKED = (
 LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
-    ("train", "grow_batch"), ("train", "compile"),
+    ("data", "max_pixels"),
+    ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
 
@@ -53,7 +53,7 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
     settings["data"]["fingerprint"] = data_fingerprint
-    for key in ("source", "cache", "cache_size", "workers"):
+    for key in ("source", "cache", "cache_size", "workers", "on_error"):
         settings["data"].pop(key)
     return dict(_flat(settings, ""))
 
@@ -133,7 +133,7 @@ class RunFolder:
         kept = self.path / "settings.json"
         plain = json.loads(json.dumps(settings))
         if kept.exists():
-            before = json.loads(kept.read_text())
+            before = read_result(self.path, kept.name)
             missing = object()
             changed = [
                 f"{key}: {before.get(key)!r} there, {plain.get(key)!r} now"
@@ -154,38 +154,3 @@ class RunFolder:
             RunError: the disk is full, or the folder cannot be written.
         """
         return write_text(self.path / name, text)
-
-
-def read_recipe_settings(path: Path) -> dict[str, Any]:
-    """The recipe that a run's folder was made with, as plain values.
-
-    Raises:
-        RunError: the folder is not a run's.
-    """
-    try:
-        loaded = yaml.safe_load((path / "recipe.yaml").read_text())
-    except OSError as failure:
-        raise RunError(f"{path} is no run's folder: it has no recipe.yaml") from failure
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as failure:
-        said = " ".join(str(failure).split())[:200]
-        raise RunError(f"cannot read {path / 'recipe.yaml'}: {said}") from failure
-    if not isinstance(loaded, dict):
-        raise RunError(f"cannot read {path / 'recipe.yaml'}: it holds no keys and values")
-    return loaded
-
-
-def read_result(run: Path, name: str) -> dict[str, Any]:
-    """What one of a finished run's JSON files holds.
-
-    Raises:
-        RunError: it is not there, or broken.
-    """
-    try:
-        found: dict[str, Any] = json.loads((run / name).read_text())
-    except OSError as failure:
-        raise RunError(f"{run} holds no finished {name.partition('.')[0]}: {failure.strerror} ({name})") from failure
-    except ValueError as failure:
-        raise RunError(f"cannot read {run / name}: {failure}") from failure
-    if not isinstance(found, dict):
-        raise RunError(f"cannot read {run / name}: it holds no keys and values")
-    return found

@@ -56,7 +56,8 @@ class Outcome:
 
     ``curve`` holds (step, accuracy, loss); ``correct`` which images of the minival were right, as `packed`; ``memory``
     is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
-    saved for backward elsewhere); ``resumed`` how often the trial went on from a checkpoint.
+    saved for backward elsewhere); ``resumed`` how often the trial went on from a checkpoint; ``readings`` what each
+    evaluation measured beside the curve, where the recipe asks for it.
     """
 
     accuracy: float
@@ -69,6 +70,7 @@ class Outcome:
     memory: int
     micro_batch: int
     resumed: int
+    readings: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

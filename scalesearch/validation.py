@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,12 +69,17 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], error: type[FieldE
 def _fields_at(model: Any, loc: tuple[str | int, ...]) -> list[str]:
     """The keys that are allowed at ``loc`` inside ``model``."""
     for part in loc:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+        if part in model.model_fields:  # else a place in a list, or a key that the user chose
+            model = next(_models_in(model.model_fields[part].annotation), model)
     return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type, however deep: ``dict[str, tuple[Row, ...] | None]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:

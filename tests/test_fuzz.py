@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scalesearch.cli.main import main
 from scalesearch.recipe import Recipe
+from tests.support.fuzz import fuzz
 from tests.support.small import TINY
 
 KEYS = [
@@ -112,3 +113,11 @@ def test_any_content_of_a_runs_files(
         (here / "run").mkdir(exist_ok=True)
         (here / "run" / name).write_text(content)
         _run(capsys, monkeypatch, command, *(["run", "run"] if command == "merit" else ["run"]))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_thousands_of_odd_inputs_end_in_words() -> None:
+    """Recipes, specs, comparisons, options, settings and run folders: no traceback, no hang, nothing beyond 2 GiB."""
+    faults, bad = fuzz(1200)
+    assert not faults, [(case.arguments, ended.faults, ended.said[-300:]) for case, ended in bad[:3]]

@@ -68,12 +68,18 @@ class PlainWatcher:
         if done % 4096 == 0:
             self._say(f"decoded {done:,} of {total:,} images")
 
+    def remarked(self, text: str) -> None:
+        """Something the user should know, in a sentence."""
+        self._say(text)
+
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
         if self.total:  # a further round of seeds
             self._say(f"not decided: {len(tasks) - len(done)} more trials")
         else:
-            for line in (headline(prepared), *prepared.tuned):
+            self._say(headline(prepared))
+            self.console.print(prepared.about_images, markup=False)
+            for line in prepared.tuned:
                 self._say(line)
             if done:
                 self._say(f"{len(done)} of {len(tasks)} trials were done before")
@@ -177,13 +183,17 @@ class LiveWatcher:
         self.live.start()
         self.bars.update(self._bar(0).task, completed=done, total=total, told="decoding images")
 
+    def remarked(self, text: str) -> None:
+        """Something the user should know, in a sentence."""
+        self.console.print(text, style="yellow", soft_wrap=True)
+
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
         macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
         if self.total:  # a further round of seeds
             self.console.print(f"not decided: {len(tasks) - len(done)} more trials")
         else:
-            self.console.print(headline(prepared), *prepared.tuned, sep="\n")
+            self.console.print(headline(prepared), prepared.about_images, *prepared.tuned, sep="\n", soft_wrap=True)
             if done:
                 self.console.print(f"{len(done)} of {len(tasks)} trials were done before")
         self.done, self.total = len(done), len(tasks)

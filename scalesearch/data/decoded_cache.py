@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from scalesearch.data.broken import BrokenImagesError
 from scalesearch.data.sources import Part, pixels
 from scalesearch.errors import DataError
 from scalesearch.files import cache_folder
@@ -42,7 +43,7 @@ def decoded(
         most: bytes that the whole cache may take; files go in the order of their last use, this one never.
 
     Raises:
-        DataError: an image cannot be decoded; the message names the file.
+        BrokenImagesError: images cannot be decoded; all of them are in it.
     """
     digest = hashlib.sha256(repr((VERSION, key, size, list(indices))).encode()).hexdigest()[:24]
     path = cache_folder() / f"{digest}.npy"
@@ -116,8 +117,13 @@ def decode(part: Part, index: int, size: int | None = None) -> Array:
 
 
 def _fill(array: Array, part: Part, indices: Sequence[int], size: int, on_image: Callable[[int], None] | None) -> Array:
+    broken: dict[int, str] = {}
+
     def one(position: int) -> None:
-        array[position] = decode(part, indices[position], size)
+        try:
+            array[position] = decode(part, indices[position], size)
+        except DataError as failure:
+            broken[indices[position]] = str(failure.__cause__ or failure)
 
     if indices:
         one(0)  # on its own: a source that is drawn on demand is drawn once
@@ -125,4 +131,6 @@ def _fill(array: Array, part: Part, indices: Sequence[int], size: int, on_image:
         for position, _ in enumerate(pool.map(one, range(1, len(indices)))):
             if on_image and position % 64 == 63:
                 on_image(position + 2)
+    if broken:
+        raise BrokenImagesError(f"cannot decode {part.name(min(broken))}: {broken[min(broken)]}", broken)
     return array

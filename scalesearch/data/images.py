@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scalesearch.data.broken import BrokenImagesError, broken_error, known_broken, note_broken, without
 from scalesearch.data.decoded_cache import decode, decoded
 from scalesearch.data.sources import Part, Source
 from scalesearch.errors import DataError
@@ -73,13 +75,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Images:
-    """A source split and decoded at ``size`` pixels; ``val`` is decoded when it is first asked for."""
+    """A source split and decoded at ``size`` pixels; ``val`` is decoded when it is first asked for.
+
+    ``skipped`` holds the training images that were left out since they cannot be decoded: (name, reason).
+    """
 
     source: Source
     size: int
     train: Split
     minival: Split
     settings: DataSettings
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -96,7 +102,7 @@ class Images:
         part = self.source.val
         if part is None:
             return None
-        return _split(self.source, "val", list(range(len(part.labels))), self.size, self.settings)
+        return _decoded(self.source, "val", [list(range(len(part.labels)))], self.size, self.settings)[0][0]
 
 
 def load_images(
@@ -105,12 +111,14 @@ def load_images(
     """Split off the minival, decode both parts at ``resolution``, or at the images' own size if that is smaller.
 
     Raises:
-        DataError: a class is too small to be split, or an image cannot be decoded.
+        DataError: a class is too small to be split, or nothing is left of a part.
+        BrokenImagesError: images cannot be decoded, and are not to be skipped.
     """
-    train, minival = split_indices(source, settings)
-    size = resolution if source.drawn else min(resolution, _native_size(source.train, train))
-    trained, held_out = (_split(source, "train", part, size, settings, on_image) for part in (train, minival))
-    return Images(source, size, trained, held_out, settings)
+    parts = split_indices(source, settings)
+    size = resolution if source.drawn else min(resolution, _native_size(source.train, parts[0]))
+    (trained, held_out), broken = _decoded(source, "train", parts, size, settings, on_image)
+    skipped = tuple((source.train.name(index), reason) for index, reason in sorted(broken.items()))
+    return Images(source, size, trained, held_out, settings, skipped)
 
 
 def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], list[int]]:
@@ -148,7 +156,52 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], li
 def _native_size(part: Part, indices: list[int]) -> int:
     """The largest shorter side among a few of the images: decoding above it would only blur."""
     probes = indices[:: max(1, len(indices) // 32)]
-    return max(int(decode(part, i).shape[-1]) for i in probes)
+    sizes = []
+    for index in probes:
+        with suppress(DataError):  # all that are broken are told together, when all are decoded
+            sizes.append(int(decode(part, index).shape[-1]))
+    return max(sizes, default=1)
+
+
+def _decoded(
+    source: Source,
+    name: str,
+    parts: Sequence[list[int]],
+    size: int,
+    settings: DataSettings,
+    on_image: Callable[[int], None] | None = None,
+) -> tuple[list[Split], dict[int, str]]:
+    """The parts decoded, and what of them was left out, by index, with the reason.
+
+    What is broken in one part is told with what is broken in the others.
+    """
+    key = f"{source.cache_key}-{name}-{settings.max_pixels}"
+    broken = known_broken(key) if settings.on_error == "skip" else {}
+    while True:
+        found: dict[int, str] = {}
+        splits, failure = [], None
+        for indices in parts:
+            left = without(indices, broken)
+            if not left:
+                raise DataError(f"none of the {len(indices):,} images of a part of {source.title} can be decoded")
+            try:
+                splits.append(_split(source, name, left, size, settings, on_image))
+            except BrokenImagesError as caught:
+                found |= caught.reasons
+                failure = caught
+        if failure is None:
+            every = {index for indices in parts for index in indices}
+            return splits, {index: reason for index, reason in broken.items() if index in every}
+        if settings.on_error == "refuse":
+            of = _part(source, name)
+            total = sum(len(indices) for indices in parts)
+            raise broken_error(found, {index: of.name(index) for index in found}, total) from failure
+        broken |= found
+        note_broken(key, broken)
+
+
+def _part(source: Source, name: str) -> Part:
+    return source.val if name == "val" and source.val else source.train
 
 
 def _split(
@@ -159,7 +212,7 @@ def _split(
     settings: DataSettings,
     on_image: Callable[[int], None] | None = None,
 ) -> Split:
-    part = source.val if name == "val" and source.val else source.train
+    part = _part(source, name)
     labels = torch.tensor([part.labels[i] for i in indices])
     if not settings.cache:
         return Split(LazyImages(part, indices, size, settings.workers), labels)

@@ -17,7 +17,9 @@ from torch.nn import functional
 
 from scalesearch.data.folders import scan, skipped_words, splits_of
 from scalesearch.errors import DataError
-from scalesearch.recipe import DataSettings
+from scalesearch.recipe import MAX_PIXELS, DataSettings
+
+Image.MAX_IMAGE_PIXELS = None  # how large an image may be is data.max_pixels' to say
 
 EMBEDDED_NOTE = "embedded images check the machinery; they are no evidence about any task"
 
@@ -27,12 +29,13 @@ class Part:
     """Labelled images that are not decoded yet.
 
     ``load(i, size)`` gives the i-th as RGB, at its own size, or at ``size`` pixels where it is drawn to order;
-    ``name(i)`` says what to call it.
+    ``name(i)`` says what to call it; ``size(i)`` its width and height in pixels, None where that cannot be read.
     """
 
     labels: tuple[int, ...]
     load: Callable[[int, int], Image.Image]
     name: Callable[[int], str]
+    size: Callable[[int], tuple[int, int] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,12 @@ class Source:
             object.__setattr__(self, "cache_key", self.fingerprint)
 
 
-def folder(root: Path) -> Source:
+def folder(root: Path, max_pixels: int = MAX_PIXELS) -> Source:
     """An ImageFolder: ``root/train/<class>/…`` and ``root/val/<class>/…``, or ``root/<class>/…`` alone.
+
+    Args:
+        root: the folder.
+        max_pixels: an image with more of them is not decoded.
 
     Raises:
         DataError: the folder is missing, holds no images, or its two parts differ in classes.
@@ -86,8 +93,8 @@ def folder(root: Path) -> Source:
         classes=train.classes,
         fingerprint=digest.hexdigest()[:16],
         cache_key=digest.hexdigest()[:16] + touched.hexdigest()[:16],
-        train=_files(train.files),
-        val=_files(val.files) if val else None,
+        train=_files(train.files, max_pixels),
+        val=_files(val.files, max_pixels) if val else None,
         note=skipped_words(skipped),
     )
 
@@ -110,15 +117,26 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _files(files: Sequence[tuple[str, int]]) -> Part:
+def _files(files: Sequence[tuple[str, int]], max_pixels: int) -> Part:
     def load(i: int, size: int) -> Image.Image:
         with Image.open(files[i][0]) as image:
+            if image.width * image.height > max_pixels:
+                raise DataError(
+                    f"it has {image.width:,} × {image.height:,} pixels, and data.max_pixels is {max_pixels:,}"
+                )
             if image.mode != "RGB":
                 return as_rgb(image)
             image.load()  # as it is: converting would copy it
             return image
 
-    return Part(tuple(label for _, label in files), load, lambda i: files[i][0])
+    def size(i: int) -> tuple[int, int] | None:
+        try:
+            with Image.open(files[i][0]) as image:
+                return image.size
+        except Exception:  # it is told when it is to be decoded
+            return None
+
+    return Part(tuple(label for _, label in files), load, lambda i: files[i][0], size)
 
 
 def torchvision_set(name: str, root: Path, *, download: bool) -> Source:
@@ -225,7 +243,7 @@ def open_source(settings: DataSettings) -> Source:
     if kind == "embedded" and not rest:
         return embedded()
     if kind == "folder" and rest:
-        return folder(Path(rest).expanduser())
+        return folder(Path(rest).expanduser(), settings.max_pixels)
     if kind in ("cifar10", "cifar100") and rest:
         return torchvision_set(kind.upper(), Path(rest).expanduser(), download=False)
     if kind == "torchvision" and rest:

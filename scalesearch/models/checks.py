@@ -68,7 +68,8 @@ def check(name: str, rounding: Rounding, *, resolution: int | None = None, law: 
     )
     prove_identity(network, module)
     del module
-    trials = tuple(_try(network, multipliers, rounding) for multipliers in CHECKED)
+    live = dict.fromkeys(multipliers.without(network.dead) for multipliers in CHECKED)
+    trials = tuple(_try(network, multipliers, rounding) for multipliers in live)
     return Check(name, versions, network, trials, growth_law(network) if law else None)
 
 
@@ -117,7 +118,8 @@ def width_words(network: Network) -> str:
         by_reason.setdefault(reason, []).append(name)
     stays = "; ".join(f"{_listed(names)} ({reason})" for reason, names in by_reason.items())
     layers = len(network.found.layers)
-    return f"{network.free} widths are free in {layers} layers" + (f"; stay: {stays}" if stays else "")
+    free = {0: "no width is free", 1: "1 width is free"}.get(network.free, f"{network.free} widths are free")
+    return f"{free} in {layers} layers" + (f"; stay: {stays}" if stays else "")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -139,7 +141,7 @@ def output_words(network: Network) -> str | None:
 def depth_words(network: Network) -> str:
     """Which blocks repeat, and which stages cannot grow and why."""
     if not network.stages:
-        return "no block is repeated: depth is fixed, the other two scale"
+        return "no block is repeated: depth is fixed"
     counts = ", ".join(str(len(stage.blocks)) for stage in network.stages)
     plural = "stages" if len(network.stages) > 1 else "stage"
     return f"{len(network.stages)} {plural} of {counts} blocks"

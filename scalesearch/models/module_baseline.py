@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from scalesearch.errors import BaselineError, ScalingError
+from scalesearch.errors import BaselineError, ScalingError, SurgeryError
 from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.network import Network
@@ -34,12 +34,15 @@ class Opened:
 def open_module(source: str, keep_groups: bool, adaptive_pool: bool, side: int | None = None) -> Opened:
     """Build the module that ``source`` names, look it through, prove the copy's identity, and drop the weights.
 
+    It is looked through at the side that its author states, else at ``side``, pixels.
+
     Raises:
         BaselineError: there is no such module.
         SurgeryError: it cannot be scaled soundly.
     """
     loaded = load_module(source)
-    network = Network(loaded.module, side or loaded.resolution, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
+    size = loaded.resolution if loaded.stated or side is None else side
+    network = Network(loaded.module, size, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
     prove_identity(network, loaded.module)
     return Opened(network, loaded.versions)
 
@@ -100,6 +103,8 @@ class ModuleModel:
             SurgeryError: the proof fails.
         """
         scaled = self.scaled(num_classes)
+        if not scaled.has_classes:
+            raise SurgeryError("the classifier", "no output is a row of classes: it can be scaled, not trained here")
         prove(scaled)
         module = scaled.build()
         if self.spec.dropout is not None:
@@ -205,15 +210,7 @@ class ModuleBaseline:
     @property
     def fixed(self) -> dict[str, str]:
         """Which of alpha, beta and gamma do nothing to it, and why."""
-        network = opened(self.source, self.rounding, self.opened_at).network
-        reasons = {}
-        if not network.stages:
-            reasons["alpha"] = "no block of it is repeated: depth is fixed"
-        if not network.free:
-            reasons["beta"] = "none of its widths is free"
-        if network.multiple is None:
-            reasons["gamma"] = f"it takes {network.resolution} px only"
-        return reasons
+        return opened(self.source, self.rounding, self.opened_at).network.dead
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -264,6 +261,7 @@ class ModuleBaseline:
     def _sizes(self, multipliers: Multipliers) -> tuple[float, float, int]:
         """Depth and width over the original module's, and pixels."""
         start = self.start
+        multipliers = multipliers.without(self.fixed)
         depth = multipliers.depth * (start.depth if start else 1)
         width = multipliers.width * (start.width if start else 1)
         wanted = self.rounding.pixels(self.resolution, multipliers.resolution)
@@ -290,5 +288,5 @@ class ModuleBaseline:
         """The member of its family at φ, from its native resolution, named and with its origin written down."""
         multipliers = coefficients.at(phi)
         model = replace(self, side=None, stochastic_depth=None).scaled(multipliers, dropout=self.dropout_at(phi))
-        origin = origin_of(self.name, multipliers, phi).model_copy(update=asdict(coefficients))
+        origin = origin_of(self.name, multipliers.without(self.fixed), phi).model_copy(update=asdict(coefficients))
         return ModuleModel(model.spec.model_copy(update={"name": f"{self.name}-phi{phi:g}", "origin": origin}))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from scalesearch.errors import RecipeError, RunError, ScaleSearchError
-from scalesearch.validation import parse
+from scalesearch.run_files import read_json, validated
 
 FILE = "comparison.json"
 
@@ -114,13 +112,5 @@ def read_comparison(path: Path) -> FinishedComparison:
     Raises:
         RunError: `comparison.json` cannot be read, or a field of it breaks its rule; the message names it.
     """
-    try:
-        found = json.loads((path / FILE).read_text(encoding="utf-8"))
-    except OSError as failure:
-        raise RunError(f"{path} is no comparison's folder: {failure.strerror} ({FILE})") from failure
-    except ValueError as failure:
-        raise RunError(f"{path / FILE} is not JSON: {failure}") from failure
-    try:
-        return parse(FinishedComparison, found, RecipeError)
-    except ScaleSearchError as failure:
-        raise RunError(f"{path / FILE}: {failure}") from failure
+    found = read_json(path / FILE, f"{path} is no comparison's folder")
+    return validated(FinishedComparison, found, path / FILE)

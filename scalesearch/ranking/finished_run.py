@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from scalesearch.errors import RunError
 from scalesearch.ranking.ranking import holdout_error
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.run_folder import read_recipe_settings
+from scalesearch.run_files import TABLES, read_recipe_settings, read_result, read_sessions, read_table
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
 LATER = ("front", "low", "high", "p_best", "contender", "sd", "val_accuracy", "memory", "estimated_memory", "also")
 """Columns of a ranking that older runs lack, or that hold nothing in some."""
-
-TRIALS = (
-    "alpha", "beta", "gamma", "network", "seed", "state", "reason", "accuracy", "seconds", "images_per_second",
-    "memory", "curve",
-)  # fmt: skip
-"""Columns of the trials that are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,29 +91,23 @@ def read_run(path: Path) -> Run:
         RunError: it is no run's folder, or the run has no finished ranking.
     """
     recipe = read_recipe_settings(path)
-    found = _json(path, "ranking.json", "holds no finished ranking")
-    sessions = _json(path, "environment.json", "does not say what it was made with")
-    try:
-        rows, title, notes = pd.DataFrame(found["ranking"]), str(found["title"]), tuple(map(str, found["notes"]))
-        ranking, bars = _completed(rows, sessions)
-        if ranking.empty:
-            raise RunError(f"{path} holds no finished ranking: no candidate is in ranking.json")
-    except (KeyError, TypeError, ValueError, IndexError) as failure:
-        raise RunError(f"{path / 'ranking.json'} is no ranking: {failure!r}") from failure
+    found = read_result(path, "ranking.json")
+    sessions = read_sessions(path)
+    ranking, bars = _completed(pd.DataFrame(found["ranking"]), sessions)
     confidence = f"{100 * float(recipe.get('confidence') or DEFAULT_CONFIDENCE):g} % interval"
     return Run(
         path=path,
-        title=title,
-        notes=notes,
+        title=found["title"],
+        notes=tuple(found["notes"]),
         fitted=found.get("fitted"),
         ranking=ranking,
         trials=_trials(path),
-        candidates=_frame(path, "candidates.csv", {}),
+        candidates=read_table(path, "candidates.csv"),
         sessions=tuple(sessions),
         recipe=recipe,
         recipe_text=(path / "recipe.yaml").read_text(encoding="utf-8"),
-        settings=_json(path, "settings.json", "does not say its settings"),
-        verified=_json(path, "verify.json", "") if (path / "verify.json").exists() else None,
+        settings=read_result(path, "settings.json"),
+        verified=read_result(path, "verify.json") if (path / "verify.json").exists() else None,
         bars=bars or confidence,
     )
 
@@ -151,23 +137,5 @@ def _completed(ranking: pd.DataFrame, sessions: list[dict[str, Any]]) -> tuple[p
 def _trials(path: Path) -> pd.DataFrame:
     """Every trial, or none where the run did not keep them beside its ranking."""
     if not (path / "trials.csv").exists():
-        return pd.DataFrame(columns=list(TRIALS))
-    return _frame(path, "trials.csv", {"reason": "string", "curve": "string"}).reindex(columns=list(TRIALS))
-
-
-def _json(path: Path, name: str, lack: str) -> Any:
-    try:
-        return json.loads((path / name).read_text(encoding="utf-8"))
-    except OSError as failure:
-        raise RunError(f"{path} {lack}: {failure.strerror} ({name})") from failure
-    except ValueError as failure:
-        raise RunError(f"{path / name} is not JSON: {failure}") from failure
-
-
-def _frame(path: Path, name: str, types: dict[str, str]) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path / name, dtype={"network": "string", **types})
-    except OSError as failure:
-        raise RunError(f"{path} holds no finished ranking: {failure.strerror} ({name})") from failure
-    except ValueError as failure:
-        raise RunError(f"{path / name} is no table: {failure}") from failure
+        return pd.DataFrame(columns=list(TABLES["trials.csv"]))
+    return read_table(path, "trials.csv")[list(TABLES["trials.csv"])]

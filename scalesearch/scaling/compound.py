@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple
@@ -29,6 +30,11 @@ class Multipliers:
     depth: float
     width: float
     resolution: float
+
+    def without(self, dead: Container[str]) -> Multipliers:
+        """These multipliers, 1 where ``dead`` names the coefficient: what does nothing to a network is not shown."""
+        values = zip(AXES, (self.depth, self.width, self.resolution), strict=True)
+        return Multipliers(*(1 if axis in dead else value for axis, value in values))
 
 
 AXES = ("alpha", "beta", "gamma")

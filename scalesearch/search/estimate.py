@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +26,15 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Quote:
-    """Expected seconds of all trials together, how many train side by side, and bytes at the peak of the largest."""
+    """Expected seconds of all trials together, how many train side by side, and bytes at the peak of the largest.
+
+    ``speeds`` are the images a second that each network was expected to train at, by its fingerprint.
+    """
 
     seconds: float
     workers: int
     memory: int
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def wall(self) -> float:
@@ -59,9 +64,13 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     with threads(worker_threads(recipe, prepared.device)):
         measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
     seconds = [length * per_step + held_out * per_image for per_step, per_image in measured]
-    each = np.interp([c.cost.macs for c in by_cost], [c.cost.macs for c in probed], seconds)
+    macs, known = [c.cost.macs for c in by_cost], [c.cost.macs for c in probed]
+    each = np.interp(macs, known, seconds)
+    steps_each = np.interp(macs, known, [per_step for per_step, _ in measured])
+    speeds = {c.model.fingerprint: batch / float(each) for c, each in zip(by_cost, steps_each, strict=True)}
     workers = max(1, min(workers_side_by_side(recipe, prepared.device), len(prepared.tasks)))
-    return Quote(float(each.sum()) * recipe.seeds, workers, max(prepared.memory(c.cost) for c in by_cost))
+    memory = max(prepared.memory(c.cost) for c in by_cost)
+    return Quote(float(each.sum()) * recipe.seeds, workers, memory, speeds)
 
 
 def told_quote(prepared: Prepared) -> Quote:

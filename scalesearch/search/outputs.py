@@ -11,6 +11,7 @@ import pandas as pd
 from scalesearch.candidates.grid import Candidate, Plan, same_network
 from scalesearch.errors import ScalingError
 from scalesearch.ranking.ranking import holdout_error, records_json
+from scalesearch.ranking.signal import signal
 from scalesearch.report.tables import ranking_markdown
 from scalesearch.run_folder import RunFolder, slug
 from scalesearch.scaling.compound import AXES, Coefficients
@@ -75,6 +76,7 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         f"the interval ({100 * result.judgement.confidence:g} %) and P (of being the best) know seeds and images",
         "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
     ]
+    notes += _told_apart(trials)
     grown = ranking.loc[ranking["ratio"] != 1, "ratio"]  # the baseline itself may be among named rows
     low, high = grown.min(), grown.max()
     if recipe.search.match == "nominal" and high > 1.05 * low:
@@ -98,6 +100,20 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
     if prepared.source.note:
         notes.append(prepared.source.note)
     return notes
+
+
+def _told_apart(trials: pd.DataFrame) -> list[str]:
+    """How much candidates differ over how much seeds do, where several seeds say so."""
+    complete = trials[trials["state"] == "complete"]
+    scores = {
+        str(network): dict(zip(rows["seed"].astype(int), rows["accuracy"].astype(float), strict=True))
+        for network, rows in complete.groupby("network", sort=False)
+    }
+    found = signal(scores)
+    if found is None:
+        return []
+    verdict = "" if found.p < 0.05 else ": candidates differ no more than seeds do, and the order is luck"
+    return [f"variance between candidates over what seeds leave: {found}{verdict}"]
 
 
 def _fitted(result: Result) -> dict[str, Any] | None:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from scalesearch.data.about import doubts
 from scalesearch.data.images import load_images
 from scalesearch.report.html.write import write_report
+from scalesearch.run_files import read_sessions
 from scalesearch.run_folder import RunFolder
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.engine import EngineSettings
@@ -44,6 +46,10 @@ def run(
         recipe.data.cache_resolution or prepared.baseline.resolution,
         lambda done: watcher.decoding(done, prepared.train_images),
     )
+    for words in doubts(images):
+        watcher.remarked(f"note: {words}")
+    if images.skipped:
+        folder.write("skipped-images.txt", "".join(f"{name}\t{reason}\n" for name, reason in images.skipped))
     session = Session(prepared, folder, ledger, where, images, watcher)
     if session.left():
         _sign(prepared, folder, command)
@@ -69,6 +75,6 @@ def _sign(prepared: Prepared, folder: RunFolder, command: Sequence[str]) -> None
         "minival": prepared.minival_images,
     }
     kept = folder.path / "environment.json"
-    before = json.loads(kept.read_text()) if kept.exists() else []
+    before = read_sessions(folder.path) if kept.exists() else []
     sessions = [*before, environment(command, prepared.device, data)]
     folder.write(kept.name, json.dumps(sessions, indent=1, ensure_ascii=False) + "\n")

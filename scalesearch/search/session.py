@@ -20,6 +20,7 @@ from scalesearch.search.estimate import is_worthwhile, quote
 from scalesearch.search.ledger.leases import LOOK_EVERY, is_gone
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result
+from scalesearch.search.pace import Pace
 from scalesearch.search.processes import InProcessEngine, ProcessPool
 from scalesearch.search.setup import Prepared
 from scalesearch.search.supervisor import Supervisor
@@ -48,6 +49,7 @@ class Session:
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
         self.tasks = prepared.tasks
         self.why: str | None = None
+        self.pace = Pace()
         run = prepared.recipe.run
         self.supervisor = Supervisor(ledger, lease_seconds=run.lease_seconds, retries=run.retries, lost=self._tell_lost)
         self.looked, self.ended = -math.inf, False
@@ -147,6 +149,7 @@ class Session:
             return  # the dearest candidate will split its batches, and take as long as it takes
         finally:
             release_memory(self.prepared.device)
+        self.pace = Pace(price.speeds)
         self.ledger.note("quote", [price.seconds, len(self.tasks)])
         self.watcher.quoted(price)
 
@@ -229,6 +232,8 @@ class Session:
             self.watcher.trial_started(worker, candidate, event.key[1])
         elif event.kind == "step":
             self.watcher.trial_step(worker, *event.values)
+            if words := self.pace.told(event.key[0], event.values[3]):
+                self.watcher.remarked(words)
         elif event.kind == "failed":
             self.watcher.trial_failed(candidate, *event.values)
         elif event.kind == "lost":

@@ -11,6 +11,7 @@ import torch
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.resolve import resolve_baseline
+from scalesearch.data.about import described
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
@@ -46,6 +47,11 @@ class Prepared:
     minival_images: int
     tuned: tuple[str, ...] = ()
     """What a probe decided, a sentence each."""
+
+    @property
+    def about_images(self) -> str:
+        """Classes, images per class, sizes: what is known of the images before they are decoded."""
+        return described(self.source)
 
     @property
     def tasks(self) -> list[Task]:

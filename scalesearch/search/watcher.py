@@ -19,6 +19,9 @@ class Watcher(Protocol):
     def decoding(self, done: int, total: int) -> None:
         """``done`` of ``total`` images are decoded."""
 
+    def remarked(self, text: str) -> None:
+        """Something the user should know, in a sentence."""
+
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
 

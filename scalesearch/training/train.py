@@ -22,6 +22,7 @@ from scalesearch.runtime.team import ALONE, Team
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.memory_estimate import state_bytes
 from scalesearch.training.optim import learning_rate_factor
+from scalesearch.training.readings import Readings
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Outcome, packed
 
@@ -136,6 +137,7 @@ class _Trial:
             device=device,
             team=team,
         )
+        self.readings = Readings(self.trainer, self.batches) if self.settings.readings else None
         self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
         self.checkpoints = checkpoints
@@ -162,7 +164,9 @@ class _Trial:
             if self.step in evaluate_at:
                 self.training += lap.seconds()
                 self._note_memory()
-                accuracy, held_out_loss, correct = self.trainer.evaluate(self.images.minival)
+                accuracy, held_out_loss, correct, _ = self.trainer.evaluate(self.images.minival)
+                if self.readings:
+                    self.readings.take(self.step, self.images.minival)
                 self.curve.append((self.step, accuracy, held_out_loss))
                 listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
                 reset_peak(device)
@@ -187,6 +191,7 @@ class _Trial:
             memory=self.memory,
             micro_batch=self.micro_batch,
             resumed=self.resumed,
+            readings=tuple(self.readings.taken) if self.readings else (),
         )
         return outcome, self.trainer
 
@@ -200,6 +205,8 @@ class _Trial:
             averaged = trainer.average is not None
             self.memory = measured.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
         self.schedule.step()
+        if self.readings:
+            self.readings.update()
         self.step += 1
         return loss
 
@@ -219,6 +226,7 @@ class _Trial:
             "micro_batch": self.micro_batch,
             "seconds": self.before + seconds,
             "training": self.training,
+            "readings": self.readings and self.readings.state(),
             "schedule": self.schedule.state_dict(),
             "generators": generators[0],
             "generators_of_others": generators[1:],
@@ -232,6 +240,8 @@ class _Trial:
             return None
         self.trainer.restore(state)
         self.schedule.load_state_dict(state["schedule"])
+        if self.readings and state.get("readings"):
+            self.readings.restore(state["readings"])
         self.step, self.resumed, self.memory = state["step"], state["resumed"] + 1, state["memory"]
         self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
         self.micro_batch = min(self.micro_batch, state["micro_batch"])

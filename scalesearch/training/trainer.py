@@ -41,11 +41,13 @@ Views = tuple[Tensor, Tensor]
 
 
 class Evaluation(NamedTuple):
-    """Top-1 accuracy in [0, 1], mean cross-entropy in nats, and which images were right: bool (N,), on the CPU."""
+    """Top-1 accuracy in [0, 1], mean cross-entropy in nats, which images were right: bool (N,), on the CPU, and the
+    Brier score in [0, 2]: the mean squared distance of the probabilities from the truth."""
 
     accuracy: float
     loss: float
     correct: Tensor
+    brier: float
 
 
 class Trainer:
@@ -130,24 +132,31 @@ class Trainer:
         return total
 
     @torch.inference_mode()
-    def evaluate(self, split: Split) -> Evaluation:
-        """How `result` does on ``split``; the loss is without label smoothing. A team shares the images out."""
-        model = self.result.eval()
+    def evaluate(self, split: Split, model: nn.Module | None = None) -> Evaluation:
+        """How `result`, or another ``model``, does on ``split``; the loss is without label smoothing.
+
+        A team shares the images out.
+        """
+        model = (self.result if model is None else model).eval()
         self.team.align(model)
         correct: list[Tensor] = []
         losses: list[Tensor] = []
+        distances: list[Tensor] = []
         for part, truth in self._views(split):
             with self._as_written():
                 logits = self._logits(model, part)[0]
             correct.append(logits.argmax(1) == truth)
             losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
-        sums = torch.zeros(len(split) + 1, dtype=torch.float64)  # which were right, and the loss: one exchange
+            distances.append((logits.softmax(1) - functional.one_hot(truth, logits.shape[1])).square().sum())
+        sums = torch.zeros(len(split) + 2, dtype=torch.float64)  # which were right, Brier and loss: one exchange
         if losses:
             own = self.team.part(len(split))
             sums[own.start : own.stop] = torch.cat(correct).cpu().double()
+            sums[-2] = torch.stack(distances).cpu().double().sum()
             sums[-1] = torch.stack(losses).cpu().double().sum()
-        right, loss = self.team.total(sums)[:-1].bool(), sums[-1].item()
-        return Evaluation(int(right.sum()) / len(split), loss / len(split), right)
+        sums = self.team.total(sums)
+        right, (brier, loss) = sums[:-2].bool(), sums[-2:].tolist()
+        return Evaluation(int(right.sum()) / len(split), loss / len(split), right, brier / len(split))
 
     @property
     def evaluated_together(self) -> int:

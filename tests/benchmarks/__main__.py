@@ -64,6 +64,19 @@ def memory() -> None:
 
 
 @app.command()
+def busy(
+    rounds: Rounds = 3,
+    first_command: Annotated[
+        bool, typer.Option("--first-command", help="Time the README's first command too.")
+    ] = False,
+) -> None:
+    """Training beside other processes, by how torch's threads wait."""
+    from tests.benchmarks.busy import busy as measure
+
+    measure(rounds, first_command)
+
+
+@app.command()
 def native(
     compiled: Annotated[bool, typer.Option("--compiled", help="Train compiled networks too.")] = False,
     seconds: Annotated[float, typer.Option(help="Seconds per measurement.")] = 5.0,

@@ -39,7 +39,7 @@ class Row:
 def look(name: str) -> Row:
     """Check one network; never raises."""
     from scalesearch.errors import ScaleSearchError
-    from scalesearch.models.checks import check, depth_words, resolution_words
+    from scalesearch.models.checks import CHECKED, check, depth_words, resolution_words
     from scalesearch.scaling.compound import Rounding
 
     start = time.perf_counter()
@@ -50,7 +50,9 @@ def look(name: str) -> Row:
     except Exception as failure:
         return Row(name, "BROKEN", "", "", "", "", "", f"{type(failure).__name__}: {failure}", 0)
     network, base = done.network, done.trials[0].cost
-    ratios = [f"{t.cost.macs / base.macs:.2f}" if t.cost and base else "✗" for t in done.trials[1:]]
+    costs = {trial.multipliers: trial.cost for trial in done.trials}
+    tried = [costs[multipliers.without(network.dead)] for multipliers in CHECKED[1:]]
+    ratios = [f"{cost.macs / base.macs:.2f}" if cost and base else "✗" for cost in tried]
     why = [t.refused for t in done.trials if t.refused]
     why += [f"{stage} is not repeated: {reason}" for stage, reason in network.unrepeatable.items()]
     fixed = [reason for _, reason in network.fixed_widths if reason not in ("the classes", "a single channel")]
@@ -75,14 +77,15 @@ def table(rows: Iterable[Row], title: str, versions: str) -> str:
     scaled = sum(row.verdict == "scaled" for row in rows)
     pure = [row for row in rows if row.name.partition(":")[2] not in ATTENTION]
     good = sum(row.verdict == "scaled" for row in pure)
-    share = f"{good} of {len(pure)} pure ConvNets are scaled ({good / len(pure):.1%})"
+    share = f"; {good} of {len(pure)} pure ConvNets are scaled ({good / len(pure):.1%})" if pure else ""
     lines = [
         f"# {title}",
         "",
-        f"{versions}. {scaled} of {len(rows)} networks are scaled; {share}.",
+        f"{versions}. {scaled} of {len(rows)} networks are scaled{share}.",
         "",
         "MACs are times the original's at depth, width, resolution (1.2, 1.1, 1.15), (1, 1.5, 1), (2, 1, 1) and "
-        "(0.75, 0.75, 0.9). A network counts as scaled if every proof holds at all of these and at (1, 1, 1).",
+        "(0.75, 0.75, 0.9); a multiplier that would do nothing (fixed depth, say) stays 1. A network counts as scaled "
+        "if every proof holds at all of these and at (1, 1, 1).",
         "",
         "| network | verdict | blocks per stage | free widths | input side | growth law | MACs × | remarks |",
         "|--|--|--|--|--|--|--|--|",

@@ -43,14 +43,24 @@ def images() -> Images:
 
 
 def _results(outcome: Outcome) -> tuple[object, ...]:
-    return outcome.accuracy, outcome.loss, outcome.train_loss, outcome.curve, outcome.correct, outcome.memory
+    return (
+        outcome.accuracy,
+        outcome.loss,
+        outcome.train_loss,
+        outcome.curve,
+        outcome.correct,
+        outcome.memory,
+        outcome.readings,
+    )
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop_tf"])
+@pytest.mark.parametrize(("optimizer", "more"), [
+    ("sgd", {}), ("adamw", {}), ("rmsprop_tf", {}), ("sgd", {"train.readings": True, "train.ema": 0.0}),
+])  # fmt: skip
 def test_a_trial_interrupted_twice_is_bit_equal_to_one_never_interrupted(
-    tiny: ModelSpec, images: Images, tmp_path: Path, optimizer: str
+    tiny: ModelSpec, images: Images, tmp_path: Path, optimizer: str, more: dict[str, object]
 ) -> None:
-    recipe = load_recipe("quick", {**EVERYTHING, "train.optimizer": optimizer, "train.learning_rate": 0.01})
+    recipe = load_recipe("quick", {**EVERYTHING, "train.optimizer": optimizer, "train.learning_rate": 0.01, **more})
     whole, _ = train(SpecModel(tiny), images, recipe, seed=3, device=CPU)
     checkpoints = Checkpoints(tmp_path)
     for step in (8, 16):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -21,7 +20,7 @@ from scalesearch.models.class_activation import Maps, class_maps
 from scalesearch.recipe import DataSettings, load_recipe
 from scalesearch.report.figures.cam import MapColumn, cam_figure
 from scalesearch.report.units import amount
-from scalesearch.run_folder import read_recipe_settings
+from scalesearch.run_files import read_recipe_settings, read_result
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import Spec, load_spec
 from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept
@@ -79,10 +78,7 @@ def held_out(source: Source, settings: DataSettings, side: int, count: int, seed
 
 def _source(run: Path, settings: DataSettings) -> Source:
     source = open_source(settings)
-    try:
-        wanted = json.loads((run / "settings.json").read_text())["data.fingerprint"]
-    except (OSError, ValueError, KeyError) as failure:
-        raise RunError(f"{run} is no run's folder: {failure}") from failure
+    wanted = read_result(run, "settings.json")["data.fingerprint"]
     if source.fingerprint != wanted:
         raise RunError(f"the images at {settings.source} are not those of {run}; --data says where those are now")
     return source

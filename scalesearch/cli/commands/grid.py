@@ -17,7 +17,8 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import plan_summary, plan_table, ranking_table
 from scalesearch.report.units import duration
-from scalesearch.run_folder import RunFolder, default_folder, read_result
+from scalesearch.run_files import read_result
+from scalesearch.run_folder import RunFolder, default_folder
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.scaling.compound import Coefficients
 
@@ -181,7 +182,7 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
         f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}, {expected.memory / 2**30:.2f} GiB at "
         f"the peak (estimated)\n{price([expected])}\nwithout decoding the images"
     )
-    for words in prepared.tuned:
+    for words in (prepared.about_images, *filter(None, [prepared.source.note]), *prepared.tuned):
         page.remarks().print(words)
 
 

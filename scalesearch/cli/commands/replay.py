@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,7 @@ from scalesearch.errors import RunError
 from scalesearch.files import write_text
 from scalesearch.ranking.policy_replay import Curves, Score, curves_of, replay
 from scalesearch.report.formats import Column, Page, Table, comma_separated
+from scalesearch.run_files import read_sessions, read_table
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
 
@@ -48,16 +47,14 @@ def read_curves(run: Path) -> Curves:
     Raises:
         RunError: it is no run's, or its candidates do not have two seeds each.
     """
-    try:
-        sessions = json.loads((run / "environment.json").read_text())
-        with (run / "candidates.csv").open(newline="") as file:
-            ratios = {
-                row["network"]: float(row["ratio"]) for row in csv.DictReader(file) if row["verdict"] == "admitted"
-            }
-    except (OSError, ValueError, KeyError) as failure:
-        raise RunError(f"{run} is no run's folder: {failure}") from failure
+    sessions, candidates = read_sessions(run), read_table(run, "candidates.csv")
+    if not sessions:
+        raise RunError(f"{run / 'environment.json'} names no session: how many images were held out is not known")
+    images = int(sessions[0]["data"]["minival"])
+    admitted = candidates[(candidates["verdict"] == "admitted") & candidates["ratio"].notna()]
+    ratios = {str(name): float(r) for name, r in zip(admitted["network"], admitted["ratio"], strict=True)}
     records = Ledger(run / JOURNAL, run.name, create=False).records()
-    curves = curves_of(records, ratios, int(sessions[0]["data"]["minival"]))
+    curves = curves_of(records, ratios, images)
     if len(curves.trained) < 2 or curves.seeds < 2:
         raise RunError(f"{run}: replaying takes at least two candidates with two complete seeds each")
     return curves

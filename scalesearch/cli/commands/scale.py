@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from scalesearch.files import write_text
 from scalesearch.models.catalogue import baseline_of, builtin_names, model_of, open_baseline
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import baselines_table, spec_table, stage_table
-from scalesearch.run_folder import read_recipe_settings, read_result
+from scalesearch.run_files import read_recipe_settings, read_result
 from scalesearch.scaling.compound import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member
 from scalesearch.scaling.cost import closed_form
 from scalesearch.scaling.spec import ModelSpec
@@ -50,6 +50,9 @@ def scale(
         start = start.meant_for(resolution)
     base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
     console, tables = page.remarks(), []
+    for axis, reason in start.fixed.items():
+        console.print(f"{axis} stays 1: {reason}", style="yellow", soft_wrap=True)
+    chosen = replace(chosen, **dict.fromkeys(start.fixed, 1.0))
     written: list[dict[str, Any]] = []
     phis = parse_phi(phi)
     for value in phis:
@@ -127,14 +130,11 @@ def best_of(run: Path, *, fitted: bool) -> Coefficients:
     Raises:
         RunError: there is no finished ranking, or no fitted optimum.
     """
-    try:
-        found = read_result(run, "ranking.json")
-        best = found.get("fitted") if fitted else found["ranking"][0]
-        if best is None:
-            raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")
-        return Coefficients(*(float(best[name]) for name in AXES))
-    except (ValueError, KeyError, IndexError) as failure:
-        raise RunError(f"{run / 'ranking.json'} is no ranking: {failure}") from failure
+    found = read_result(run, "ranking.json")
+    best = found.get("fitted") if fitted else found["ranking"][0]
+    if best is None:
+        raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")
+    return Coefficients(*(float(best[name]) for name in AXES))
 
 
 def _target(out: Path | None, name: str, *, several: bool) -> Path:

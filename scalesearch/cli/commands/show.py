@@ -10,7 +10,7 @@ from scalesearch.errors import RunError
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import ranking_table, verified_table
-from scalesearch.run_folder import read_result
+from scalesearch.run_files import read_result
 
 
 def show_command(run: Path, *, verified: bool, form: str) -> None:

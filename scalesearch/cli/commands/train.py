@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from scalesearch.data.about import described, doubts
 from scalesearch.data.images import load_images
 from scalesearch.errors import RunError
 from scalesearch.files import write_whole
 from scalesearch.models.fvcore_count import counted
 from scalesearch.report.units import duration
+from scalesearch.run_files import read_result
 from scalesearch.run_folder import RunFolder
 from scalesearch.runtime.team import ALONE, Team, place_in
 from scalesearch.runtime.torchrun import connect, launch, membership
@@ -73,17 +75,17 @@ def _kept(job: Job) -> dict[str, Any] | None:
     file = job.folder / OUTCOME
     if not file.is_file() or not (job.folder / WEIGHTS).is_file():
         return None
-    try:
-        kept: dict[str, Any] = json.loads(file.read_text())
-    except ValueError as failure:
-        raise RunError(f"{file} is no outcome: {failure}") from failure
-    return kept
+    return read_result(job.folder, OUTCOME)
 
 
 def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     recipe = job.recipe
     side = recipe.data.cache_resolution or job.model.resolution
-    images = team.in_turn(lambda: load_images(job.source, recipe.data, side)).on(job.device)
+    images = team.in_turn(lambda: load_images(job.source, recipe.data, side))
+    if team.leads:
+        for words in [described(job.source), *filter(None, [job.source.note]), *doubts(images)]:
+            console.print(words, soft_wrap=True)
+    images = images.on(job.device)
     checkpoints = Checkpoints(job.folder / "checkpoints")
     count = counted(job.model, images.num_classes)
     outcome, trainer = train(

@@ -23,7 +23,8 @@ class GrowthLaw:
 
     def __str__(self) -> str:
         parts = (("d", self.depth), ("w", self.width), ("r", self.resolution))
-        return "MACs ∝ " + " ".join(f"{name}^{value:.2f}" for name, value in parts if value is not None)
+        words = " ".join(f"{name}^{value:.2f}" for name, value in parts if value is not None)
+        return f"MACs ∝ {words}" if words else "none: nothing of it scales"
 
 
 def growth_law(network: Network) -> GrowthLaw:

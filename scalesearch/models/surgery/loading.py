@@ -23,11 +23,15 @@ DEFAULT_RESOLUTION = 224
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module as its author builds it, the side of its square input in pixels, and whose versions made it."""
+    """A module as its author builds it, the side of its square input in pixels, and whose versions made it.
+
+    ``stated`` says that the side is the author's word, and no default.
+    """
 
     module: nn.Module
     resolution: int
     versions: dict[str, str]
+    stated: bool = True
 
 
 def load_module(source: str) -> Loaded:
@@ -89,9 +93,9 @@ def _from_code(source: str) -> Loaded:
             f"{where} has no {name!r}{_nearest(name, [n for n in vars(holder) if not n.startswith('_')])}"
         )
     module = _built(source, getattr(holder, name))
-    size = getattr(module, "resolution", DEFAULT_RESOLUTION)
-    resolution = size if isinstance(size, int) and size > 0 else DEFAULT_RESOLUTION
-    return Loaded(module, resolution, {"torch": torch.__version__})
+    size = getattr(module, "resolution", None)
+    stated = isinstance(size, int) and size > 0
+    return Loaded(module, int(size or 0) if stated else DEFAULT_RESOLUTION, {"torch": torch.__version__}, stated)
 
 
 def _built(source: str, factory: Callable[[], Any] | nn.Module) -> nn.Module:

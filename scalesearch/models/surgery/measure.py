@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch.overrides import TorchFunctionMode
 from scalesearch.errors import SurgeryError
 from scalesearch.models.surgery.meta_ops import QuickNorms, call
 from scalesearch.models.surgery.tagger import BATCH, flatten
+
+BACKWARD = "backward"
+"""Where a network fails that runs forward but not backward."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,19 @@ class _Positions(TorchFunctionMode):
 def _run(module: nn.Module, resolution: int) -> Any:
     try:
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        return module(torch.zeros(BATCH, 3, resolution, resolution, device=device))
+        outputs = module(torch.zeros(BATCH, 3, resolution, resolution, device=device))
     except SurgeryError:
         raise
     except Exception as failure:
         reason = str(failure).strip().partition("\n")[0] or type(failure).__name__
         raise SurgeryError("forward", f"it cannot run at {resolution} px: {reason}") from failure
+    for output in flatten(outputs):
+        rows = int(output.shape[0]) if output.ndim else BATCH
+        if rows > BATCH and rows % BATCH == 0:
+            raise SurgeryError(
+                "forward", f"at {resolution} px it makes {rows // BATCH} rows of one image: it reshapes to a fixed size"
+            )
+    return outputs
 
 
 def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
@@ -81,21 +92,34 @@ def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
 
 
 def measure(module: nn.Module, resolution: int) -> MeasuredCost:
-    """Run forward in eval mode under torch's counter, then forward and backward in train mode."""
+    """Run forward in eval mode under torch's counter, then forward and backward in train mode.
+
+    Raises:
+        SurgeryError: the network cannot run forward or backward at ``resolution``.
+    """
+    try:
+        return _measured(module, resolution, QuickNorms)
+    except SurgeryError as failure:
+        if failure.layer != BACKWARD:
+            raise
+        return _measured(module, resolution, nullcontext)  # a checkpoint holds what it runs again against the first run
+
+
+def _measured(module: nn.Module, resolution: int, short: Callable[[], AbstractContextManager[Any]]) -> MeasuredCost:
     from torch.utils.flop_counter import FlopCounterMode
 
     training = module.training
     try:
-        with torch.no_grad(), QuickNorms(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), short(), FlopCounterMode(display=False) as counter:
             module.eval()
             _run(module, resolution)
         kept = _Kept(module)
-        with kept, QuickNorms():
+        with kept, short():
             module.train()
             outputs = _run(module, resolution)
         total = sum(output.sum() for output in flatten(outputs) if output.requires_grad)
         if isinstance(total, Tensor):
-            torch.autograd.backward(total)
+            _backward(total)
     finally:
         module.train(training)
         for parameter in module.parameters():
@@ -103,6 +127,14 @@ def measure(module: nn.Module, resolution: int) -> MeasuredCost:
     by_operator = counter.get_flop_counts().get("Global", {})
     layers = sum(int(flops) for operator, flops in by_operator.items() if "bmm" not in str(operator))
     return MeasuredCost(layers // 2 // BATCH, kept.elements // BATCH)
+
+
+def _backward(total: Tensor) -> None:
+    try:
+        torch.autograd.backward(total)
+    except Exception as failure:
+        reason = str(failure).strip().partition("\n")[0] or type(failure).__name__
+        raise SurgeryError(BACKWARD, f"it cannot be trained: {reason}") from failure
 
 
 class _Kept(torch.autograd.graph.saved_tensors_hooks):

@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scalesearch.errors import ScaleSearchError, SurgeryError
 from scalesearch.models.surgery.account import Account
+from scalesearch.models.surgery.adapt import adapted
 from scalesearch.models.surgery.initialisation import summary
 from scalesearch.models.surgery.measure import measure, positions
 from scalesearch.models.surgery.reach import Reach
-from scalesearch.models.surgery.repeats import loosen_strides, refit, set_repeats, switches
-from scalesearch.models.surgery.scaled import Scaled, Variant, layer_rows, resize
-from scalesearch.models.surgery.skeleton import (
-    META,
-    copy_skeleton,
-    law_of,
-    skeleton,
-)
-from scalesearch.models.surgery.stages import Stage, find_stages, kind_of
-from scalesearch.models.surgery.symbolic import Form
+from scalesearch.models.surgery.regularisation import follow_rates
+from scalesearch.models.surgery.repeats import refit, set_repeats
+from scalesearch.models.surgery.scaled import Scaled, Variant, layer_rows
+from scalesearch.models.surgery.skeleton import copy_skeleton, law_of, materialise, skeleton
+from scalesearch.models.surgery.stages import Stage, find_stages
+from scalesearch.models.surgery.suited import suited
 from scalesearch.models.surgery.tagger import Trace, named_tensors
 from scalesearch.models.surgery.trace import trace
+from scalesearch.models.surgery.units import group_units
 from scalesearch.models.surgery.whole_map import Maps, cover_whole_maps, joined, whole_maps_of
 from scalesearch.models.surgery.widths import anchors, free_unknowns, new_widths
 from scalesearch.scaling.compound import Rounding
@@ -59,8 +56,10 @@ class Network:
     def __init__(
         self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
     ) -> None:
+        model = suited(model)
         self._reach = Reach(self._narrow, resolution)
         self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
+        self.real = False  # whether it needs numbers to run: on the CPU then, not on the meta device
         if resolution < 1:
             raise SurgeryError("resolution", f"{resolution} px is no size")
         try:
@@ -89,7 +88,7 @@ class Network:
 
     def _look_through(self, module: nn.Module) -> None:
         self.skeleton = module
-        found = trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
+        found = self._trace(module)
         if found.attention is not None:
             raise SurgeryError(
                 found.attention, "attention: its heads and tokens do not scale as a ConvNet's channels and pixels do"
@@ -97,10 +96,24 @@ class Network:
         if not found.layers:
             raise SurgeryError(type(module).__name__, "it has no convolution or linear layer")
         stages = find_stages(module, found)
-        self._base = Variant(module, found, anchors(found, stages), stages)
+        if not stages and group_units(module, found):
+            found = self._trace(module)
+            stages = find_stages(module, found)
+        self._base = Variant(module, found, anchors(found, stages), stages, real=self.real)
         self.stages, self.unrepeatable = self._repeatable(stages)
         self._variants: dict[tuple[int, ...], Variant] = {self.repeats(1, Rounding()): self._base}
         self.multiple = self._multiple()
+
+    def _trace(self, module: nn.Module) -> Trace:
+        """Run ``module`` on tagged sizes: on the meta device, or with numbers where it asks for one (``item``)."""
+        if not self.real:
+            try:
+                return trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
+            except SurgeryError as failure:
+                if "meta" not in failure.reason:
+                    raise
+                self.real = True
+        return trace(materialise(copy_skeleton(module)), self.resolution, keep_groups=self.keep_groups, laws=module)
 
     @property
     def found(self) -> Trace:
@@ -119,22 +132,41 @@ class Network:
         return len(free_unknowns(self.found))
 
     @property
+    def dead(self) -> dict[str, str]:
+        """Which of alpha, beta and gamma do nothing to it, and why."""
+        reasons = {}
+        if not self.stages:
+            why = next(iter(self.unrepeatable.values()), "")
+            reasons["alpha"] = f"no block of it is repeated{f' ({why})' if why else ''}: depth is fixed"
+        if not self.free:
+            why = next((reason for _, reason in self.fixed_widths if reason != "the classes"), "")
+            reasons["beta"] = f"none of its widths is free{f' ({why})' if why else ''}"
+        if self.multiple is None:
+            reasons["gamma"] = f"it takes {self.resolution} px only"
+        return reasons
+
+    @property
     def starts(self) -> str:
         """By which schemes the original's weights were drawn, as far as they show it, and how many each."""
         return summary(law_of(parameter) for parameter in self.skeleton.parameters())
 
     def _repeatable(self, stages: list[Stage]) -> tuple[list[Stage], dict[str, str]]:
-        """The stages that can grow, and the reasons of those that cannot: each only block is tried."""
+        """The stages that can grow, and the reasons of those that cannot: whatever is no plain copy is tried."""
         good, bad = [], {}
         for stage in stages:
-            if stage.how == "adapt":
-                try:
+            try:
+                if stage.how == "adapt":
                     self._adapted(stage)
-                except SurgeryError as failure:
-                    bad[stage.name] = failure.reason
-                    continue
+                if stage.how != "copy" or stage.settings:
+                    self._deepened([stage], [len(stage.blocks) + 1])
+            except SurgeryError as failure:
+                bad[stage.name] = failure.reason
+                continue
             good.append(stage)
         return good, bad
+
+    def _adapted(self, stage: Stage) -> nn.Module:
+        return adapted(self._base, stage, real=self.real)
 
     def _multiple(self) -> int | None:
         """The input side must be this multiple, counted from the native one; None where only the native one runs."""
@@ -164,7 +196,7 @@ class Network:
         pooled = copy_skeleton(self.skeleton)
         cover_whole_maps(pooled, joined(self.whole_maps, self.flattens))
         try:
-            positions(pooled, 2 * self.resolution)
+            positions(materialise(pooled) if self.real else pooled, 2 * self.resolution)
         except SurgeryError:
             return False
         return True
@@ -221,7 +253,7 @@ class Network:
         variant = self._variant(repeats)
         fixed = self._outside(variant) if rounding.fix_stem_head else ()
         values = new_widths(variant.found, variant.follow, width, rounding, fixed)
-        if num_classes is not None and num_classes != self.num_classes:
+        if num_classes is not None and self.num_classes is not None and num_classes != self.num_classes:
             values |= self._with_classes(variant.found, num_classes)
         size = resolution or self.resolution
         account = Account(
@@ -243,7 +275,7 @@ class Network:
         params = sum(math.prod(int(ties.value(form, values)) for form in found.tensors[name]) for name in trained)
         rows = layer_rows(variant, {}, self.resolution)
         if variant.measured is None:
-            variant.measured = measure(copy_skeleton(variant.module), self.resolution)
+            variant.measured = measure(variant.runnable(), self.resolution)
             counted = sum(row.macs for row in rows)
             if variant.measured.macs != counted:
                 raise SurgeryError(
@@ -297,84 +329,52 @@ class Network:
 
     def _variant(self, repeats: tuple[int, ...]) -> Variant:
         if repeats not in self._variants:
-            module = copy_skeleton(self.skeleton)
-            set_repeats(module, self.found, self.stages, repeats, self._adapted)
-            if any(stage.how == "dense" for stage in self.stages):
-                refit(module, self.resolution)
-            try:
-                found = trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
-            except SurgeryError as failure:
-                raise SurgeryError(failure.layer, f"with {sum(repeats)} blocks {failure.reason}") from failure
-            self._see_new_blocks_run(module, found)
+            module, found = self._deepened(self.stages, repeats)
             stages = find_stages(module, found)
-            self._variants[repeats] = Variant(module, found, anchors(found, stages), stages)
+            self._variants[repeats] = Variant(module, found, anchors(found, stages), stages, real=self.real)
         return self._variants[repeats]
 
-    def _see_new_blocks_run(self, module: nn.Module, found: Trace) -> None:
-        """Make sure that every layer of a new block is used.
+    def _deepened(self, stages: Sequence[Stage], repeats: Sequence[int]) -> tuple[nn.Module, Trace]:
+        """A copy with so many blocks, and what running it found.
 
         Raises:
-            SurgeryError: the network runs its blocks by a list of its own.
+            SurgeryError: a block cannot be made, or does not run, or changes where others run.
         """
+        ways = (True, False) if any(stage.settings for stage in stages) else (False,)
+        for in_lists in ways:  # first with the author's own loop going over the new blocks
+            module = copy_skeleton(self.skeleton)
+            try:
+                set_repeats(module, self.found, stages, repeats, self._adapted, in_lists=in_lists)
+                if any(stage.how == "dense" for stage in stages):
+                    refit(module, self.resolution, real=self.real)
+                found = self._trace(module)
+                self._see_new_blocks_run(module, found, stages)
+            except SurgeryError as failure:
+                if in_lists:
+                    continue
+                raise SurgeryError(failure.layer, f"with {sum(repeats)} blocks {failure.reason}") from failure
+            follow_rates(self.skeleton, module)
+            return module, found
+        raise AssertionError("the last way returns or raises")
+
+    def _see_new_blocks_run(self, module: nn.Module, found: Trace, stages: Sequence[Stage]) -> None:
+        """Make sure that every layer that ran runs still, on a map of the size it had, and so does every copy of one.
+
+        Raises:
+            SurgeryError: forward goes by a list or a number of its own.
+        """
+        base = self.found.layers
+        alone = tuple(f"{path}." for stage in stages if stage.how == "adapt" for path in stage.paths)
         for name, tensor in module.named_parameters():
             law = law_of(tensor)
-            if law.name is None and law.of in self.found.layers and name not in found.layers:
+            original = base.get(law.name or law.of or "")
+            if original is None:
+                continue
+            if name not in found.layers:
                 raise SurgeryError(name, "a new block does not run: forward goes by a list or a number of its own")
-
-    def _adapted(self, stage: Stage) -> nn.Module:
-        """A block like a stage's only one, at that block's output: its stride 1, its widths those of its output.
-
-        Raises:
-            SurgeryError: no such block keeps the shape.
-        """
-        found, path = self.found, stage.paths[0]
-        call = next(c for c in found.calls if c.name == path)
-        (_, start), (came, end) = call.inputs[0], call.outputs[0]
-        if len(start) != len(end):
-            raise SurgeryError(path, "its only block changes the number of dimensions")
-        block = copy_skeleton(self.skeleton.get_submodule(path))
-        loosen_strides(block)
-        kinds = {kind_of(self.skeleton.get_submodule(p)) for s in self._base.stages for p in s.paths}
-        for name, value in switches(found, kinds).items():
-            if hasattr(block, name):
-                setattr(block, name, value)
-        values = self._following(start, end)
-        inputs = [(found.ties.reduce(a), int(found.ties.value(b, {}))) for a, b in zip(start, end, strict=True)]
-
-        def size(form: Form) -> int:
-            reduced = found.ties.reduce(form)
-            for whole, becomes in inputs:
-                if reduced.terms and reduced.terms == whole.terms and reduced.constant == whole.constant:
-                    return becomes
-            value = found.ties.value(form, values)
-            if value.denominator != 1:
-                raise SurgeryError(path, "its only block cannot be fitted to its own output")
-            return int(value)
-
-        resize(block, path, found, size)
-        try:
-            with torch.no_grad():
-                block.eval()
-                result = block(torch.zeros(came.shape, device=META))
-        except Exception as failure:
-            raise SurgeryError(path, "its only block does not run on its own output") from failure
-        if not isinstance(result, Tensor) or result.shape != came.shape:
-            raise SurgeryError(path, "its only block does not keep the shape of its own output")
-        block.train(self.skeleton.training)
-        return block
-
-    def _following(self, start: Sequence[Form], end: Sequence[Form]) -> dict[int, int]:
-        """What the block's input, and the inner widths that follow it, become at the block's output."""
-        ties, values = self.found.ties, {}
-        for a, b in zip(start, end, strict=True):
-            only = ties.reduce(a).only
-            if only is not None:
-                values[only] = int(ties.value(b, {}))
-        starts, ends = dict(values), {ties.reduce(form).only for form in end}
-        for inner, anchor in self._base.follow.items():
-            if anchor.to in starts and inner not in starts and inner not in ends:
-                values[inner] = max(1, values[anchor.to] * anchor.times // anchor.over)
-        return values
+            moved = found.layers[name].positions != original.positions
+            if moved and (law.name or not original.name.startswith(alone)):
+                raise SurgeryError(name, "it runs on a map of another size than in the original")
 
 
 def has_few_groups(model: nn.Module) -> bool:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.surgery.initialisation import fitted
+from scalesearch.models.surgery.initialisation import as_written, fitted
 from scalesearch.models.surgery.measure import measure
 from scalesearch.models.surgery.network import Network
 from scalesearch.models.surgery.scaled import Scaled
-from scalesearch.models.surgery.skeleton import law_of, replace_tensors
+from scalesearch.models.surgery.skeleton import law_of, materialise, replace_tensors
+from scalesearch.models.surgery.suited import suited
 from scalesearch.models.surgery.tagger import flatten, named_tensors
+
+SIDES = (32, 64, 128)
+"""Pixels at which a training step is tried before the network's own, until one succeeds."""
+
+MOST_PARAMETERS = 5 * 10**7
+"""Of a network that is given numbers for its proof: they and their gradients take 0.4 GB."""
 
 
 def prove_identity(network: Network, model: nn.Module) -> None:
@@ -20,7 +29,8 @@ def prove_identity(network: Network, model: nn.Module) -> None:
     Raises:
         SurgeryError: it does not.
     """
-    theirs = dict(named_tensors(model))
+    model = suited(model)
+    theirs = {as_written(name): tensor for name, tensor in named_tensors(model)}
     twin = network.scaled().skeleton()
     replace_tensors(twin, lambda _, __, tensor: theirs[law_of(tensor).name or ""])
     image = torch.linspace(-2, 2, 3 * network.resolution**2).reshape(1, 3, network.resolution, network.resolution)
@@ -31,7 +41,7 @@ def prove_identity(network: Network, model: nn.Module) -> None:
     model.eval()
     twin.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _as_written():
             wanted, got = (list(flatten(m(image.to(device)))) for m in (model, twin))
     except Exception as failure:
         text = str(failure).strip().partition("\n")[0]
@@ -42,8 +52,16 @@ def prove_identity(network: Network, model: nn.Module) -> None:
         raise SurgeryError("identity", "scaled by 1, it computes something else")
 
 
+def _as_written() -> AbstractContextManager[object]:
+    """Where parts that were compiled run as they were written: a compiler may round otherwise."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    return stance("force_eager") if stance is not None else nullcontext()
+
+
 def prove(scaled: Scaled) -> None:
     """It runs forward and backward at its size, every layer has the account's channels, and torch counts its MACs.
+
+    Up to fifty million parameters it also makes a training step with numbers, on small images.
 
     Raises:
         SurgeryError: one of these is not so; the message names the layer.
@@ -62,9 +80,33 @@ def prove(scaled: Scaled) -> None:
         kept = law_of(tensor).kept
         if kept is not None:
             continued(name, kept, tuple(tensor.shape))
-    measured = measure(module, account.resolution)
+    measured = measure(materialise(module) if scaled.real else module, account.resolution)
     if measured.macs != account.macs:
         raise SurgeryError("forward", f"{measured.macs:,} MACs run, the account says {account.macs:,}")
+    if scaled.cost.params <= MOST_PARAMETERS:
+        _take_one_step(scaled)
+
+
+def _take_one_step(scaled: Scaled) -> None:
+    """Train on two random images with numbers on the CPU, as small as the network takes them.
+
+    The meta device lets pass what real operations refuse, such as a convolution with more groups than outputs.
+    """
+    native = scaled.account.resolution
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = scaled.build().train()
+        for side in (*(size for size in SIDES if size < native), native):
+            try:
+                outputs = [out for out in flatten(module(torch.randn(2, 3, side, side))) if out.requires_grad]
+                if outputs:
+                    torch.autograd.backward(torch.stack([out.float().mean() for out in outputs]).sum())
+            except Exception as failure:
+                if side == native:  # at another size it may well be too small an image
+                    text = str(failure).strip().partition("\n")[0] or type(failure).__name__
+                    raise SurgeryError("forward", f"a training step at {side} px fails: {text}") from failure
+            else:
+                return
 
 
 def continued(name: str, kept: Tensor, shape: tuple[int, ...]) -> None:

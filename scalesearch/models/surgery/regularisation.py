@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -42,3 +44,30 @@ def set_drop_path(model: nn.Module, rate: float) -> None:
     places = drop_paths(model)
     for index, (module, attribute) in enumerate(places):
         setattr(module, attribute, rate * index / len(places))
+
+
+def follow_rates(before: nn.Module, after: nn.Module) -> None:
+    """Lay the rates of ``after``, which has more blocks or fewer, as ``before``'s are: rising evenly to the same end.
+
+    Rates that are all the same stay so; rates without a rule stay as they were copied.
+    """
+    old = [float(getattr(module, name)) for module, name in drop_paths(before)]
+    places = drop_paths(after)
+    if len(old) < 2 or len(places) == len(old):
+        return
+    step = old[1] - old[0]
+    even = all(math.isclose(b - a, step, rel_tol=1e-6, abs_tol=1e-9) for a, b in pairwise(old))
+    if not even or step <= 0:
+        return
+    first = round(old[0] / step)
+    if not math.isclose(old[0], first * step, rel_tol=1e-6, abs_tol=1e-9):
+        return
+    short = len(old) - 1 + first  # steps up to the last block's rate: the end itself, or one step below it
+    beyond = 0 if _is_round(step * short) or not _is_round(step * (short + 1)) else 1
+    end, steps = step * (short + beyond), len(places) - 1 + first + beyond
+    for index, (module, name) in enumerate(places):
+        setattr(module, name, end * (index + first) / steps)
+
+
+def _is_round(rate: float) -> bool:
+    return math.isclose(rate, round(rate, 2), abs_tol=1e-9)

@@ -29,11 +29,26 @@ Adapter = Callable[[Stage], nn.Module]
 class Chain(nn.Sequential):
     """A block and its copies, where their parent names its children one by one."""
 
+    def forward(self, image: Any, *settings: Any, **named: Any) -> Any:  # type: ignore[override]
+        """One after the other; what comes beside the image comes to each."""
+        for block in self:
+            image = block(image, *settings, **named)
+        return image
+
 
 def set_repeats(
-    model: nn.Module, found: Trace, stages: Sequence[Stage], repeats: Sequence[int], adapt: Adapter
+    model: nn.Module,
+    found: Trace,
+    stages: Sequence[Stage],
+    repeats: Sequence[int],
+    adapt: Adapter,
+    *,
+    in_lists: bool = False,
 ) -> None:
     """Give each stage its number of blocks, in place.
+
+    Args:
+        in_lists: blocks of a ModuleList join that list, for a forward that goes over whatever the list holds.
 
     Raises:
         SurgeryError: a block cannot be made or taken away.
@@ -48,14 +63,15 @@ def set_repeats(
             new = [adapt(stage) if stage.how == "adapt" else copy_skeleton(last, shared) for _ in range(wanted - have)]
             for block in new:
                 forget_names(block, shared)
-            _insert(parent, stage, new, runs_children=stage.parent in called)
+            joins = in_lists and isinstance(parent, nn.ModuleList)
+            _insert(parent, stage, new, runs_children=joins or (stage.parent in called and _iterates(parent, stage)))
         elif wanted < have:
-            _remove(parent, stage.blocks[wanted:])
+            _remove(parent, stage.blocks[wanted:], leave=not (in_lists and isinstance(parent, nn.ModuleList)))
 
 
 def _insert(parent: nn.Module, stage: Stage, new: list[nn.Module], *, runs_children: bool) -> None:
     last = stage.blocks[-1]
-    if runs_children and _iterates(parent, stage):
+    if runs_children:
         items = list(parent._modules.items())
         at = [name for name, _ in items].index(last) + 1
         if _is_numbered(parent):
@@ -92,7 +108,7 @@ def _iterates(parent: nn.Module, stage: Stage) -> bool:
 
 
 def _is_numbered(parent: nn.Module) -> bool:
-    return isinstance(parent, nn.Sequential) and all(name.isdigit() for name in parent._modules)
+    return isinstance(parent, (nn.Sequential, nn.ModuleList)) and all(name.isdigit() for name in parent._modules)
 
 
 def _free_names(parent: nn.Module, last: str, count: int) -> list[str]:
@@ -109,13 +125,21 @@ def _free_names(parent: nn.Module, last: str, count: int) -> list[str]:
     return names
 
 
-def _remove(parent: nn.Module, names: tuple[str, ...]) -> None:
+class Pass(nn.Identity):
+    """What stands where a block was that others call by its name; hands on what it gets."""
+
+    def forward(self, image: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override]
+        """The image; whatever comes beside it is left."""
+        return image
+
+
+def _remove(parent: nn.Module, names: tuple[str, ...], *, leave: bool) -> None:
     numbered = _is_numbered(parent)
     for name in names:
-        if type(parent).forward is nn.Sequential.forward or isinstance(parent, nn.ModuleDict):
+        if not leave or type(parent).forward is nn.Sequential.forward or isinstance(parent, nn.ModuleDict):
             del parent._modules[name]
         else:
-            parent._modules[name] = nn.Identity()
+            parent._modules[name] = Pass()
     if numbered:
         rest = list(parent._modules.values())
         parent._modules.clear()
@@ -163,12 +187,17 @@ def switches(found: Trace, kinds: set[Kind]) -> dict[str, Any]:
     }
 
 
-def refit(model: nn.Module, resolution: int) -> None:
+def refit(model: nn.Module, resolution: int, *, real: bool = False) -> None:
     """Fit the inputs of layers and norms to what arrives, in one run on the meta device: a dense block passes on more.
+
+    Args:
+        real: the network needs numbers, and cannot be run so.
 
     Raises:
         SurgeryError: the network cannot run.
     """
+    if real:
+        raise SurgeryError("depth", "its dense blocks cannot be repeated: forward asks for a number of its maps")
     handles = [module.register_forward_pre_hook(_fit) for module in model.modules()]
     training = model.training
     try:

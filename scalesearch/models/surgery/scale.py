@@ -21,8 +21,8 @@ def scale_module(
     """A ``depth`` times deeper and ``width`` times wider network of the same make, freshly initialised.
 
     ``model`` is left as it is, and its weights are not copied. The new network starts by the scheme that the
-    original's weights show (kaiming's where they show none), drawn from torch's global generator, on the CPU. Its
-    ``account`` (an `Account`) says what was done: ``print(scaled.account)``.
+    original's weights show (by their spread and the fan-in, where they show none), drawn from torch's global generator,
+    on the CPU. Its ``account`` (an `Account`) says what was done: ``print(scaled.account)``.
 
     Args:
         resolution: side of the square images it is for, pixels; the network is run at it on the meta device.

@@ -38,11 +38,17 @@ class Variant:
     stages: list[Stage]
     used: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     measured: MeasuredCost | None = None
+    real: bool = False
+
+    def runnable(self) -> nn.Module:
+        """A copy to run: without numbers, unless the network needs them (``real``). Forward may keep things on it."""
+        copy = copy_skeleton(self.module)
+        return materialise(copy) if self.real else copy
 
     def positions(self, resolution: int) -> list[tuple[int, int]]:
         """Where each layer call is used at ``resolution``; widths do not change it."""
         if resolution not in self.used:
-            seen = positions(copy_skeleton(self.module), resolution)  # forward may keep things on a module
+            seen = positions(self.runnable(), resolution)
             if len(seen) != len(self.found.order):
                 raise SurgeryError("forward", f"other layers run at {resolution} px than at its own size")
             self.used[resolution] = seen
@@ -55,6 +61,16 @@ class Scaled:
     def __init__(self, variant: Variant, values: dict[int, int], account: Account, cost: Cost) -> None:
         self._variant, self._values = variant, values
         self.account, self.cost = account, cost
+
+    @property
+    def real(self) -> bool:
+        """Whether it needs numbers to run."""
+        return self._variant.real
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether one of its outputs is a row of classes."""
+        return self._variant.found.classes is not None
 
     def skeleton(self) -> nn.Module:
         """The network on the meta device."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.surgery.initialisation import FALLBACK, Law, groups_of, observe
+from scalesearch.models.surgery.initialisation import FALLBACK, Law, groups_of, observe, weight_of
+from scalesearch.models.surgery.parametrised import fit_to_weights
 
 META = torch.device("meta")
 
@@ -60,7 +61,14 @@ def _copied(model: nn.Module, law: Callable[[Tensor], Law], shared: Container[in
             memo[id(tensor)] = tensor
             continue
         memo[id(tensor)] = empty_like(tensor, tuple(tensor.shape), law(tensor))
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and value.grad_fn is not None:  # worked out at each call, by a hook
+                memo[id(value)] = torch.empty_like(value, device=META)
     try:
+        for module in model.modules():
+            if type(module).__name__ == "OptimizedModule":  # what was compiled is copied as it was written
+                memo[id(module)] = copy.deepcopy(module._orig_mod, memo)
         return copy.deepcopy(model, memo)
     except Exception as failure:
         raise SurgeryError(type(model).__name__, f"it cannot be copied: {failure}") from failure
@@ -89,7 +97,7 @@ def materialise(model: nn.Module) -> nn.Module:
 
     def draw(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
         made: Tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
-        weight = module._parameters.get("weight")
+        weight = weight_of(module)
         fan_in = max(1, weight[0].numel()) if weight is not None and weight.ndim > 1 else 1
         try:
             law_of(tensor).fill(made, groups_of(module), fan_in)
@@ -98,13 +106,14 @@ def materialise(model: nn.Module) -> nn.Module:
         return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
     replace_tensors(model, draw)
+    fit_to_weights(model)
     return model
 
 
 def refresh_counts(model: nn.Module) -> None:
     """Set what torch's own layers say about their channels to what their weights have."""
     for module in model.modules():
-        weight = module._parameters.get("weight")
+        weight = weight_of(module)
         if weight is None:
             continue
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):

@@ -25,12 +25,14 @@ class Stage:
     """Blocks that repeat: their parent's path, their names in it, and how one more is made.
 
     ``how`` is "copy" of the last block, "adapt" of an only block, or "dense": the next block sees one output more.
+    With ``settings``, blocks are called with something beside the image, such as a rate that rises from block to block.
     """
 
     parent: str
     blocks: tuple[str, ...]
     kind: str
     how: str = "copy"
+    settings: bool = False
 
     @property
     def name(self) -> str:
@@ -52,8 +54,15 @@ def path_of(parent: str, name: str) -> str:
 def kind_of(module: nn.Module) -> Kind:
     """What makes two modules blocks of one kind: their class; for a plain Sequential, what is in it."""
     if type(module) is nn.Sequential:
-        return (nn.Sequential, *(kind_of(child) for child in module))
+        return (nn.Sequential, *(_kind_within(child) for child in module))
     return (type(module),)
+
+
+def _kind_within(module: nn.Module) -> Kind:
+    """Within a Sequential a convolution's kernel counts, and whether it is depthwise."""
+    if isinstance(module, nn.Conv2d):
+        return (type(module), module.kernel_size, 1 < module.groups == module.in_channels)
+    return kind_of(module)
 
 
 def find_stages(model: nn.Module, found: Trace) -> list[Stage]:
@@ -69,14 +78,17 @@ def find_stages(model: nn.Module, found: Trace) -> list[Stage]:
     sizes: dict[Kind, int] = defaultdict(int)
     for call in found.calls:
         sizes[kind_of(call.module)] = max(sizes[kind_of(call.module)], layers.get(call.name, 0))
+    order = {call.name: i for i, call in enumerate(found.calls)}
     for least in (2, 1):  # blocks of one layer only where there are no others, as in a plain chain
         allowed = {kind for kind, size in sizes.items() if size >= least}
         if least == 1:
             groups = {path: calls for path, calls in groups.items() if _only_containers(model, path)}
         stages = _search(groups, once, allowed, _widths_within(found)) or _only_ones(groups, once, allowed)
         if stages:
+            stages += _beside(
+                stages, {p: [c for c in cs if c.name in once] for p, cs in groups.items()}, allowed, order
+            )
             break
-    order = {call.name: i for i, call in enumerate(found.calls)}
     return sorted(stages, key=lambda stage: order[stage.paths[0]])
 
 
@@ -137,11 +149,47 @@ def _search(
         inside += [path for stage in stages for path in stage.paths]
     taken = {path for stage in stages for path in stage.paths}
     for parent, call in lone:
-        if kind_of(call.module) in kinds and call.name not in taken and call.plain and len(call.inputs) == 1:
-            within = [path for path in taken if call.name.startswith(f"{path}.")]
-            if not within and len(call.outputs) == 1:
-                stages.append(_stage(parent, [call], "copy" if keeps_shape(call) else "adapt"))
+        fits = kind_of(call.module) in kinds and call.plain and len(call.inputs) == len(call.outputs) == 1
+        if fits and call.name not in taken and not any(_nested(call.name, path) for path in taken):
+            stages.append(_alone(parent, call))
     return stages
+
+
+def _nested(first: str, second: str) -> bool:
+    """Whether one of two modules is within the other."""
+    return first.startswith(f"{second}.") or second.startswith(f"{first}.")
+
+
+def _alone(parent: str, call: Call) -> Stage:
+    return _stage(parent, [call], "copy" if keeps_shape(call) else "adapt")
+
+
+def _beside(
+    stages: list[Stage], groups: dict[str, list[Call]], allowed: set[Kind], order: dict[str, int]
+) -> list[Stage]:
+    """Stages of one block of another class, alone in a container that is numbered in a row with those of the others.
+
+    A block of one layer is one only where it comes before the others: at the end of the row it is the head.
+    """
+    blocks = [path for stage in stages for path in stage.paths]
+    starts: dict[str, int] = {}
+    for stage in stages:
+        row, _, number = stage.parent.rpartition(".")
+        if row and number.isdigit():
+            starts[row] = min(starts.get(row, order[stage.paths[0]]), order[stage.paths[0]])
+    taken = {stage.parent for stage in stages}
+    found = []
+    for parent, calls in groups.items():
+        row, _, number = parent.rpartition(".")
+        call = next(iter(calls), None)
+        if call is None or row not in starts or not number.isdigit() or parent in taken or len(calls) != 1:
+            continue
+        if any(_nested(call.name, path) for path in blocks):
+            continue
+        counts = kind_of(call.module) in allowed or order[call.name] < starts[row]
+        if counts and call.plain and len(call.inputs) == len(call.outputs) == 1:
+            found.append(_alone(parent, call))
+    return found
 
 
 def _only_ones(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]) -> list[Stage]:
@@ -159,7 +207,7 @@ def _only_ones(groups: dict[str, list[Call]], once: set[str], allowed: set[Kind]
 
 def _stage(parent: str, run: list[Call], how: str) -> Stage:
     names = tuple(call.name.rpartition(".")[2] for call in run)
-    return Stage(parent, names, type(run[0].module).__name__, how)
+    return Stage(parent, names, type(run[0].module).__name__, how, any(call.settings for call in run))
 
 
 def _runs(calls: list[Call], allowed: set[Kind], widths: dict[str, dict[str, int]]) -> Iterator[tuple[list[Call], str]]:
@@ -187,13 +235,15 @@ def _runs(calls: list[Call], allowed: set[Kind], widths: dict[str, dict[str, int
 def _continues(run: list[Call], call: Call, widths: dict[str, dict[str, int]]) -> str | None:
     """How ``call`` goes on with the run, if it does."""
     last = run[-1]
-    if kind_of(last.module) != kind_of(call.module) or not call.plain:
+    if kind_of(last.module) != kind_of(call.module):
         return None
     before, given, came = ([id(t) for t, _ in part] for part in (last.inputs, call.inputs, last.outputs))
-    if given == came and keeps_shape(call):
-        return "copy"
     if given == [*before, *came] and _shapes(call.outputs) == _shapes(last.outputs):
         return "dense"
+    if not call.plain:
+        return None
+    if given == came and keeps_shape(call):
+        return "copy"
     if given == came and _grows(call) and _agree(widths[last.name], widths[call.name]):
         return "dense"
     return None

@@ -166,6 +166,8 @@ class Ties:
         self._solved: dict[int, Form] = {}
         self._origin: dict[int, Form] = {}
         self._products: list[Product] = []
+        self._widths: set[int] = set()
+        self._used: set[int] = set()
 
     def unknown(self, value: int, name: str, rank: int = 0) -> Form:
         """A new unknown, whose value in the original is ``value``."""
@@ -205,10 +207,15 @@ class Ties:
 
     def equate(self, left: Form, right: Form, reason: str = "") -> None:
         """Write down that two forms are equal; ``reason`` says why, should it fix one of them."""
+        self._used.update(left.terms, right.terms)
         if left is right:
             return
         difference = self.reduce(left - right)
         if not difference.terms:
+            return
+        if difference.constant and len(difference.terms) > 1 and _one_sign(difference):
+            for variable in list(difference.terms):  # a sum of widths that is fixed: none may grow at another's cost
+                self.equate(Form(0, {variable: 1}), Form(self.base[variable]), reason)
             return
         plain = len(difference.terms) < 3 and not difference.constant
         pivot = min(difference.terms, key=lambda v: (not plain and self.counts(v), self._rank[v], -self.base[v], -v))
@@ -220,7 +227,16 @@ class Ties:
 
     def counts(self, variable: int) -> bool:
         """Whether it is a number of paths or levels that a module keeps, rather than a width."""
-        return self.base[variable] < COUNTED and self.names[variable].startswith(ATTRIBUTE)
+        small = self.base[variable] < COUNTED and variable not in self._widths
+        return small and self.names[variable].startswith(ATTRIBUTE)
+
+    def know_width(self, form: Form) -> None:
+        """The unknowns in ``form`` are widths, however small they are."""
+        self._widths.update(form.terms)
+
+    def unused(self, form: Form) -> bool:
+        """Whether it is an unknown that nothing has been found equal to: an integer that is kept and not used."""
+        return form.only is not None and form.only not in self._used
 
     def pin(self, form: Form, reason: str) -> None:
         """Every unknown in ``form`` keeps the value it has in the original network."""
@@ -229,6 +245,8 @@ class Ties:
 
     def multiply(self, left: Iterable[Form], right: Iterable[Form]) -> None:
         """Write down that two products of forms are equal."""
+        left, right = list(left), list(right)
+        self._used.update(variable for form in (*left, *right) for variable in form.terms)
         self._products.append(Product(tuple(left), tuple(right)))
 
     def settle(self) -> None:
@@ -292,6 +310,12 @@ class Ties:
         return _plain(
             reduced.constant + sum((c * values.get(v, self.base[v]) for v, c in reduced.terms.items()), start=0)
         )
+
+
+def _one_sign(form: Form) -> bool:
+    """Whether all of its unknowns count in one direction, so that one grows only where another shrinks."""
+    signs = {factor > 0 for factor in form.terms.values()}
+    return len(signs) == 1 and signs != {form.constant > 0}
 
 
 def common_multiple(numbers: Iterable[Number]) -> int:

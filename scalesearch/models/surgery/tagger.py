@@ -53,13 +53,17 @@ class Layer:
 
 @dataclass
 class Call:
-    """One call of a module: the tensors that came in and went out, with their dimensions."""
+    """One call of a module: the tensors that came in and went out, with their dimensions.
+
+    ``plain`` says that one tensor came in, ``settings`` that something came beside the tensors: a number, a switch.
+    """
 
     name: str
     module: nn.Module
     inputs: list[tuple[Tensor, Dims]] = field(default_factory=list)
     outputs: list[tuple[Tensor, Dims]] = field(default_factory=list)
     plain: bool = True
+    settings: bool = False
 
 
 @dataclass
@@ -154,7 +158,9 @@ class Tagger(TorchFunctionMode):
             self._sized.append(({}, {}))
             tensors = [(t, self.dims(t)) for t in flatten([args, kwargs])]
             others = [a for a in (*args[1:], *kwargs.values()) if a is not None]
-            open_calls.append(Call(path, module, tensors, plain=len(args) == 1 and not others))
+            plain = bool(args) and isinstance(args[0], Tensor) and not list(flatten(others))
+            settings = any(not list(flatten([other])) for other in others)
+            open_calls.append(Call(path, module, tensors, plain=plain, settings=settings))
 
         def after(_: nn.Module, __: Any, output: Any) -> None:
             self.stack.pop()
@@ -205,17 +211,19 @@ class Tagger(TorchFunctionMode):
         return tuple(form or Form(int(size)) for form, size in zip(result, shape, strict=True))
 
     def note_sized(self, tensor: Tensor, *, covers: bool, flattens: bool) -> None:
-        """Count a pool or a reshape for every module that runs.
+        """Count a pool or a reshape for the module that runs, without those that it calls.
 
         Args:
             tensor: what it was given.
-            covers: it pooled over the whole map; kept for the innermost module.
-            flattens: it made a row of features of the map; kept likewise.
+            covers: it pooled over the whole map.
+            flattens: it made a row of features of the map.
         """
-        for wanted, kept in zip((covers, flattens), self._sized[-1] if self._sized else (), strict=False):
+        if not self._sized:
+            return
+        for wanted, kept in zip((covers, flattens), self._sized[-1], strict=True):
             if wanted:
                 kept[self._counts[-1]] = (int(tensor.shape[-2]), int(tensor.shape[-1]))
-        self._counts = [count + 1 for count in self._counts]
+        self._counts[-1] += 1
 
     def as_form(self, value: int) -> Form:
         """The form of an integer that an operation was given."""

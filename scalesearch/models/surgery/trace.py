@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
+from scalesearch.models.surgery.kept_numbers import tie_kept_numbers
 from scalesearch.models.surgery.rules.follow import follow
-from scalesearch.models.surgery.symbolic import ATTRIBUTE, Form, Ties
+from scalesearch.models.surgery.skeleton import law_of
+from scalesearch.models.surgery.suited import misfit
+from scalesearch.models.surgery.symbolic import ATTRIBUTE, COUNTED, Form, Ties
 from scalesearch.models.surgery.tagger import BATCH, CLASSES, INPUT, OTHER, Dims, Tagger, Trace, flatten, named_tensors
 
 GEOMETRY = (
@@ -32,12 +35,16 @@ GEOMETRY = (
 )
 """Attributes that are no sizes; tagging them would only slow the run."""
 
+AXES = ("dim", "axis")
+"""Those of them that are a width where they are no small number."""
 
-def trace(model: nn.Module, resolution: int, *, keep_groups: bool = False) -> Trace:
+
+def trace(model: nn.Module, resolution: int, *, keep_groups: bool = False, laws: nn.Module | None = None) -> Trace:
     """Run ``model`` (on any device, meta included) in eval and in train mode on 3×resolution×resolution images.
 
     Args:
         keep_groups: grouped convolutions keep the number of their groups, in place of the groups' width.
+        laws: the skeleton that says how each tensor starts, where ``model`` has numbers.
 
     Raises:
         SurgeryError: it cannot run; the message carries torch's.
@@ -53,8 +60,21 @@ def trace(model: nn.Module, resolution: int, *, keep_groups: bool = False) -> Tr
                 _run(model, resolution, found, keep_calls=not mode)
             finally:
                 model.train(training)
+    tie_kept_numbers(found)
+    _pin_kept_tensors(found, laws or model)
     ties.settle()
     return found
+
+
+def _pin_kept_tensors(found: Trace, skeleton: nn.Module) -> None:
+    """Where a tensor's numbers are kept and differ along a side, nobody knows more of them: that side stays."""
+    for name, tensor in named_tensors(skeleton):
+        kept = getattr(tensor, "law", None) and law_of(tensor).kept
+        if kept is None:
+            continue
+        for axis, form in enumerate(found.tensors.get(name, ())):
+            if not torch.equal(kept, kept.narrow(axis, 0, 1).expand_as(kept)):
+                found.ties.pin(form, f"{name} holds numbers of its own")
 
 
 def _unknowns(ties: Ties, name: str, tensor: Tensor) -> Dims:
@@ -76,7 +96,8 @@ def _tagged_integers(model: nn.Module, ties: Ties, found: dict[tuple[str, str], 
         for path, module in model.named_modules():
             own = vars(module)
             for name, value in list(own.items()):
-                if name in GEOMETRY or name.startswith("_"):
+                wide = name in AXES and type(value) is int and value >= COUNTED
+                if (name in GEOMETRY and not wide) or name.startswith("_"):
                     continue
                 tagged = _tag(value, ties, f"{ATTRIBUTE}{path}.{name}")
                 if tagged is not None:
@@ -116,6 +137,8 @@ def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -
         except Exception as failure:
             where = tagger.stack[-1] if tagger.stack else "forward"
             text = str(failure).strip().partition("\n")[0] or type(failure).__name__
+            if not tagger.found.layers and (words := misfit(model.get_submodule(tagger.stack[-1]), where, text)):
+                raise SurgeryError("the first layer", words) from failure
             raise SurgeryError(where or "forward", f"it cannot run at {resolution} px: {text}") from failure
     found.outputs[model.training] = _tie_outputs(tagger, outputs)
     if not model.training:

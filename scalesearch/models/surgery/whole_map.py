@@ -6,7 +6,9 @@ that pool would see 4 × 4 of it, and what lies outside would never reach the cl
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 from torch import Tensor, nn
@@ -64,21 +66,30 @@ def over_all(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], native
     return image.amax((-2, -1), keepdim=True)
 
 
+def running() -> nn.Module | None:
+    """The innermost module that is being called; None outside of all calls."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not nn.Module._call_impl.__code__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals["self"]
+
+
 class WholeMapPools(TorchFunctionMode):
     """While entered, the pools that covered their map at its native size cover it at every other.
 
-    A map that is made a row of features is pooled to its native size first, where that was asked for.
+    A map that is made a row of features is pooled to its native size first, where that was asked for. Calls are
+    counted in the module's own forward: those of the modules that it calls are not among them.
     """
 
-    def __init__(self, maps: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(self, module: nn.Module, maps: Mapping[int, tuple[int, int]]) -> None:
         super().__init__()
-        self._maps, self._seen = maps, 0
+        self._module, self._maps, self._seen = module, maps, 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
-        if name in POOLS or name in FLATTENS:
+        if (name in POOLS or name in FLATTENS) and running() in (self._module, None):
             native = self._maps.get(self._seen)
             self._seen += 1
             if native is not None:
@@ -100,7 +111,7 @@ def _covering(base: type[nn.Module]) -> type[nn.Module]:
         return _COVERING[base]
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with WholeMapPools(self._whole_maps.get(self.training, {})):
+        with WholeMapPools(self, self._whole_maps.get(self.training, {})):
             return base.forward(self, *args, **kwargs)
 
     def reduce(self: Any, protocol: Any) -> Any:

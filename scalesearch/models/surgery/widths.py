@@ -20,6 +20,9 @@ from scalesearch.scaling.compound import Rounding
 SMALL = 32
 """Below this many channels a multiple of 8 is coarse: the divisor is then the largest of 1, 2, 4, 8 that divides."""
 
+TINY, NEAR = 16, 0.1
+"""Below this many channels the divisor is halved until the width comes so near to what was asked for."""
+
 
 @dataclass(frozen=True)
 class Anchor:
@@ -163,8 +166,21 @@ def new_widths(
             elif value < 1:
                 raise SurgeryError(name, f"width ×{width:.3g} leaves {value} of it")
         if not broken:
+            _see_all_grow(found, values, width)
             return values
     raise SurgeryError("width", f"no whole numbers of channels fit together at ×{width:.3g}")
+
+
+def _see_all_grow(found: Trace, values: dict[int, int], width: float) -> None:
+    """Make sure that no layer shrinks where the network widens, nor grows where it narrows.
+
+    Raises:
+        SurgeryError: one does: its size is what two others leave of a third.
+    """
+    for layer in found.layers.values():
+        before, after = found.ties.value(layer.outputs, {}), found.ties.value(layer.outputs, values)
+        if (after - before) * (width - 1) < 0:
+            raise SurgeryError(layer.name, f"at width ×{width:.3g} it would go from {before} to {after} channels")
 
 
 def _all_forms(found: Trace) -> list[tuple[str, Form]]:
@@ -208,4 +224,8 @@ def rounded(channels: int, width: float, rounding: Rounding) -> int:
     divisor = rounding.width_divisor
     if channels < SMALL:
         divisor = math.gcd(channels, divisor)
-    return rounding.model_copy(update={"width_divisor": divisor}).channels(channels, width)
+    while True:
+        value = rounding.model_copy(update={"width_divisor": divisor}).channels(channels, width)
+        if channels >= TINY or divisor == 1 or abs(value / (channels * width) - 1) <= NEAR:
+            return value
+        divisor //= 2

@@ -37,7 +37,7 @@ def _grouped(tagger: Tagger, channels: Form, inner: Form, outer: Form, each: int
     if int(groups) == 1:
         ties.equate(channels, inner)
         return
-    if tagger.keep_groups:
+    if tagger.keep_groups and each > 1:
         ties.pin(form, "the number of groups is kept")
         ties.equate(channels, inner * int(groups))
         share = ties.unknown(out // int(groups), "channels of one group", 1)
@@ -122,7 +122,7 @@ def _prelu(tagger: Tagger, given: Args, result: Tensor) -> Dims:
 
 @rule("scaled_dot_product_attention", "multi_head_attention_forward")
 def _attention(tagger: Tagger, given: Args, result: Any) -> Any:
-    tagger.found.attention = tagger.found.attention or tagger.where
+    tagger.found.attention = tagger.found.attention or tagger.where or "forward"
     return (
         [tagger.dims(given[0])] * len(list(flatten(result)))
         if not isinstance(result, Tensor)
@@ -133,7 +133,7 @@ def _attention(tagger: Tagger, given: Args, result: Any) -> Any:
 @rule("softmax")
 def _softmax(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     if tagger.marked(given[0]) == "scores":
-        tagger.found.attention = tagger.found.attention or tagger.where
+        tagger.found.attention = tagger.found.attention or tagger.where or "forward"
     return tagger.dims(given[0])
 
 
@@ -146,6 +146,20 @@ def _matmul(tagger: Tagger, given: Args, result: Tensor) -> Dims:
         tagger.mark(result, "scores")
     batch = list(a[:-2]) if len(a) >= len(b) else list(b[:-2])
     return (*batch, *a[-2:-1], *b[len(b) - 1 if len(b) > 1 else 1 :])
+
+
+@rule("mv")
+def _mv(tagger: Tagger, given: Args, result: Tensor) -> Dims:
+    matrix, vector = tagger.dims(given[0]), tagger.dims(given[1])
+    tagger.ties.equate(matrix[-1], vector[0])
+    return (matrix[0],)
+
+
+@rule("dot", "vdot", "inner")
+def _dot(tagger: Tagger, given: Args, result: Tensor) -> Dims:
+    first, second = tagger.dims(given[0]), tagger.dims(given[1])
+    tagger.ties.equate(first[-1], second[-1])
+    return (*first[:-1], *second[:-1])
 
 
 @rule("addmm", "baddbmm")

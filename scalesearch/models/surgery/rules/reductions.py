@@ -44,8 +44,20 @@ def _pad(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     dims, amounts = list(tagger.dims(given[0])), given.get(1, "pad")
     for back in range(len(amounts) // 2):
         left, right = amounts[2 * back], amounts[2 * back + 1]
+        if dims[-1 - back].terms and int(left) + int(right):
+            _pad_channels(tagger, dims[-1 - back], (left, right))
         dims[-1 - back] = dims[-1 - back] + tagger.as_form(left) + tagger.as_form(right)
     return tuple(dims)
+
+
+def _pad_channels(tagger: Tagger, channels: Form, amounts: Sequence[int]) -> None:
+    """Amounts that the network keeps are widths; plain numbers would not grow with what they are added to."""
+    for amount in amounts:
+        form = tagger.as_form(amount)
+        if form.terms:
+            tagger.ties.know_width(form)
+        elif int(amount):
+            tagger.ties.pin(channels, f"{tagger.where or 'forward'} pads it by a fixed number")
 
 
 def axes_of(value: Any, ndim: int) -> list[int]:

@@ -62,11 +62,20 @@ def _split(tagger: Tagger, given: Args, result: Sequence[Tensor]) -> list[Dims]:
             tagger.ties.equate(parts[-1], each, f"{tagger.where} splits by a fixed size")
     else:
         parts = [tagger.as_form(size) for size in sizes]
+        for part, size in zip(parts[1:], sizes[1:], strict=True):
+            if int(size) == int(sizes[0]):
+                tagger.ties.equate(part, parts[0], f"{tagger.where} splits into fixed sizes")
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         tagger.ties.equate(total, dims[axis], f"{tagger.where} splits into fixed sizes")
     return [with_size(dims, axis, part) for part in parts]
+
+
+@rule("glu")
+def _glu(tagger: Tagger, given: Args, result: Tensor) -> Dims:
+    axis = int(given.get(1, "dim", -1)) % given[0].ndim
+    return with_size(tagger.dims(given[0]), axis, tagger.dims(given[0])[axis] / 2)
 
 
 def with_size(dims: Dims, axis: int, form: Form) -> Dims:
@@ -147,6 +156,10 @@ def _sliced(tagger: Tagger, form: Form, size: int, item: slice) -> Form:
     ends = [end for end in (item.start, item.stop) if end is not None and 0 < int(end) <= size]
     if taken > 1 and form.terms and any(not isinstance(end, Size) for end in ends):
         tagger.ties.pin(form, f"{tagger.where or 'forward'} slices it at a fixed number")
+    for end in (item.start, item.stop):
+        one_width = len(tagger.ties.reduce(form).terms) == 1  # a sum may be twice one of its parts by chance
+        if isinstance(end, Size) and end.form.terms and 2 * int(end) == size and one_width:
+            tagger.ties.equate(end.form * 2, form)  # halves stay halves
     start, stop = _bound(tagger, form, size, item.start, 0), _bound(tagger, form, size, item.stop, size)
     length = stop - start
     step = 1 if item.step is None else int(item.step)

@@ -1,0 +1,1 @@
+"""Small networks of our own in the manner of public families, one class each."""
