@@ -28,14 +28,20 @@ CELLS = 2_000_000
 class SeedScores:
     """One candidate's accuracies in [0, 1], one per seed, and which images each seed got right, if known.
 
-    ``correct``: (seeds, images) of bool, the same images in the same order for every candidate.
+    ``correct``: (seeds, images) of bool, the same images in the same order for every candidate. ``numbers``: the
+    seeds', by default 0, 1 and so on; candidates of the same seed saw the same images in the same order.
     """
 
     name: str
     accuracies: tuple[float, ...]
     correct: NDArray[np.bool_] | None = None
+    numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.numbers:
+            object.__setattr__(self, "numbers", tuple(range(len(self.accuracies))))
+        if len(self.numbers) != len(self.accuracies):
+            raise ValueError(f"{self.name}: {len(self.numbers)} numbers of {len(self.accuracies)} seeds")
         if not self.accuracies:
             raise ValueError(f"{self.name}: expected at least one accuracy, got none")
         if self.correct is not None and self.correct.shape[:-1] != (len(self.accuracies),):
@@ -166,15 +172,34 @@ def _luck(measured: Sequence[SeedScores]) -> float | None:
 
 
 def _limit(measured: Sequence[SeedScores], images: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """Normal draws with the covariance σ_I²/N; negative eigenvalues, left by subtracting an estimate, are zero."""
+    """Normal draws with the images' covariance."""
+    values, vectors = np.linalg.eigh(images_covariance(measured, images))
+    factor = vectors * np.sqrt(np.maximum(values, 0))
+    means = np.array([m.mean for m in measured])
+    return np.asarray(means + rng.standard_normal((resamples, len(measured))) @ factor.T)
+
+
+def images_covariance(measured: Sequence[SeedScores], images: int) -> Floats:
+    """σ_I²/N between candidates, (n, n): how so many images err about all there are, without the seeds' luck.
+
+    Where no candidate has a second seed, luck is what the two candidates that are most alike differ by. Negative
+    eigenvalues, left by subtracting an estimate, are zero.
+    """
     covariance = np.diag([holdout_error(m.mean, images) ** 2 for m in measured])
     paired = [i for i, m in enumerate(measured) if m.correct is not None]
     if paired:
         shares = np.array([m.correct.mean(axis=0) for m in measured if m.correct is not None])
-        pooled = _luck(measured) or 0.0
+        pooled = _luck(measured)
+        if pooled is None:
+            pooled = _least_disagreement(shares)
         luck = [pooled if m.luck is None else m.luck / m.seeds for m in measured if m.correct is not None]
         covariance[np.ix_(paired, paired)] = (np.atleast_2d(np.cov(shares)) - np.diag(luck)) / images
     values, vectors = np.linalg.eigh(covariance)
-    factor = vectors * np.sqrt(np.maximum(values, 0))
-    means = np.array([m.mean for m in measured])
-    return np.asarray(means + rng.standard_normal((resamples, len(measured))) @ factor.T)
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+
+
+def _least_disagreement(right: Floats) -> float:
+    """Of (candidates, images), zeros and ones: half the share of images on which the most alike differ; 0 for one."""
+    same = right @ right.T + (1 - right) @ (1 - right).T
+    apart = (1 - same / right.shape[1]) / 2
+    return float(apart[np.triu_indices(len(right), 1)].min()) if len(right) > 1 else 0.0
