@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from scalesearch.ranking.bootstrap import Floats, SeedScores, draws
 from scalesearch.ranking.fitted_optimum import Fitted, fit
 from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
+from scalesearch.ranking.pooled import Neighbours, pool
 from scalesearch.ranking.ranking import trade_off
-from scalesearch.ranking.standings import SeedPlan, Standing, closeness, contenders, in_words, next_seeds, summarise
+from scalesearch.ranking.seed_scores import Floats, SeedScores
+from scalesearch.ranking.standings import Standing, closeness, contenders, in_words, summarise
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.scaling.shares import DWR, PAPER_SHARES, shares
 from scalesearch.trials import unpacked
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 FEWEST = 12
 """Candidates for a fitted optimum: the surface has seven terms, and must be able to miss."""
+
+DRAWS = 10_000
+"""Of all accuracies together, for intervals and probabilities."""
 
 FRONT = {
     "accuracy": "high",
@@ -42,7 +46,7 @@ FRONT = {
 class Judgement:
     """How sure the ranking is: a standing by network, those that may be the best, and a sentence or three.
 
-    ``drawn`` has the bootstrap's accuracies by network, (resamples,) each: the same images in the same draw.
+    ``drawn`` has accuracies by network, (resamples,) each, drawn together from what all trials say (`pooled`).
     """
 
     confidence: float
@@ -53,12 +57,16 @@ class Judgement:
     drawn: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
     def add_to(self, ranking: pd.DataFrame) -> pd.DataFrame:
-        """The ranking with the columns front, low, high, p_best and contender."""
-        judged, at = ranking.copy(), list(ranking.columns).index("seeds") + 1
-        judged.insert(at, "contender", [name in self.contenders for name in ranking["network"]])
-        for column in ("p_best", "high", "low"):
-            judged.insert(at, column, [getattr(self.standings[name], column) for name in ranking["network"]])
-        judged.insert(at, "front", mark_front(ranking, FRONT))
+        """The ranking in the order of the standings' scores, with what they say in further columns."""
+        scores = [-self.standings[name].score for name in ranking["network"]]
+        judged = ranking.iloc[np.argsort(scores, kind="stable")].reset_index(drop=True)
+        judged["rank"] = range(1, len(judged) + 1)
+        judged["score"] = [self.standings[name].score for name in judged["network"]]
+        at = list(judged.columns).index("seeds") + 1
+        judged.insert(at, "contender", [name in self.contenders for name in judged["network"]])
+        for column in ("p_best", "high", "low", "gap_high", "gap_low", "gap", "pooled"):
+            judged.insert(at, column, [getattr(self.standings[name], column) for name in judged["network"]])
+        judged.insert(at, "front", mark_front(judged, FRONT))
         return judged
 
 
@@ -77,12 +85,13 @@ def measured(records: Iterable[Record], images: int) -> list[SeedScores]:
         outcomes = [t.outcome or {} for t in sorted(trials, key=lambda t: t.task.seed)]
         texts = [outcome.get("correct") for outcome in outcomes]
         correct = np.stack([unpacked(text, images) for text in texts if text]) if all(texts) else None
-        found.append(SeedScores(name, tuple(float(outcome["accuracy"]) for outcome in outcomes), correct))
+        accuracies = tuple(float(outcome["accuracy"]) for outcome in outcomes)
+        found.append(SeedScores(name, accuracies, correct, tuple(sorted(t.task.seed for t in trials))))
     return found
 
 
 def judge(
-    records: Iterable[Record],
+    records: Sequence[Record],
     *,
     images: int,
     labels: Mapping[str, str],
@@ -96,33 +105,52 @@ def judge(
 
     Args:
         labels: what to call the candidates, by network.
-        why: no more seeds were added, of `inference.SeedPlan`.
+        why: no more was trained, of `allocation.Next`.
         target: MACs; then P(best) is of `ranking.trade_off`'s score. The intervals stay the accuracies'.
         within: an accuracy that does not matter; how probably the first is within it of the best is said in words.
-        candidates: with them, the best shares beyond the grid are fitted, if there are enough.
+        candidates: with them, each learns from its neighbours, those without a trial too, and the best shares beyond
+            the grid are fitted, if there are enough.
     """
-    found, by_network = measured(records, images), {c.model.fingerprint: c for c in candidates}
-    drawn = draws(found, images=images)
-    standings = {s.name: s for s in summarise(found, drawn, confidence)}
+    found, by_network = {m.name: m for m in measured(records, images)}, {c.model.fingerprint: c for c in candidates}
+    names = sorted({*found, *untrained(records, by_network.values())})
+    posterior = pool(
+        [found.get(name) for name in names], images=images, neighbours=neighbours([by_network.get(n) for n in names])
+    )
+    drawn = posterior.draws(DRAWS)
+    factors = None
     if target is not None:
-        factors = [trade_off(by_network[m.name].cost.macs, target) for m in found]
-        scored = [SeedScores(m.name, tuple(f * a for a in m.accuracies)) for m, f in zip(found, factors, strict=True)]
-        scores = summarise(scored, drawn * factors, confidence)
-        standings = {s.name: replace(standings[s.name], p_best=s.p_best, ruled_out=s.ruled_out) for s in scores}
-    likely = contenders({name: s.p_best for name, s in standings.items()}, confidence)
+        factors = np.array([trade_off(by_network[name].cost.macs, target) for name in names])
+    standings = summarise(names, found, drawn, confidence, pooled=posterior.mean, factors=factors)
+    likely = contenders({s.name: s.p_best for s in standings}, confidence)
     words = in_words(
-        tuple(standings.values()),
+        standings,
         images=images,
         labels=labels,
         confidence=confidence,
-        why=why,  # type: ignore[arg-type]
-        close=(within, closeness(found, drawn, within)) if within else None,
+        why=why,
+        close=(within, closeness(drawn, within)) if within else None,
     )
     fitted = None
     if by_network and not any(c.label for c in by_network.values()):
-        fitted = _fitted([by_network[m.name] for m in found], drawn, confidence)
-    by_name = {m.name: drawn[:, i] for i, m in enumerate(found)}
-    return Judgement(confidence, standings, likely, words, fitted, by_name)
+        trained = [i for i, name in enumerate(names) if name in found]
+        fitted = _fitted([by_network[names[i]] for i in trained], drawn[:, trained], confidence)
+    by_name = {name: drawn[:, i] for i, name in enumerate(names)}
+    return Judgement(confidence, {s.name: s for s in standings}, likely, words, fitted, by_name)
+
+
+def neighbours(candidates: Sequence[Candidate | None]) -> Neighbours:
+    """Where they lie among each other; rows of a comparison, and what does not grow, have no place."""
+    known = [c for c in candidates if c is not None and c.label is None and c.coefficients.growth() > 1]
+    if not known or len(known) < len(candidates):
+        return Neighbours.none(len(candidates))
+    costs = np.log2([c.ratio for c in known])
+    return Neighbours(np.array([astuple(shares(c.coefficients)) for c in known]), costs - np.median(costs))
+
+
+def untrained(records: Iterable[Record], candidates: Iterable[Candidate]) -> list[str]:
+    """Networks of the candidates with a place among the others of which no trial has come to any end."""
+    tried = {r.task.fingerprint for r in records if r.state in ("complete", "dropped", "failed", "lost")}
+    return [c.model.fingerprint for c in candidates if c.label is None and c.model.fingerprint not in tried]
 
 
 def _fitted(candidates: Sequence[Candidate], drawn: Floats, confidence: float) -> Fitted | None:
@@ -147,15 +175,6 @@ def beyond_the_grid(fitted: Fitted) -> str:
     known = {"the paper's (depth 28, width 29, resolution 43 %)": PAPER_SHARES, "pycls's dWr (10, 80, 10 %)": DWR}
     verdicts = [f"{name} {'may' if fitted.contains(at) else 'cannot'} be the best" for name, at in known.items()]
     return f"{fitted_in_words(fitted)} At {100 * fitted.confidence:g} % {' and '.join(verdicts)}."
-
-
-def more_seeds(
-    records: Iterable[Record], *, images: int, confidence: float, max_seeds: int, within: float = 0.0
-) -> SeedPlan:
-    """How many seeds each candidate should have in all, until one is known to be best, or within ``within`` of it."""
-    return next_seeds(
-        measured(records, images), images=images, max_seeds=max_seeds, confidence=confidence, within=within
-    )
 
 
 def mark_front(frame: pd.DataFrame, better: Mapping[str, str]) -> Sequence[bool]:

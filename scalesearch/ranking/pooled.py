@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from scalesearch.ranking.bootstrap import Floats, SeedScores, images_covariance
 from scalesearch.ranking.ranking import holdout_error
+from scalesearch.ranking.seed_scores import Floats, SeedScores, images_covariance
 
 SETTINGS = 1024
 """Points of the Sobol sequence for a judgement; a power of two keeps it balanced."""
@@ -74,6 +74,12 @@ class Posterior:
     def mean(self) -> Floats:
         """Expected accuracies (n,)."""
         return np.asarray(self.weights @ self.means)
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Mean (n,) and covariance (n, n) of the whole mixture."""
+        apart = self.means - self.mean
+        between = np.einsum("h,hi,hj->ij", self.weights, apart, apart)
+        return self.mean, np.asarray(np.einsum("h,hij->ij", self.weights, self.covariances) + between)
 
     def draws(self, count: int, *, seed: int = 0) -> Floats:
         """Accuracies (count, n), drawn together: what the candidates share is shared in every row."""

@@ -1,43 +1,15 @@
-"""How sure a ranking is: which candidates may be the best, whom to give more seeds, and when that cannot help."""
+"""How sure a ranking is: which candidates may be the best, and by how much the others are behind."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.ranking.bootstrap import Floats, SeedScores, draws, seed_noise_known
-from scalesearch.ranking.rank_correlation import Agreement, rank_agreement
-
-__all__ = [
-    "Agreement",
-    "SeedPlan",
-    "SeedScores",
-    "Standing",
-    "Why",
-    "closeness",
-    "contenders",
-    "decided",
-    "draws",
-    "hopeless",
-    "in_words",
-    "next_seeds",
-    "rank_agreement",
-    "seed_noise_known",
-    "summarise",
-]
-
-Why = Literal["seed noise unknown", "contenders", "decided", "close enough", "hopeless", "max seeds"]
-
-FIRST_REPEATED = 4
-"""Leading candidates that get a second seed before any other, or a third of all: they measure the seeds' noise."""
-
-FUTURES = 200
-"""Outcomes of infinitely many seeds that `hopeless` imagines."""
+from scalesearch.ranking.seed_scores import Floats, SeedScores
 
 NAMED = 4
 """Contenders that `in_words` names."""
@@ -45,49 +17,77 @@ NAMED = 4
 
 @dataclass(frozen=True)
 class Standing:
-    """What the draws say about one candidate.
+    """What the draws say about one candidate. Accuracies are in [0, 1].
 
-    ``sd``: between seeds, nan for one. ``low`` and ``high``: percentile interval of the mean. ``p_best``: share of the
-    draws that it wins. ``ruled_out``: worse than the best by Hsu's comparison; the true best is ruled out in at most
-    1 − confidence of all experiments, whatever the truth.
+    ``mean`` and ``sd``: measured, over seeds; nan for none, and for the sd also for one. ``pooled``: expected, given
+    all trials. ``score``: what it is ranked by, ``pooled`` or that times a factor. ``low`` and ``high``: percentile
+    interval of the accuracy. ``gap``, ``gap_low`` and ``gap_high``: its difference to the first in ``score`` and that
+    one's interval, from draws of both together; 0 for the first itself. ``p_best``: share of the draws that it wins.
+    ``ruled_out``: worse than the best by Hsu's comparison.
     """
 
     name: str
     mean: float
     sd: float
     seeds: int
+    pooled: float
+    score: float
     low: float
     high: float
+    gap: float
+    gap_low: float
+    gap_high: float
     p_best: float
     ruled_out: bool
 
 
-@dataclass(frozen=True)
-class SeedPlan:
-    """How many seeds to have next, in total, by name, for those that need more; and why these, or why no more.
+def summarise(
+    names: Sequence[str],
+    measured: Mapping[str, SeedScores],
+    drawn: Floats,
+    confidence: float = 0.95,
+    *,
+    pooled: Floats | None = None,
+    factors: Floats | None = None,
+) -> tuple[Standing, ...]:
+    """One standing per candidate, in the order of ``names``, from its draws (resamples, candidates).
 
-    "seed noise unknown" (the leading ones get a second seed) and "contenders" go on; "decided", "close enough",
-    "hopeless" and "max seeds" end it, with nothing in ``seeds``.
+    Args:
+        measured: by name; those that have no trial are not in it.
+        pooled: expected accuracies (candidates,), by default the draws' means.
+        factors: what accuracies are multiplied by before they are compared (candidates,), by default nothing.
     """
-
-    seeds: Mapping[str, int]
-    why: Why
-
-
-def summarise(measured: Sequence[SeedScores], drawn: Floats, confidence: float = 0.95) -> tuple[Standing, ...]:
-    """One standing per candidate, in the order of ``measured``, from its `draws`."""
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    p_best, ruled_out = _p_best(drawn), _ruled_out(np.array([m.mean for m in measured]), drawn, confidence)
-    return tuple(
-        Standing(
-            m.name, m.mean, math.sqrt(m.variance), m.seeds,
-            float(low[i]), float(high[i]), float(p_best[i]), bool(ruled_out[i]),
+    pooled = drawn.mean(axis=0) if pooled is None else pooled
+    factors = np.ones(len(names)) if factors is None else factors
+    scores, tails = pooled * factors, [(1 - confidence) / 2, (1 + confidence) / 2]
+    first = int(scores.argmax())
+    low, high = np.quantile(drawn, tails, axis=0)
+    gap_low, gap_high = np.quantile(drawn - drawn[:, [first]], tails, axis=0)
+    p_best, ruled_out = shares_of_wins(drawn * factors), _ruled_out(scores, drawn * factors, confidence)
+    found = []
+    for i, name in enumerate(names):
+        own = measured.get(name)
+        found.append(
+            Standing(
+                name=name,
+                mean=own.mean if own else math.nan,
+                sd=math.sqrt(own.variance) if own else math.nan,
+                seeds=own.seeds if own else 0,
+                pooled=float(pooled[i]),
+                score=float(scores[i]),
+                low=float(low[i]),
+                high=float(high[i]),
+                gap=float(pooled[i] - pooled[first]),
+                gap_low=float(gap_low[i]),
+                gap_high=float(gap_high[i]),
+                p_best=float(p_best[i]),
+                ruled_out=bool(ruled_out[i]),
+            )
         )
-        for i, m in enumerate(measured)
-    )  # fmt: skip
+    return tuple(found)
 
 
-def _p_best(drawn: Floats) -> Floats:
+def shares_of_wins(drawn: Floats) -> Floats:
     """Share of the draws that each column wins; ties are split."""
     best = drawn == drawn.max(axis=1, keepdims=True)
     return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
@@ -132,62 +132,11 @@ def decided(p_best: Mapping[str, float], confidence: float = 0.95) -> bool:
     return max(p_best.values()) >= confidence
 
 
-def closeness(measured: Sequence[SeedScores], drawn: Floats, within: float) -> float:
+def closeness(drawn: Floats, within: float) -> float:
     """The probability that the one with the highest mean is at most ``within`` worse than the best: the share of the
     draws where it is. (Ranking and selection call ``within`` the indifference zone.)"""
-    leader = max(range(len(measured)), key=lambda i: measured[i].mean)
+    leader = int(drawn.mean(axis=0).argmax())
     return float((drawn[:, leader] >= drawn.max(axis=1) - within).mean())
-
-
-def hopeless(
-    measured: Sequence[SeedScores], *, images: int, confidence: float = 0.95, resamples: int = 2_000, seed: int = 0
-) -> bool:
-    """Whether even infinitely many seeds would leave it undecided: then the held-out images are the limit.
-
-    What infinitely many seeds would show is itself uncertain, so it is drawn from the seeds' noise; hopeless is when
-    fewer than 1 − confidence of these futures are decided by the images' noise alone. As seeds grow this becomes the
-    plain question whether the leader stands at the means as they are. Without ``correct`` the images' noise cannot be
-    paired, is overestimated, and the answer is too pessimistic.
-    """
-    futures = draws(measured, images=images, resamples=FUTURES, seed=seed, with_images=False)
-    noise = draws(measured, images=images, resamples=resamples, seed=seed, with_seeds=False)
-    noise -= [m.mean for m in measured]
-    return sum(float(_p_best(means + noise).max()) >= confidence for means in futures) < (1 - confidence) * FUTURES
-
-
-def next_seeds(
-    measured: Sequence[SeedScores],
-    *,
-    images: int,
-    max_seeds: int,
-    confidence: float = 0.95,
-    within: float = 0.0,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> SeedPlan:
-    """One more seed for every contender, until decided, hopeless, or all contenders have ``max_seeds``.
-
-    Args:
-        within: an accuracy that does not matter: it is enough to know that the leader is no more than that worse than
-            the best.
-    """
-    if not seed_noise_known(measured) and len(measured) > 1:
-        ordered = sorted(measured, key=lambda m: (-m.mean, m.name))
-        first = ordered[: max(FIRST_REPEATED, math.ceil(len(ordered) / 3))]
-        return (
-            SeedPlan({m.name: 2 for m in first}, "seed noise unknown") if max_seeds > 1 else SeedPlan({}, "max seeds")
-        )
-    drawn = draws(measured, images=images, resamples=resamples, seed=seed)
-    p_best = {m.name: float(p) for m, p in zip(measured, _p_best(drawn), strict=True)}
-    if decided(p_best, confidence):
-        return SeedPlan({}, "decided")
-    if within and closeness(measured, drawn, within) >= confidence:
-        return SeedPlan({}, "close enough")
-    if hopeless(measured, images=images, confidence=confidence, resamples=min(2_000, resamples), seed=seed):
-        return SeedPlan({}, "hopeless")
-    seeds = {m.name: m.seeds for m in measured}
-    more = {name: seeds[name] + 1 for name in contenders(p_best, confidence) if seeds[name] < max_seeds}
-    return SeedPlan(more, "contenders" if more else "max seeds")
 
 
 def in_words(
@@ -196,14 +145,14 @@ def in_words(
     images: int,
     labels: Mapping[str, str],
     confidence: float = 0.95,
-    why: Why | None = None,
+    why: str | None = None,
     close: tuple[float, float] | None = None,
 ) -> str:
     """One to three plain sentences: who is best or may be, how many cannot be, and what limits the answer.
 
     Args:
         labels: what to call the candidates, by name.
-        why: of `SeedPlan`.
+        why: no more was trained, of `allocation.Next`.
         close: an accuracy, and the probability that the first is at most that much worse than the best.
     """
     p_best = {s.name: s.p_best for s in standings}
@@ -211,7 +160,11 @@ def in_words(
     if decided(p_best, confidence):
         sentences = [f"{labels[names[0]]} is best with probability {_probability(p_best[names[0]])}."]
     else:
-        named = ", ".join(f"{labels[name]} (P {_probability(p_best[name])})" for name in names[:NAMED])
+        untrained = {s.name for s in standings if not s.seeds}
+        named = ", ".join(
+            f"{labels[name]} (P {_probability(p_best[name])}{', not trained' if name in untrained else ''})"
+            for name in names[:NAMED]
+        )
         rest = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
         sentences = [f"{len(names)} of {len(standings)} candidates cannot be told apart at {percent}: {named}{rest}."]
         others = [s.ruled_out for s in standings if s.name not in names]
@@ -223,8 +176,8 @@ def in_words(
             )
         if why == "hopeless":
             sentences.append(f"A minival of {images} images is too small to separate them, however many seeds.")
-    if all(s.seeds == 1 for s in standings):
-        sentences.append("No candidate has a second seed, so the seeds' noise is not in this.")
+    if all(s.seeds <= 1 for s in standings):
+        sentences.append("No candidate has a second seed: how much seeds differ is assumed, not measured.")
     return " ".join(sentences)
 
 
