@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeFloat,
@@ -41,6 +44,45 @@ def _amount(value: object) -> object:
         return round(float(text.removesuffix(unit)) * _UNITS.get(unit, 1))
     except (ValueError, OverflowError):
         raise ValueError("a number, with k, M, G, KiB, MiB or GiB behind it if need be") from None
+
+
+Unit = Literal["seconds", "share", "trials"]
+
+_BUDGETS = {
+    r"(\d+(?:\.\d+)?) ?h": ("seconds", 3600.0),
+    r"(\d+(?:\.\d+)?) ?min": ("seconds", 60.0),
+    r"(\d+(?:\.\d+)?) ?%": ("share", 0.01),
+    r"(\d+)[ -]trials?": ("trials", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """``amount`` of a ``unit``: seconds by the clock, trials, or a share of what all trials of all candidates cost."""
+
+    amount: float
+    unit: Unit
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read "2h", "90min", "30%" or "40-trials".
+
+        Raises:
+            ValueError: it is none of these, or nothing.
+
+        >>> Budget.parse("1.5h")
+        Budget(amount=5400.0, unit='seconds')
+        """
+        for form, (unit, factor) in _BUDGETS.items():
+            found = re.fullmatch(form, text.strip())
+            if found and float(found[1]) > 0:
+                return cls(float(found[1]) * factor, unit)  # type: ignore[arg-type]
+        raise ValueError(f"expected a budget such as 2h, 90min, 30% or 40-trials, got {text!r}")
+
+
+def _budget(text: str) -> str:
+    Budget.parse(text)
+    return text
 
 
 Pixels = Annotated[PositiveInt, Field(le=MOST_PIXELS)]
@@ -219,11 +261,12 @@ class RunSettings(Strict):
 class Recipe(Strict):
     """A whole run: baseline, φ, candidates, images, schedule, seeds.
 
-    Every candidate is trained with ``seeds`` seeds. With ``confidence``, those that may still be the best get more, up
-    to ``max_seeds`` each, until one is the best with that probability, or at most ``within`` (an accuracy) worse than
-    the best. A candidate whose interval no longer reaches the leader's after the same number of steps is dropped in
-    mid-schedule, unless ``exhaustive``. ``objective`` orders the ranking: by accuracy, or by
-    accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4).
+    Every candidate is trained with ``seeds`` seeds. With ``budget`` ("2h", "30%", "40-trials") or ``confidence``, some
+    are, spread over the shares of depth, width and resolution (all, if ``exhaustive``), and then whichever promises
+    most, up to ``max_seeds`` seeds of one: until the budget is spent, or one is the best with that probability, or at
+    most ``within`` (an accuracy) worse than the best. A candidate whose interval no longer reaches the leader's after
+    the same number of steps is dropped in mid-schedule, unless ``exhaustive``. ``objective`` orders the ranking: by
+    accuracy, or by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4).
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
@@ -235,6 +278,7 @@ class Recipe(Strict):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     within: Share = 0.0
     max_seeds: Annotated[PositiveInt, Field(le=1000)] = 10
+    budget: Annotated[str, AfterValidator(_budget)] | None = None
     exhaustive: bool = False
     objective: Literal["accuracy", "acc_macs"] = "accuracy"
     top: NonNegativeInt = 3

@@ -49,6 +49,10 @@ class RankedRow(_Kept):
     seeds: Positive
     network: str
     sd: float | None = None
+    pooled: float | None = None
+    gap: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
     low: float | None = None
     high: float | None = None
     p_best: Share | None = None

@@ -29,6 +29,7 @@ UNRANKED = (
     "confidence",
     "within",
     "max_seeds",
+    "budget",
     "exhaustive",
     "objective",
     "top",

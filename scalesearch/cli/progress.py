@@ -113,8 +113,8 @@ class PlainWatcher:
         told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
         self._say(f"[{self.done}/{self.total}] {candidate.name}  {told}")
 
-    def fewer(self, total: int) -> None:
-        """So many trials are wanted now: further seeds of a dropped candidate are not."""
+    def wanted(self, total: int) -> None:
+        """So many trials are wanted now: a further one, or none of a candidate that was dropped."""
         self.total = total
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
@@ -241,8 +241,8 @@ class LiveWatcher:
         told = f"fell behind: {100 * accuracy:.1f} % after {step} steps"
         self.console.print(f"{candidate.name} {told}", style="dim")
 
-    def fewer(self, total: int) -> None:
-        """So many trials are wanted now: further seeds of a dropped candidate are not."""
+    def wanted(self, total: int) -> None:
+        """So many trials are wanted now: a further one, or none of a candidate that was dropped."""
         self.total = total
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
 

@@ -58,7 +58,7 @@ def grid(
         float | None,
         Key("confidence"),
         typer.Option(
-            help="Add seeds until one candidate is the best with this probability, e.g. 0.95.", rich_help_panel=ANSWER
+            help="Train until one candidate is the best with this probability, e.g. 0.95.", rich_help_panel=ANSWER
         ),
     ] = None,
     within: Annotated[
@@ -71,7 +71,16 @@ def grid(
     max_seeds: Annotated[
         int | None,
         Key("max_seeds"),
-        typer.Option(help="With --confidence, most seeds of a candidate.", rich_help_panel=ANSWER),
+        typer.Option(help="With --budget or --confidence, most seeds of a candidate.", rich_help_panel=ANSWER),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        Key("budget"),
+        typer.Option(
+            metavar="2h|30%|40-trials",
+            help="Train what tells most, for so long: hours or min, a share of everything, or trials.",
+            rich_help_panel=ANSWER,
+        ),
     ] = None,
     exhaustive: Annotated[
         bool | None,

@@ -71,6 +71,7 @@ def next_training(
     max_seeds: int,
     confidence: float | None = 0.95,
     within: float = 0.0,
+    with_images: bool = True,
 ) -> Next:
     """What to train next; a function of what was measured and what runs, so that an interrupted search goes on alike.
 
@@ -82,6 +83,7 @@ def next_training(
         max_seeds: the most of one candidate.
         confidence: how probable it has to be that one candidate is the best; None never ends by itself.
         within: an accuracy that does not matter: it is enough that the first is at most that much worse.
+        with_images: False takes these very images for all there are; then it is never "hopeless".
     """
     near = neighbours or Neighbours.none(len(names))
     found = [measured.get(name) for name in names]
@@ -91,12 +93,13 @@ def next_training(
         return Next(waiting[0], "start") if waiting else Next(None, "max seeds")
     known = pool(found, images=images, neighbours=near, with_images=False)
     if confidence is not None:
-        drawn = pool(found, images=images, neighbours=near).draws(4_000)
+        judged = pool(found, images=images, neighbours=near) if with_images else known
+        drawn = judged.draws(4_000)
         if decided(dict(zip(names, shares_of_wins(drawn).tolist(), strict=True)), confidence):
             return Next(None, "decided")
         if within and closeness(drawn, within) >= confidence:
             return Next(None, "close enough")
-        if hopeless(found, known, images=images, confidence=confidence):
+        if with_images and hopeless(found, known, images=images, confidence=confidence):
             return Next(None, "hopeless")
     free = counts < max_seeds
     if not free.any():

@@ -15,7 +15,10 @@ from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_files import TABLES, read_recipe_settings, read_result, read_sessions, read_table
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
-LATER = ("front", "low", "high", "p_best", "contender", "sd", "val_accuracy", "memory", "estimated_memory", "also")
+LATER = (
+    "front", "pooled", "gap", "gap_low", "gap_high", "low", "high", "p_best", "contender", "sd", "val_accuracy",
+    "memory", "estimated_memory", "also",
+)  # fmt: skip
 """Columns of a ranking that older runs lack, or that hold nothing in some."""
 
 
@@ -118,7 +121,7 @@ def _completed(ranking: pd.DataFrame, sessions: list[dict[str, Any]]) -> tuple[p
     for column in LATER:
         if column not in frame:
             frame[column] = math.nan
-    numbers = ["low", "high", "p_best", "sd", "val_accuracy", "memory", "estimated_memory"]
+    numbers = [name for name in LATER if name not in ("front", "contender", "also")]
     frame[numbers] = frame[numbers].astype(float)
     if frame["low"].isna().any():
         images = sessions[-1]["data"]["minival"] if sessions else 0

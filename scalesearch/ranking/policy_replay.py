@@ -17,12 +17,16 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from scalesearch.ranking.bootstrap import SeedScores, draws
+from scalesearch.ranking.allocation import next_training, start
+from scalesearch.ranking.pooled import Neighbours, Posterior, pool
 from scalesearch.ranking.pruning import IntervalPruner
-from scalesearch.ranking.standings import contenders, next_seeds, summarise
+from scalesearch.ranking.seed_scores import Floats, SeedScores
+from scalesearch.ranking.standings import contenders, shares_of_wins
 from scalesearch.trials import unpacked
 
 Curve = tuple[tuple[int, float], ...]
+DRAWS = 10_000
+"""Of all accuracies together, for who is tied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +51,11 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """An exhaustive run: every candidate's trainings, the images of its minival, and the rungs of its schedule."""
+    """An exhaustive run: every candidate's trainings, the images of its minival, and where the candidates lie."""
 
     trained: Mapping[str, tuple[Trained, ...]]
     images: int
+    neighbours: Neighbours
 
     @property
     def seeds(self) -> int:
@@ -62,20 +67,26 @@ class Curves:
         """The cost of training everything to the end."""
         return sum(t.spent(t.curve[-1][0]) for trainings in self.trained.values() for t in trainings)
 
+    def pooled(self, trained: Mapping[str, Sequence[Trained]] | None = None) -> Posterior:
+        """The model of some of its trainings, by default all, on these very images: candidates in the run's order."""
+        found = _measured(self.trained if trained is None else trained)
+        rows = [found.get(name) for name in self.trained]
+        return pool(rows, images=self.images, neighbours=self.neighbours, with_images=False)
+
     def best(self, confidence: float) -> tuple[str, tuple[str, ...]]:
         """The winner of the whole run, and those that it cannot be told from."""
-        found = _measured(self.trained)
-        standings = summarise(found, draws(found, images=self.images), confidence)
-        winner = max(standings, key=lambda s: s.mean).name
-        return winner, contenders({s.name: s.p_best for s in standings}, confidence)
+        posterior, names = self.pooled(), list(self.trained)
+        p_best = dict(zip(names, shares_of_wins(posterior.draws(DRAWS)).tolist(), strict=True))
+        return names[int(posterior.mean.argmax())], contenders(p_best, confidence)
 
 
-def curves_of(records: Sequence[Any], ratios: Mapping[str, float], images: int) -> Curves:
+def curves_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, points: Mapping[str, Floats]) -> Curves:
     """The curves of a run's complete trials.
 
     Args:
         records: of `Ledger.records`.
         ratios: MACs per image by network; what a step costs is taken to grow with them.
+        points: shares of depth, width and resolution (3,) by network; none of a run that has no simplex.
     """
     trained: dict[str, list[Trained]] = {}
     for record in records:
@@ -84,7 +95,12 @@ def curves_of(records: Sequence[Any], ratios: Mapping[str, float], images: int) 
             curve = tuple((int(step), float(accuracy)) for step, accuracy, _ in record.outcome["curve"])
             correct = unpacked(record.outcome["correct"], images)
             trained.setdefault(name, []).append(Trained(name, record.task.seed, curve, correct, ratios[name]))
-    return Curves({name: tuple(sorted(ts, key=lambda t: t.seed)) for name, ts in sorted(trained.items())}, images)
+    names = sorted(trained)
+    costs = np.log2([ratios[name] for name in names])
+    near = Neighbours.none(len(names))
+    if points:
+        near = Neighbours(np.array([points[name] for name in names]), costs - np.median(costs))
+    return Curves({name: tuple(sorted(trained[name], key=lambda t: t.seed)) for name in names}, images, near)
 
 
 @dataclass(frozen=True)
@@ -129,39 +145,56 @@ def pruned(make: Callable[[Curves], BasePruner]) -> Policy:
     return play
 
 
-def search(confidence: float, *, within: float = 0.0, drop: bool = True, resamples: int = 400) -> Policy:
-    """scalesearch's own: one seed of everything, then more for those that may be best; drops what falls behind."""
+def search(confidence: float | None = None, *, within: float = 0.0, share: float = 1.0, drop: bool = True) -> Policy:
+    """scalesearch's own: a start spread over the shares, then whatever tells most; drops what falls behind.
+
+    Args:
+        confidence: ends it, of `allocation.next_training`.
+        share: of the exhaustive run's compute, which ends it too.
+    """
 
     def play(curves: Curves, dice: np.random.Generator) -> Told:
-        shuffled = _shuffled(curves, dice)
-        study = _study(_intervals(curves))
-        finished: dict[str, list[Trained]] = {name: [] for name in shuffled}
-        dropped: set[str] = set()
-        wanted, spent = dict.fromkeys(shuffled, 1), 0.0
+        shuffled, names = _shuffled(curves, dice), list(curves.trained)
+        points = curves.neighbours.points
+        queue = list(names) if points is None else [names[i] for i in start(points)]
+        study, dropped, spent = _study(_intervals(curves)), set[str](), 0.0
+        finished: dict[str, list[Trained]] = {name: [] for name in names}
+        costs = np.array([shuffled[name][0].spent(_last_rung(curves)) for name in names])
         while True:
-            for seed in range(max(wanted.values())):
-                for name, trainings in shuffled.items():
-                    if name in dropped or len(finished[name]) > seed or seed >= wanted[name]:
-                        continue
-                    step, done = _train(study, trainings[seed], never=not drop)
-                    spent += trainings[seed].spent(step)
-                    finished[name] += [trainings[seed]] if done else []
-                    dropped |= set() if done else {name}
-            found = _measured({name: tuple(ts) for name, ts in finished.items() if ts})
-            plan = next_seeds(
-                found,
-                images=curves.images,
-                max_seeds=curves.seeds,
-                confidence=confidence,
-                within=within,
-                resamples=resamples,
-            )
-            more = {name: n for name, n in plan.seeds.items() if name not in dropped and n > wanted[name]}
-            if not more:
-                return Told(_highest(finished), spent / curves.whole)
-            wanted |= more
+            if queue:
+                name = queue.pop(0)
+            else:
+                left = [i for i, name in enumerate(names) if name not in dropped]
+                found = next_training(
+                    [names[i] for i in left],
+                    _measured(finished),
+                    costs[left],
+                    images=curves.images,
+                    neighbours=curves.neighbours.some(left),
+                    max_seeds=curves.seeds,
+                    confidence=confidence,
+                    within=within,
+                    with_images=False,
+                )
+                if found.name is None:
+                    break
+                name = found.name
+            training = shuffled[name][len(finished[name])]
+            if spent and spent + training.spent(_last_rung(curves)) > share * curves.whole * (1 + 1e-9):
+                break
+            step, done = _train(study, training, never=not drop)
+            spent += training.spent(step)
+            finished[name] += [training] if done else []
+            dropped |= set() if done else {name}
+        return Told(_first(curves, finished, dropped), spent / curves.whole)
 
     return play
+
+
+def _first(curves: Curves, finished: Mapping[str, Sequence[Trained]], dropped: set[str]) -> str:
+    """Of those that were trained to the end, the one with the highest expectation."""
+    expected = dict(zip(curves.trained, curves.pooled(finished).mean, strict=True))
+    return max((name for name, ts in finished.items() if ts and name not in dropped), key=lambda name: expected[name])
 
 
 def _intervals(curves: Curves) -> IntervalPruner:
@@ -182,6 +215,8 @@ POLICIES: Mapping[str, Policy] = {
     "scalesearch --confidence 0.95": search(0.95),
     "scalesearch --within 0.01": search(0.95, within=0.01),
     "scalesearch --within 0.02": search(0.95, within=0.02),
+    "scalesearch --budget 20%": search(share=0.2),
+    "scalesearch --budget 33%": search(share=1 / 3),
 }
 """What is compared; all trainings of the run itself are the measure."""
 
@@ -201,10 +236,10 @@ class Score:
 def replay(curves: Curves, *, replays: int, seed: int = 0, confidence: float = 0.95) -> list[Score]:
     """Play every policy ``replays`` times.
 
-    ``regret`` is the mean accuracy lost against the whole run's winner, both by their means over all seeds.
+    ``regret`` is the mean accuracy lost against the whole run's winner, both as all its trials tell it.
     """
     winner, tied = curves.best(confidence)
-    means = {name: float(np.mean([t.accuracy for t in ts])) for name, ts in curves.trained.items()}
+    means = dict(zip(curves.trained, curves.pooled().mean.tolist(), strict=True))
     scores = [Score("exhaustive, all seeds", 1, 1.0, 1.0, 1.0, 0.0)]
     for name, policy in POLICIES.items():
         dice = np.random.default_rng(seed)
@@ -223,9 +258,10 @@ def replay(curves: Curves, *, replays: int, seed: int = 0, confidence: float = 0
 
 
 def _shuffled(curves: Curves, dice: np.random.Generator) -> dict[str, list[Trained]]:
-    names = list(curves.trained)
+    """Candidates in a new order, and seeds in a new order, the same for all: they share what a seed decides."""
+    names, seeds = list(curves.trained), dice.permutation(curves.seeds)
     dice.shuffle(names)
-    return {name: [curves.trained[name][i] for i in dice.permutation(curves.seeds)] for name in names}
+    return {name: [curves.trained[name][i] for i in seeds] for name in names}
 
 
 def _study(pruner: BasePruner) -> Study:
@@ -249,11 +285,14 @@ def _train(study: Study, training: Trained, *, never: bool = False) -> tuple[int
     return step, True
 
 
-def _measured(trained: Mapping[str, Sequence[Trained]]) -> list[SeedScores]:
-    return [
-        SeedScores(name, tuple(t.accuracy for t in ts), np.stack([t.correct for t in ts]))
+def _measured(trained: Mapping[str, Sequence[Trained]]) -> dict[str, SeedScores]:
+    return {
+        name: SeedScores(
+            name, tuple(t.accuracy for t in ts), np.stack([t.correct for t in ts]), tuple(t.seed for t in ts)
+        )
         for name, ts in trained.items()
-    ]
+        if ts
+    }
 
 
 def _highest(trained: Mapping[str, Sequence[Trained]]) -> str:

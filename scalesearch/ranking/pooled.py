@@ -46,10 +46,14 @@ LEVEL, PER_DOUBLING = 0.3, 0.05
 @dataclass(frozen=True, eq=False)
 class Neighbours:
     """Where candidates lie: ``points`` (n, 3), shares of depth, width and resolution, and ``log_cost`` (n,), log2 of
-    their cost over that of the middle one. Without ``points`` nobody is a neighbour of anybody."""
+    their cost over that of the middle one. Without ``points`` nobody tells anything of anybody else."""
 
     points: Floats | None
     log_cost: Floats
+
+    def some(self, rows: Sequence[int]) -> Neighbours:
+        """A part of them."""
+        return Neighbours(None if self.points is None else self.points[rows], self.log_cost[rows])
 
     @classmethod
     def none(cls, count: int) -> Neighbours:
@@ -203,13 +207,14 @@ class _Settings:
         """Of the candidates' accuracies before anything is measured: (h, n, n)."""
         n = len(near.log_cost)
         common = LEVEL**2 + PER_DOUBLING**2 * np.outer(near.log_cost, near.log_cost)
+        if near.points is None:
+            return np.broadcast_to(common + LEVEL**2 * np.eye(n), (len(self.own), n, n))
         made = common + (self.own**2)[:, None, None] * np.eye(n)
-        if near.points is not None:
-            centred = near.points - 1 / 3
-            inner = centred @ centred.T
-            apart = ((near.points[:, None] - near.points) ** 2).sum(axis=-1)
-            made = made + (self.trend**2)[:, None, None] * (inner + inner**2)
-            made = made + (self.smooth**2)[:, None, None] * np.exp(-apart / (2 * (self.reach**2)[:, None, None]))
+        centred = near.points - 1 / 3
+        inner = centred @ centred.T
+        apart = ((near.points[:, None] - near.points) ** 2).sum(axis=-1)
+        made = made + (self.trend**2)[:, None, None] * (inner + inner**2)
+        made = made + (self.smooth**2)[:, None, None] * np.exp(-apart / (2 * (self.reach**2)[:, None, None]))
         return np.asarray(made)
 
 

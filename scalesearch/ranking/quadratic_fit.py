@@ -68,7 +68,7 @@ class Surface:
         """No rival, far or next to it, beats ``at`` (3,) by more standard errors than noise gives the luckiest.
 
         The test of Peterson, Cahya & del Castillo (2002, "A general approach to confidence regions for optimal factor
-        levels of response surfaces", Biometrics 58:422), with the bootstrap's quantile of the largest t for critical
+        levels of response surfaces", Biometrics 58:422), with the resamples' quantile of the largest t for critical
         value. It holds for optima on the edge, and keeps the true one with at least ``confidence``.
         """
         towards = at + SLOPE * (self._rivals - at)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import amount, interval, params, percent
+from scalesearch.report.units import amount, interval, params, percent, to_first
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
         "MACs": [amount(row["macs"]) for row in ranking],
         "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
         "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        "to the first": [to_first(row) for row in ranking],
         "interval": [interval(row) for row in ranking],
         "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
         "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
@@ -115,8 +116,8 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
     headings = (
-        "#", "α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "minival acc. %", "interval",
-        "P(best)", "val acc. %", "same network",
+        "#", "α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "minival acc. %", "to the first",
+        "interval", "P(best)", "val acc. %", "same network",
     )  # fmt: skip
     records = [{str(key): value for key, value in row.items()} for row in ranking.to_dict("records")]
     rows = [
@@ -128,6 +129,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
             f"{row['ratio']:.3f}",
             f"{row['params']:,}",
             percent(row["accuracy"], row["sd"]),
+            to_first(row),
             interval(row),
             f"{row['p_best']:.3f}",
             "" if math.isnan(row["val_accuracy"]) else f"{100 * row['val_accuracy']:.2f}",

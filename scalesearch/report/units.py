@@ -36,3 +36,12 @@ def percent(mean: float, sd: float | None) -> str:
 def interval(row: Mapping[str, Any]) -> str:
     """A row's interval in per cent: ``49.7–61.0``; empty where there is none."""
     return "" if row.get("low") is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
+
+
+def to_first(row: Mapping[str, Any]) -> str:
+    """A row's difference to the first in points, with that difference's interval: ``-0.8 (-1.9…0.3)``; empty for the
+    first itself, and where it is not known."""
+    gap = row.get("gap")
+    if gap is None or math.isnan(gap) or row.get("rank") == 1:
+        return ""
+    return f"{100 * gap:.1f} ({100 * row['gap_low']:.1f}…{100 * row['gap_high']:.1f})"

@@ -21,12 +21,13 @@ from scalesearch.search.ledger.leases import LOOK_EVERY, is_gone
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.outputs import Result
 from scalesearch.search.pace import Pace
+from scalesearch.search.planner import SPENT
 from scalesearch.search.processes import InProcessEngine, ProcessPool
 from scalesearch.search.setup import Prepared
 from scalesearch.search.supervisor import Supervisor
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Event, Terms
-from scalesearch.trials import Record
+from scalesearch.trials import Record, Task
 
 LAST_WORDS = 5.0
 """Seconds in which workers may still say, and keep weights of, what the ledger already has as complete."""
@@ -47,12 +48,23 @@ class Session:
         self.prepared, self.ledger, self.where, self.images, self.watcher = prepared, ledger, where, images, watcher
         self.folder = folder.path
         self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
-        self.tasks = prepared.tasks
+        self.planner, self.workers = prepared.planner, 1
+        self.tasks = self._begun_with(prepared.tasks)
         self.why: str | None = None
         self.pace = Pace()
         run = prepared.recipe.run
         self.supervisor = Supervisor(ledger, lease_seconds=run.lease_seconds, retries=run.retries, lost=self._tell_lost)
         self.looked, self.ended = -math.inf, False
+
+    def _begun_with(self, first: list[Task]) -> list[Task]:
+        """The first trials and, where trials are chosen step by step, those that an earlier sitting has chosen."""
+        if not self.planner.step_by_step:
+            return first
+        known = {task.key for task in first}
+        every = [
+            r.task for r in self.ledger.records() if r.state != "withdrawn" and r.task.fingerprint in self.by_network
+        ]
+        return first + list({t.key: t for t in every if t.key not in known}.values())
 
     def records(self) -> list[Record]:
         """The trials that this recipe asks for, read from the ledger."""
@@ -154,41 +166,50 @@ class Session:
         self.watcher.quoted(price)
 
     def _go_on(self, every: Sequence[Record]) -> bool:
-        """Whether a trial waits or runs; when none does, more seeds are asked for if they may decide something.
+        """Whether a trial waits or runs; where a worker would have none, one more is asked for if it is worth it.
 
         What was lost is enqueued again after it was seen that nothing runs: so nothing can be lost in between.
         """
-        while not any(record.state in ("waiting", "running") for record in self._wanted(every)):
-            if not self.ledger.repeat_lost(self.prepared.recipe.run.retries, every) and not self._more_seeds(every):
-                return False
+        if not self._within_budget(every):
             every = self.ledger.records()
+        while True:
+            states = [record.state for record in self._wanted(every)]
+            busy, waiting = states.count("running"), states.count("waiting")
+            if waiting or busy >= self.workers:
+                return True
+            if not busy and self.ledger.repeat_lost(self.prepared.recipe.run.retries, every):
+                every = self.ledger.records()
+                continue
+            if not self._more(every):
+                return busy > 0
+            every = self.ledger.records()
+
+    def _more(self, every: Sequence[Record]) -> bool:
+        """One more, if it may change the answer and can be afforded; whether there is one."""
+        if not self.planner.step_by_step:
+            return False
+        records = self._wanted(every)
+        task, self.why = self.planner.next(records, workers=self.workers)
+        if task is None:
+            return False
+        self.tasks.append(task)
+        failed = {r.task.key for r in records if r.state == "failed"}
+        self.ledger.want([t for t in self.tasks if t.key not in failed])
+        self.watcher.wanted(len(self.tasks))
         return True
 
-    def _more_seeds(self, every: Sequence[Record]) -> bool:
-        """In rounds, each a function of complete trials alone, so that an interrupted run takes the same ones."""
-        recipe, records = self.prepared.recipe, self._wanted(every)
-        complete = [record for record in records if record.state == "complete"]
-        if recipe.confidence is None or not complete:
-            return False
-        from scalesearch.ranking.certainty import more_seeds
-
-        plan = more_seeds(
-            complete,
-            images=len(self.images.minival),
-            confidence=recipe.confidence,
-            max_seeds=recipe.max_seeds,
-            within=recipe.within,
-        )
-        self.why = plan.why
-        now = {name: sum(task.fingerprint == name for task in self.tasks) for name in self.by_network}
-        dropped = {record.task.fingerprint for record in records if record.state == "dropped"}
-        wanted = {name: max(n, 0 if name in dropped else plan.seeds.get(name, 0)) for name, n in now.items()}
-        if wanted == now:
-            return False
-        self.tasks = self.prepared.tasks_with(wanted)
-        self.ledger.want(self.tasks, also_dropped=self.prepared.recipe.exhaustive)
-        self._announce(every)
-        return True
+    def _within_budget(self, every: Sequence[Record]) -> bool:
+        """Withdraw what waits and can no longer be paid; whether nothing had to be."""
+        if not self.planner.step_by_step or self.planner.affords(self._wanted(every), workers=self.workers):
+            return True
+        waiting = {r.task.key for r in self._wanted(every) if r.state == "waiting"}
+        if not waiting:
+            return True
+        self.tasks, self.why = [t for t in self.tasks if t.key not in waiting], SPENT
+        failed = {r.task.key for r in every if r.state == "failed"}
+        self.ledger.want([t for t in self.tasks if t.key not in failed])
+        self.watcher.wanted(len(self.tasks))
+        return False
 
     def _pool(self, place: EngineSettings) -> Workers:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)
@@ -197,6 +218,7 @@ class Session:
             from scalesearch.search.ray_cluster import RayCluster, load_ray
 
             terms, most = self._terms(self.prepared.recipe.device), max(1, self.left())
+            self.workers = min(pace.workers or most, most)
             return RayCluster(
                 load_ray(), terms, address=place.address, workers=pace.workers, most=most, trial_seconds=limit
             )
@@ -204,6 +226,7 @@ class Session:
             return InProcessEngine(self._terms(here))
         places = list(place.devices) or [here]
         count = min(pace.workers or len(places) * self._per_device(), max(1, self.left()))
+        self.workers = count
         return ProcessPool(self._terms(here).dealt(places, count), limit)
 
     def _per_device(self) -> int:
@@ -258,7 +281,7 @@ class Session:
         if len(kept) < len(self.tasks):
             self.tasks = kept
             self.ledger.want(kept)
-            self.watcher.fewer(len(kept))
+            self.watcher.wanted(len(kept))
 
     @staticmethod
     def _begun(records: Sequence[Record]) -> set[tuple[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from scalesearch.run_folder import settings_of
 from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.scaling.cost import Cost
+from scalesearch.search.planner import Planner
 from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
@@ -54,22 +55,14 @@ class Prepared:
         return described(self.source)
 
     @property
+    def planner(self) -> Planner:
+        """What decides which trials there are."""
+        return Planner(self.recipe, self.plan.candidates, self.minival_images)
+
+    @property
     def tasks(self) -> list[Task]:
-        """The trials to begin with: as many seeds of each candidate as the recipe asks for."""
-        return self.tasks_with({c.model.fingerprint: self.recipe.seeds for c in self.plan.candidates})
-
-    def tasks_with(self, seeds: Mapping[str, int]) -> list[Task]:
-        """Seed by seed, so that an interrupted run has seen every candidate as often as it could.
-
-        Args:
-            seeds: how many of each candidate, by its network's fingerprint.
-        """
-        return [
-            Task(c.coefficients, c.model.fingerprint, seed)
-            for seed in range(max(seeds.values(), default=0))
-            for c in self.plan.candidates
-            if seed < seeds[c.model.fingerprint]
-        ]
+        """The trials to begin with."""
+        return self.planner.first()
 
     @property
     def target(self) -> int | None:

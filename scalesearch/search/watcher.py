@@ -43,8 +43,8 @@ class Watcher(Protocol):
     def trial_dropped(self, candidate: Candidate, step: int, accuracy: float) -> None:
         """A trial was ended early: its candidate had fallen behind, with this accuracy in [0, 1] at this step."""
 
-    def fewer(self, total: int) -> None:
-        """So many trials are wanted now: further seeds of a dropped candidate are not."""
+    def wanted(self, total: int) -> None:
+        """So many trials are wanted now: a further one, or none of a candidate that was dropped."""
 
     def trial_failed(self, candidate: Candidate, reason: str) -> None:
         """A trial failed for good."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from scalesearch.ranking.certainty import FRONT, judge, mark_front, measured, more_seeds
+from scalesearch.ranking.certainty import FRONT, judge, mark_front, measured
 from scalesearch.ranking.pruning import IntervalPruner, behind
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.trials import Record, Task, packed
@@ -37,7 +37,9 @@ def test_a_clear_winner_is_named_and_the_order_of_trials_does_not_matter() -> No
     assert verdict.contenders == ("a",)
     assert verdict.words.startswith("the first is best with probability")
     assert judge(records[::-1], images=IMAGES, labels=labels) == verdict
-    ranking = pd.DataFrame({"network": ["a", "b", "c"], "seeds": 3, "accuracy": [0.9, 0.7, 0.5], "macs": [3, 1, 2]})
+    ranking = pd.DataFrame(
+        {"rank": [1, 2, 3], "network": ["a", "b", "c"], "seeds": 3, "accuracy": [0.9, 0.7, 0.5], "macs": [3, 1, 2]}
+    )
     judged = verdict.add_to(ranking)
     assert judged["contender"].tolist() == [True, False, False]
     assert judged["front"].tolist() == [True, True, False]
@@ -51,16 +53,6 @@ def test_trials_of_an_older_run_are_judged_without_their_images() -> None:
     ]
     assert all(m.correct is None for m in measured(records, IMAGES))
     assert judge(records, images=IMAGES, labels={"a": "a", "b": "b"}).contenders == ("a",)
-
-
-def test_seeds_go_to_those_that_may_be_best_until_one_is() -> None:
-    skill = {"a": 0.82, "b": 0.80, "c": 0.5}
-    first = more_seeds(_records(skill, 1), images=IMAGES, confidence=0.95, max_seeds=5)
-    assert (first.why, first.seeds) == ("seed noise unknown", {"a": 2, "b": 2, "c": 2})
-    second = more_seeds(_records(skill, 2, luck=0.02), images=IMAGES, confidence=0.95, max_seeds=5)
-    assert second.why == "contenders" and "c" not in second.seeds
-    decided = more_seeds(_records(skill, 5, luck=0.001), images=IMAGES, confidence=0.95, max_seeds=5)
-    assert decided.why == "decided"
 
 
 def test_the_front_holds_what_nothing_else_beats_in_every_respect() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scalesearch.ranking.policy_replay import POLICIES, Curves, Trained, exhaustive, replay, search
+from scalesearch.ranking.pooled import Neighbours
 
 IMAGES = 500
 
@@ -23,7 +24,7 @@ def _curves(skill: dict[str, float], seeds: int = 4, noise: float = 0.01) -> Cur
             curve = (*curve, (50, float(right.mean())))
             trainings.append(Trained(name, seed, curve, right, 2.0))
         trained[name] = tuple(trainings)
-    return Curves(trained, IMAGES)
+    return Curves(trained, IMAGES, Neighbours.none(len(trained)))
 
 
 def test_a_clear_winner_is_named_for_a_fraction_of_the_compute() -> None:

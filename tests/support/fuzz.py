@@ -271,6 +271,7 @@ def main() -> None:
         print(case.kind, [argument[:120] for argument in case.arguments], {k: v[:300] for k, v in case.files.items()})
         print(f"  {ended.faults}, {ended.seconds:.1f} s: {ended.said[-600:]}\n")
     print(f"{options.count} inputs: {dict(faults) or 'nothing but words'}")
+    sys.exit(1 if faults else 0)
 
 
 if __name__ == "__main__":

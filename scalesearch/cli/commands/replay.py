@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from scalesearch.errors import RunError
 from scalesearch.files import write_text
 from scalesearch.ranking.policy_replay import Curves, Score, curves_of, replay
+from scalesearch.ranking.seed_scores import Floats
 from scalesearch.report.formats import Column, Page, Table, comma_separated
 from scalesearch.run_files import read_sessions, read_table
+from scalesearch.scaling.compound import AXES, Coefficients
+from scalesearch.scaling.shares import shares
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
 
@@ -54,10 +60,20 @@ def read_curves(run: Path) -> Curves:
     admitted = candidates[(candidates["verdict"] == "admitted") & candidates["ratio"].notna()]
     ratios = {str(name): float(r) for name, r in zip(admitted["network"], admitted["ratio"], strict=True)}
     records = Ledger(run / JOURNAL, run.name, create=False).records()
-    curves = curves_of(records, ratios, images)
+    curves = curves_of(records, ratios, images, _points(admitted))
     if len(curves.trained) < 2 or curves.seeds < 2:
         raise RunError(f"{run}: replaying takes at least two candidates with two complete seeds each")
     return curves
+
+
+def _points(candidates: pd.DataFrame) -> dict[str, Floats]:
+    """Shares by network; none where a candidate does not grow, as rows of a comparison may."""
+    found = {
+        str(row["network"]): Coefficients(*(float(row[axis]) for axis in AXES)) for row in candidates.to_dict("records")
+    }
+    if any(c.growth() <= 1 for c in found.values()):
+        return {}
+    return {name: np.array(astuple(shares(c))) for name, c in found.items()}
 
 
 def _table(scores: Sequence[Score]) -> Table:

@@ -94,7 +94,7 @@ def won(run: Run) -> list[str]:
     """The winner, who came second, and where the paper's own point ended."""
     rows = run.ranking.to_dict("records")
     first = rows[0]
-    judged = f", the best in {100 * first['p_best']:.0f} % of the bootstrap draws" if run.judged else ""
+    judged = f", the best with probability {first['p_best']:.2f}" if run.judged else ""
     found = [f"{first['name']} ({first['shape']}): {measured(first)}{judged}."]
     if len(rows) > 1:
         found.append(f"Second: {rows[1]['name']}, {measured(rows[1])}.")

@@ -8,7 +8,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedGroup, FinishedRow
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import HtmlColumn, HtmlTable, between, share, table
-from scalesearch.report.units import amount, duration
+from scalesearch.report.units import amount, duration, to_first
 
 MANY = 100
 """Failed trials that are listed."""
@@ -24,6 +24,7 @@ def ranking(run: Run) -> HtmlTable:
         HtmlColumn("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
         HtmlColumn("candidate", lambda row: str(row["name"]), words=True),
         HtmlColumn("acc. %", several),
+        HtmlColumn("to the first", to_first),
         HtmlColumn("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
         HtmlColumn("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
         HtmlColumn("val. %", lambda row: share(row["val_accuracy"])),
@@ -47,7 +48,8 @@ def ranking_notes(run: Run) -> list[str]:
     ]
     if run.judged:
         found.append(
-            f"interval: {run.bars.removesuffix(' interval')}, over images and seeds; P: of being the best, by bootstrap"
+            f"to the first: the difference in points, and its {run.bars.removesuffix(' interval')} interval; "
+            "interval: of the accuracy on all images; P: of being the best; all three from one model of all trials"
         )
     if (run.ranking["front"] == True).any():  # noqa: E712 (older runs hold nothing here)
         found.append("*: on the Pareto front over accuracy, MACs, parameters, activations, memory and latency")
