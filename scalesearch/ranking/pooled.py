@@ -33,6 +33,8 @@ REACH = (0.35, 0.4)
 """The same of the smooth deviation's length, in shares."""
 LUCK = (0.75, 0.5)
 """The same of the standard deviation between seeds, the median in errors of a holdout of so many images."""
+EQUAL = 0.1
+"""Prior probability that candidates do not differ at all."""
 SEED_SHARE = 0.6
 """The most that seeds' effects may be of the variance between trainings of a candidate."""
 IMPROBABLE = 14.0
@@ -189,15 +191,16 @@ class _Settings:
     own: Floats
     luck: Floats
     seed_share: Floats
+    differ: Floats
 
     @classmethod
     def sobol(cls, count: int, *, error: float) -> _Settings:
         """Points through the priors. ``error``: of a holdout, in accuracy."""
-        uniform = qmc.Sobol(6, seed=0).random(count)
+        uniform = qmc.Sobol(7, seed=0).random(count)
         normal = ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))
         spreads = (TREND, SMOOTH, REACH, OWN, (LUCK[0] * error, LUCK[1]))
         trend, smooth, reach, own, luck = (m * np.exp(sd * normal[:, i]) for i, (m, sd) in enumerate(spreads))
-        return cls(trend, smooth, reach, own, luck, SEED_SHARE * uniform[:, 5])
+        return cls(trend, smooth, reach, own, luck, SEED_SHARE * uniform[:, 5], 1.0 * (uniform[:, 6] >= EQUAL))
 
     def some(self, rows: slice) -> _Settings:
         """A part of them."""
@@ -206,16 +209,16 @@ class _Settings:
     def covariances(self, near: Neighbours) -> Floats:
         """Of the candidates' accuracies before anything is measured: (h, n, n)."""
         n = len(near.log_cost)
-        common = LEVEL**2 + PER_DOUBLING**2 * np.outer(near.log_cost, near.log_cost)
+        cost = PER_DOUBLING**2 * np.outer(near.log_cost, near.log_cost)
         if near.points is None:
-            return np.broadcast_to(common + LEVEL**2 * np.eye(n), (len(self.own), n, n))
-        made = common + (self.own**2)[:, None, None] * np.eye(n)
+            return np.broadcast_to(LEVEL**2 * (1 + np.eye(n)) + cost, (len(self.own), n, n))
+        made = cost + (self.own**2)[:, None, None] * np.eye(n)
         centred = near.points - 1 / 3
         inner = centred @ centred.T
         apart = ((near.points[:, None] - near.points) ** 2).sum(axis=-1)
         made = made + (self.trend**2)[:, None, None] * (inner + inner**2)
         made = made + (self.smooth**2)[:, None, None] * np.exp(-apart / (2 * (self.reach**2)[:, None, None]))
-        return np.asarray(made)
+        return np.asarray(LEVEL**2 + self.differ[:, None, None] * made)
 
 
 def _condition(trials: _Trials, settings: _Settings, prior: Floats, sampling: Floats, level: float) -> _Conditioned:

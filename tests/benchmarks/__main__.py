@@ -77,6 +77,14 @@ def busy(
 
 
 @app.command()
+def calibration(searches: Annotated[int, typer.Option(help="How many are simulated of each kind.")] = 400) -> None:
+    """Simulated searches whose truth is known: intervals and probabilities beside what came true."""
+    from tests.benchmarks.calibration import calibration as measure
+
+    measure(searches)
+
+
+@app.command()
 def native(
     compiled: Annotated[bool, typer.Option("--compiled", help="Train compiled networks too.")] = False,
     seconds: Annotated[float, typer.Option(help="Seconds per measurement.")] = 5.0,
