@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from scalesearch.ranking.pooled import Neighbours, Posterior, pool
+from scalesearch.ranking.pooled import Moments, Neighbours, Posterior, pool
 from scalesearch.ranking.seed_scores import Floats, SeedScores, images_covariance
 from scalesearch.ranking.standings import closeness, decided, shares_of_wins
 
@@ -27,6 +27,10 @@ FEWEST, SHARE = 7, 0.4
 """Candidates of a start, and the share of all that it is where that is more: a quadratic has six terms."""
 FUTURES = 200
 """Outcomes of infinitely many seeds that `hopeless` imagines."""
+SETTINGS = 256
+"""Of `pooled.pool`, for a decision that is made again after every training."""
+DRAWS = 4_000
+"""Of all accuracies together, for whether it is decided."""
 TOGETHER = (1, 2, 4)
 """Trainings of one candidate that are thought of at once."""
 QUANTILES = norm.ppf((np.arange(64) + 0.5) / 64)
@@ -91,10 +95,9 @@ def next_training(
     if not any(found):
         waiting = [name for i, name in enumerate(names) if counts[i] == 0]
         return Next(waiting[0], "start") if waiting else Next(None, "max seeds")
-    known = pool(found, images=images, neighbours=near, with_images=False)
+    known = pool(found, images=images, neighbours=near, with_images=with_images, settings=SETTINGS)
     if confidence is not None:
-        judged = pool(found, images=images, neighbours=near) if with_images else known
-        drawn = judged.draws(4_000)
+        drawn = known.draws(DRAWS)
         if decided(dict(zip(names, shares_of_wins(drawn).tolist(), strict=True)), confidence):
             return Next(None, "decided")
         if within and closeness(drawn, within) >= confidence:
@@ -104,38 +107,30 @@ def next_training(
     free = counts < max_seeds
     if not free.any():
         return Next(None, "max seeds")
-    mean, covariance = known.moments()
+    moments = known.moments()
     for name in running:
-        covariance = _after(covariance, list(names).index(name), known.luck)
-    worth = np.where(free, knowledge_gradient(mean, covariance, known.luck) / costs, -np.inf)
+        moments = moments.after(list(names).index(name), known.luck**2)
+    worth = np.where(free, knowledge_gradient(moments, known.luck) / costs, -np.inf)
     return Next(names[int(worth.argmax())], "undecided")
 
 
-def knowledge_gradient(mean: Floats, covariance: Floats, luck: float) -> Floats:
+def knowledge_gradient(known: Moments, luck: float) -> Floats:
     """By how much one training of each candidate is expected to raise the highest mean: (n,), in accuracy.
 
     Args:
-        mean: expected accuracies (n,).
-        covariance: of them (n, n).
         luck: standard deviation of one training.
     """
-    best = np.zeros(len(mean))
+    best = np.zeros(len(known.mean))
     for together in TOGETHER:
-        spread = covariance / np.sqrt(np.diag(covariance) + luck**2 / together)  # column j: what training j moves
-        after = mean[:, None, None] + spread[:, :, None] * QUANTILES
-        best = np.maximum(best, (after.max(axis=0).mean(axis=-1) - mean.max()) / together)
+        spread = known.crossed / np.sqrt(np.diag(known.here) + luck**2 / together)  # column j: what training j moves
+        after = known.mean[:, None, None] + spread[:, :, None] * QUANTILES
+        best = np.maximum(best, (after.max(axis=0).mean(axis=-1) - known.mean.max()) / together)
     return np.asarray(best)
-
-
-def _after(covariance: Floats, which: int, luck: float) -> Floats:
-    """What is left of it when one training more is known."""
-    column = covariance[:, which]
-    return np.asarray(covariance - np.outer(column, column) / (column[which] + luck**2))
 
 
 def hopeless(
     measured: Sequence[SeedScores | None],
-    on_images: Posterior,
+    known: Posterior,
     *,
     images: int,
     confidence: float = 0.95,
@@ -147,14 +142,11 @@ def hopeless(
     What infinitely many seeds would show is itself uncertain, so it is drawn; hopeless is when fewer than
     1 − confidence of these futures are decided by the images' noise alone. Without knowing which images were right
     that noise cannot be paired, is overestimated, and the answer is too pessimistic.
-
-    Args:
-        on_images: of the accuracies on these very images.
     """
     trained = [i for i, m in enumerate(measured) if m is not None]
     values, vectors = np.linalg.eigh(images_covariance([m for m in measured if m is not None], images))
     noise = np.zeros((resamples, len(measured)))
     normal = np.random.default_rng(seed).standard_normal((resamples, len(trained)))
     noise[:, trained] = normal @ (vectors * np.sqrt(np.maximum(values, 0))).T
-    futures = on_images.draws(FUTURES, seed=seed)
+    futures = known.draws(FUTURES, seed=seed, here=True)
     return sum(float(shares_of_wins(f + noise).max()) >= confidence for f in futures) < (1 - confidence) * FUTURES

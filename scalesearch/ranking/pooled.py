@@ -64,37 +64,95 @@ class Neighbours:
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
-    """What is known of the accuracies of n candidates: a mixture of normals, one for each of h settings.
+class Normals:
+    """Accuracies of n candidates under each of h settings: normal, with ``means`` (h, n) and ``covariances``
+    (h, n, n) of those on all images, ``means_here`` and ``covariances_here`` of those on the held-out ones, and
+    ``crossed`` (h, n, n), the covariance of the former (rows) with the latter (columns)."""
 
-    ``weights`` (h,), ``means`` (h, n), ``covariances`` (h, n, n). ``luck``: the standard deviation between trainings
-    of a candidate, expected.
+    means: Floats
+    covariances: Floats
+    means_here: Floats
+    covariances_here: Floats
+    crossed: Floats
+
+    def some(self, rows: NDArray[np.bool_]) -> Normals:
+        """A part of the settings."""
+        return Normals(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Normals]) -> Normals:
+        """Those of all parts."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Of the whole mixture: expected accuracies on all images (n,), their covariance (n, n), that with accuracies on
+    the held-out images (n, n), and the covariance of the latter (n, n)."""
+
+    mean: Floats
+    covariance: Floats
+    crossed: Floats
+    here: Floats
+
+    def after(self, which: int, variance: float) -> Moments:
+        """What is left of the covariances when one training more of a candidate is known, with its own variance."""
+        size = self.here[which, which] + variance
+        told, seen = self.crossed[:, which], self.here[:, which]
+        return Moments(
+            self.mean,
+            self.covariance - np.outer(told, told) / size,
+            self.crossed - np.outer(told, seen) / size,
+            self.here - np.outer(seen, seen) / size,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What is known of the accuracies of n candidates: a mixture of `Normals`, with ``weights`` (h,).
+
+    ``luck``: the standard deviation between trainings of a candidate, expected.
     """
 
     weights: Floats
-    means: Floats
-    covariances: Floats
+    normals: Normals
     luck: float
 
     @property
     def mean(self) -> Floats:
-        """Expected accuracies (n,)."""
-        return np.asarray(self.weights @ self.means)
+        """Expected accuracies (n,) on all images."""
+        return np.asarray(self.weights @ self.normals.means)
 
-    def moments(self) -> tuple[Floats, Floats]:
-        """Mean (n,) and covariance (n, n) of the whole mixture."""
-        apart = self.means - self.mean
-        between = np.einsum("h,hi,hj->ij", self.weights, apart, apart)
-        return self.mean, np.asarray(np.einsum("h,hij->ij", self.weights, self.covariances) + between)
+    def moments(self) -> Moments:
+        """Of the whole mixture."""
+        n, weights = self.normals, self.weights
+        apart, apart_here = n.means - weights @ n.means, n.means_here - weights @ n.means_here
 
-    def draws(self, count: int, *, seed: int = 0) -> Floats:
-        """Accuracies (count, n), drawn together: what the candidates share is shared in every row."""
+        def whole(within: Floats, left: Floats, right: Floats) -> Floats:
+            between = np.einsum("h,hi,hj->ij", weights, left, right)
+            return np.asarray(np.einsum("h,hij->ij", weights, within) + between)
+
+        return Moments(
+            self.mean,
+            whole(n.covariances, apart, apart),
+            whole(n.crossed, apart, apart_here),
+            whole(n.covariances_here, apart_here, apart_here),
+        )
+
+    def draws(self, count: int, *, seed: int = 0, here: bool = False) -> Floats:
+        """Accuracies (count, n), drawn together: what the candidates share is shared in every row.
+
+        Args:
+            here: on the held-out images, in place of all.
+        """
+        n = self.normals
+        means, covariances = (n.means_here, n.covariances_here) if here else (n.means, n.covariances)
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(len(self.weights), size=count, p=self.weights))
         used, which = np.unique(chosen, return_inverse=True)
-        factors = np.linalg.cholesky(_firm(self.covariances[used]))
-        noise = rng.standard_normal((count, self.means.shape[1]))
-        return np.asarray(self.means[chosen] + np.einsum("cij,cj->ci", factors[which], noise))
+        factors = np.linalg.cholesky(_firm(covariances[used]))
+        noise = rng.standard_normal((count, means.shape[1]))
+        return np.asarray(means[chosen] + np.einsum("cij,cj->ci", factors[which], noise))
 
 
 def pool(
@@ -123,16 +181,32 @@ def pool(
     trials = _Trials.of(rows, n)
     level = float(trials.accuracies.mean())
     prior = _Settings.sobol(settings, error=holdout_error(level, images))
-    sampling = np.zeros((n, n))
-    if with_images:
-        at = [i for i, _ in rows]
-        sampling[np.ix_(at, at)] = images_covariance([m for _, m in rows], images)
-    found: list[_Conditioned] = []
+    sampling = _sampling(measured, images) if with_images else np.zeros((n, n))
     block = max(1, CELLS // n**2)
+    evidence, luck, parts = np.empty(0), np.empty(0), list[Normals]()
     for start in range(0, settings, block):
         some = prior.some(slice(start, start + block))
-        found = [_Conditioned.joined([*found, _condition(trials, some, some.covariances(near), sampling, level)])]
-    return found[0].posterior()
+        more, normals = _condition(trials, some, some.covariances(near), sampling, level)
+        evidence, luck = np.concatenate([evidence, more]), np.concatenate([luck, some.luck])
+        kept = evidence > evidence.max() - IMPROBABLE
+        parts = [Normals.joined([*parts, normals]).some(kept)]
+        evidence, luck = evidence[kept], luck[kept]
+    weights = np.exp(evidence - evidence.max())
+    weights /= weights.sum()
+    return Posterior(weights, parts[0], float(weights @ luck))
+
+
+def _sampling(measured: Sequence[SeedScores | None], images: int) -> Floats:
+    """`images_covariance`; a candidate without a trial will err as the others do, and with them, on the average."""
+    trained = [i for i, m in enumerate(measured) if m is not None]
+    known = images_covariance([m for m in measured if m is not None], images)
+    own, count = float(np.diag(known).mean()), len(trained)
+    shared = float((known.sum() - np.trace(known)) / (count * (count - 1))) if count > 1 else 0.0
+    made = np.full((len(measured), len(measured)), shared)
+    np.fill_diagonal(made, own)
+    made[np.ix_(trained, trained)] = known
+    values, vectors = np.linalg.eigh(made)
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,29 +230,6 @@ class _Trials:
         table = np.zeros((self.seeds.max() + 1, self.count))
         np.add.at(table, (self.seeds, self.candidates), 1)
         return table
-
-
-@dataclass(frozen=True, eq=False)
-class _Conditioned:
-    """Settings after the trials: log ``evidence`` (h,), ``means`` (h, n), ``covariances`` (h, n, n), ``luck`` (h,)."""
-
-    evidence: Floats
-    means: Floats
-    covariances: Floats
-    luck: Floats
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Conditioned]) -> _Conditioned:
-        """Those of all parts that are not e^−`IMPROBABLE` as probable as the likeliest."""
-        kept = np.concatenate([part.evidence for part in parts])
-        kept = kept > kept.max() - IMPROBABLE
-        columns = ("evidence", "means", "covariances", "luck")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts])[kept] for name in columns))
-
-    def posterior(self) -> Posterior:
-        weights = np.exp(self.evidence - self.evidence.max())
-        weights /= weights.sum()
-        return Posterior(weights, self.means, self.covariances, float(weights @ self.luck))
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,8 +272,10 @@ class _Settings:
         return np.asarray(LEVEL**2 + self.differ[:, None, None] * made)
 
 
-def _condition(trials: _Trials, settings: _Settings, prior: Floats, sampling: Floats, level: float) -> _Conditioned:
-    """The accuracies on all images, given the trials.
+def _condition(
+    trials: _Trials, settings: _Settings, prior: Floats, sampling: Floats, level: float
+) -> tuple[Floats, Normals]:
+    """Log evidence (h,) of the trials, and the accuracies given them.
 
     With V the correlation of trials of one seed, X their candidates, the trials y ~ N(Xμ, σ²V), where μ are accuracies
     on these images, N(level, prior + sampling). XᵀV⁻¹X, XᵀV⁻¹y and yᵀV⁻¹y are sums over seeds, so that nothing larger
@@ -251,10 +304,16 @@ def _condition(trials: _Trials, settings: _Settings, prior: Floats, sampling: Fl
     evidence = -0.5 * (len(y) * np.log(variance) + log_v + log_det + (squares - explained) / variance)
 
     onto = np.linalg.solve(lower, prior)  # L⁻¹K: accuracies on all images given those on these
-    backward = np.swapaxes(onto, 1, 2)
-    means = level + (backward @ solved)[..., 0]
-    covariances = prior - backward @ onto + variance[:, None, None] * (backward @ np.linalg.solve(inner, onto))
-    return _Conditioned(evidence, means, covariances, luck)
+    backward, upper = np.swapaxes(onto, 1, 2), np.swapaxes(lower, 1, 2)
+    spread = variance[:, None, None]
+    normals = Normals(
+        means=level + (backward @ solved)[..., 0],
+        covariances=prior - backward @ onto + spread * (backward @ np.linalg.solve(inner, onto)),
+        means_here=np.asarray(level + on_images[..., 0]),
+        covariances_here=spread * (lower @ np.linalg.solve(inner, upper)),
+        crossed=spread * (backward @ np.linalg.solve(inner, upper)),
+    )
+    return evidence, normals
 
 
 def _firm(covariances: Floats) -> Floats:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 
+DECIMALS = 6
+"""Of what is said: linear algebra on another machine, or with more threads, differs in the last bits."""
 NAMED = 4
 """Contenders that `in_words` names."""
 
@@ -64,26 +66,15 @@ def summarise(
     low, high = np.quantile(drawn, tails, axis=0)
     gap_low, gap_high = np.quantile(drawn - drawn[:, [first]], tails, axis=0)
     p_best, ruled_out = shares_of_wins(drawn * factors), _ruled_out(scores, drawn * factors, confidence)
+    columns = {
+        "pooled": pooled, "score": scores, "low": low, "high": high, "gap": pooled - pooled[first],
+        "gap_low": gap_low, "gap_high": gap_high, "p_best": p_best,
+    }  # fmt: skip
     found = []
     for i, name in enumerate(names):
-        own = measured.get(name)
-        found.append(
-            Standing(
-                name=name,
-                mean=own.mean if own else math.nan,
-                sd=math.sqrt(own.variance) if own else math.nan,
-                seeds=own.seeds if own else 0,
-                pooled=float(pooled[i]),
-                score=float(scores[i]),
-                low=float(low[i]),
-                high=float(high[i]),
-                gap=float(pooled[i] - pooled[first]),
-                gap_low=float(gap_low[i]),
-                gap_high=float(gap_high[i]),
-                p_best=float(p_best[i]),
-                ruled_out=bool(ruled_out[i]),
-            )
-        )
+        own, said = measured.get(name), {key: round(float(values[i]), DECIMALS) for key, values in columns.items()}
+        mean, sd, seeds = (own.mean, math.sqrt(own.variance), own.seeds) if own else (math.nan, math.nan, 0)
+        found.append(Standing(name, mean, sd, seeds, ruled_out=bool(ruled_out[i]), **said))
     return tuple(found)
 
 

@@ -192,8 +192,8 @@ def calibration(searches: int) -> None:
         [
             "Candidates on the simplex whose accuracies are known; images of different difficulty, which candidates",
             "share; seeds with moods of their own and, in half the worlds, effects that all candidates share.",
-            "Intervals are at 95 %; all numbers but counts are per cent. Being best, by what was said (where several are equally",
-            "the best, each is so for its part):",
+            "Intervals are at 95 %; numbers but counts are per cent. Being best, by what was said (where several are",
+            "equally the best, each is so for its part):",
             "",
             "| truth | trained | P(best) said | mean said | was | candidates |",
             "|--|--|--|--|--|--|",

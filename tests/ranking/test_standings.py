@@ -171,9 +171,9 @@ def test_the_first_is_behind_nobody_and_the_others_by_intervals_of_differences()
 def test_few_images_are_hopeless_and_the_same_images_many_times_are_not() -> None:
     a, b = [1] * 22 + [0] * 18, [1] * 19 + [0] * 19 + [1] * 2
     few, many = agreeing(a, b), agreeing(a, b, times=100)
-    assert hopeless(few, pool(few, images=40, with_images=False), images=40)
+    assert hopeless(few, pool(few, images=40), images=40)
     assert train_next(few, images=40, max_seeds=9).why == "hopeless"
-    assert not hopeless(many, pool(many, images=4000, with_images=False), images=4000)
+    assert not hopeless(many, pool(many, images=4000), images=4000)
 
 
 def test_two_seeds_that_might_be_unlucky_are_no_reason_to_give_up() -> None:
