@@ -167,6 +167,8 @@ def in_words(
             )
         if why == "hopeless":
             sentences.append(f"A minival of {images} images is too small to separate them, however many seeds.")
+    if why == "budget spent":
+        sentences.append("The budget is spent.")
     if all(s.seeds <= 1 for s in standings):
         sentences.append("No candidate has a second seed: how much seeds differ is assumed, not measured.")
     return " ".join(sentences)

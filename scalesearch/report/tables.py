@@ -93,7 +93,8 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
 
 def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
     """The result, best first, of `ranking.json`'s values: minival accuracy in per cent ± its standard deviation over
-    seeds. What no row has, as in runs of older versions, is left out.
+    seeds, and the interval of its difference to the first's, in points, or, in runs of older versions, its own. What
+    no row has is left out.
     """
     columns = {
         "#": [f"{row['rank']}{'*' if row.get('front') else ' '}" for row in ranking],
@@ -103,8 +104,8 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
         "MACs": [amount(row["macs"]) for row in ranking],
         "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
         "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
-        "to the first": [to_first(row) for row in ranking],
-        "interval": [interval(row) for row in ranking],
+        "to first": [to_first(row, brief=True) for row in ranking],
+        "interval": [] if any(map(to_first, ranking)) else [interval(row) for row in ranking],
         "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
         "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
     }

@@ -38,10 +38,12 @@ def interval(row: Mapping[str, Any]) -> str:
     return "" if row.get("low") is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
 
 
-def to_first(row: Mapping[str, Any]) -> str:
-    """A row's difference to the first in points, with that difference's interval: ``-0.8 (-1.9…0.3)``; empty for the
-    first itself, and where it is not known."""
+def to_first(row: Mapping[str, Any], *, brief: bool = False) -> str:
+    """A row's difference to the first in points, with that difference's interval: ``-0.8 (-1.9…0.3)``, or ``brief``
+    the interval alone; empty for the first itself, and where it is not known."""
     gap = row.get("gap")
     if gap is None or math.isnan(gap) or row.get("rank") == 1:
         return ""
+    if brief:
+        return "…".join(f"{100 * end:.{0 if abs(end) > 0.0995 else 1}f}" for end in (row["gap_low"], row["gap_high"]))
     return f"{100 * gap:.1f} ({100 * row['gap_low']:.1f}…{100 * row['gap_high']:.1f})"

@@ -36,6 +36,34 @@ def _same_tables(folder: Path) -> None:
         assert (folder / "chaos" / name).read_bytes() == (folder / "calm" / name).read_bytes(), name
 
 
+def test_ten_kills_of_a_search_step_by_step_choose_the_same_trials(cli: Cli, tmp_path: Path) -> None:
+    """What is trained next is a function of the ledger: the same trials in the same order, and the same table."""
+    options = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--workers", "1", "--budget", "14-trials")
+    budget = (*options, *steps_of(cli, tmp_path, ("grid", "--baseline", "tiny.yaml", *TINY_RUN), 2))
+    undisturbed = cli(*budget, "--out", "calm", timeout=600)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    moments, command = random.Random(10), [sys.executable, "-m", "scalesearch", *budget, "--out", "chaos"]
+    kills = 0
+    while kills < 10:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(moments.uniform(0.3, 8))
+        process.kill()
+        out, _ = process.communicate()
+        assert "error" not in out, out
+        if "winner" in out:
+            break
+        kills += 1
+    done = cli(*budget, "--out", "chaos", timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert kills > 3, "the run was over before it could be killed often enough: make it longer"
+    chosen = [
+        [r.task.key for r in Ledger(tmp_path / name / JOURNAL, name).records() if r.state == "complete"]
+        for name in ("calm", "chaos")
+    ]
+    assert len(set(chosen[0])) == 14 and sorted(chosen[0]) == sorted(chosen[1])
+    _same_tables(tmp_path)
+
+
 def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Path) -> None:
     one_by_one = (*ONE_BY_ONE, *steps_of(cli, tmp_path, ONE_BY_ONE, 4))
     undisturbed = cli(*one_by_one, "--out", "calm", timeout=600)

@@ -178,6 +178,9 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
     }
     _show_plan(page, prepared.plan, recipe, document)
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
+    if recipe.budget or recipe.confidence:
+        wish = f"a budget of {recipe.budget}" if recipe.budget else f"a confidence of {recipe.confidence:g}"
+        page.remarks().print(f"\n{wish} begins with these {trials} trials; the others are chosen as results come in")
     page.remarks().print(
         f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}, {expected.memory / 2**30:.2f} GiB at "
         f"the peak (estimated)\n{price([expected])}\nwithout decoding the images"

@@ -23,8 +23,7 @@ def accuracy_macs(ranking: pd.DataFrame, bars: str) -> Drawing:
     """
     figure, axes = sheet()
     macs, accuracy = ranking["macs"] / 1e6, 100 * ranking["accuracy"]
-    below, above = accuracy - 100 * ranking["low"], 100 * ranking["high"] - accuracy
-    axes.errorbar(macs, accuracy, yerr=[below, above], fmt="none", ecolor=GREY.light, elinewidth=1, zorder=2)
+    axes.vlines(macs, 100 * ranking["low"], 100 * ranking["high"], color=GREY.light, linewidth=1, zorder=2)
     front = _front(ranking)
     axes.plot(
         macs[front], accuracy[front], color=BLUE.light, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3, label="front"

@@ -27,8 +27,7 @@ def merit_figure(nominal: pd.DataFrame, matched: pd.DataFrame, found: Merit) -> 
         (matched, TEAL, "equal measured cost"),
     ):
         ratio, accuracy = ranking["ratio"], 100 * ranking["accuracy"]
-        bars = [accuracy - 100 * ranking["low"], 100 * ranking["high"] - accuracy]
-        axes.errorbar(ratio, accuracy, yerr=bars, fmt="none", ecolor=GREY.light, elinewidth=1, zorder=2)
+        axes.vlines(ratio, 100 * ranking["low"], 100 * ranking["high"], color=GREY.light, linewidth=1, zorder=2)
         axes.plot(ratio, accuracy, "o", color=colour.light, markeredgecolor=PAPER.light, zorder=4, label=words)
         points += list(zip(ratio, accuracy, strict=True))
     winner, other = found.winner, found.counterpart if found.alike else found.first
