@@ -12,7 +12,6 @@ from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
 from tests.support.small import FROZEN, RESULTS, TINY_RUN, Cli
 
-
 JUDGED = ["rank", "score", "low", "high", "p_best", "contender", "front"]
 """Columns that say how the trials are read together, which a later version may do better."""
 

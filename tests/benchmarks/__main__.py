@@ -85,6 +85,14 @@ def calibration(searches: Annotated[int, typer.Option(help="How many are simulat
 
 
 @app.command()
+def estimators(run: Annotated[Path, typer.Argument(help="A bank: an exhaustive run with several seeds.")]) -> None:
+    """What one training tells of its candidate, by how its evaluations are read, and with its neighbours."""
+    from tests.benchmarks.estimators import estimators as measure
+
+    measure(run)
+
+
+@app.command()
 def native(
     compiled: Annotated[bool, typer.Option("--compiled", help="Train compiled networks too.")] = False,
     seconds: Annotated[float, typer.Option(help="Seconds per measurement.")] = 5.0,
