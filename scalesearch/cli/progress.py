@@ -73,9 +73,9 @@ class PlainWatcher:
         self._say(text)
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
-        """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
-        if self.total:  # a further round of seeds
-            self._say(f"not decided: {len(tasks) - len(done)} more trials")
+        """The trials of a search are known; some may be done already. Called again for a longer schedule."""
+        if self.total:
+            self._say(f"on a longer schedule: {len(tasks) - len(done)} trials")
         else:
             self._say(headline(prepared))
             self.console.print(prepared.about_images, markup=False)
@@ -188,10 +188,10 @@ class LiveWatcher:
         self.console.print(text, style="yellow", soft_wrap=True)
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
-        """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
+        """The trials of a search are known; some may be done already. Called again for a longer schedule."""
         macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
-        if self.total:  # a further round of seeds
-            self.console.print(f"not decided: {len(tasks) - len(done)} more trials")
+        if self.total:
+            self.console.print(f"on a longer schedule: {len(tasks) - len(done)} trials")
         else:
             self.console.print(headline(prepared), prepared.about_images, *prepared.tuned, sep="\n", soft_wrap=True)
             if done:
@@ -243,6 +243,8 @@ class LiveWatcher:
 
     def wanted(self, total: int) -> None:
         """So many trials are wanted now: a further one, or none of a candidate that was dropped."""
+        if self.total and (expected := self.bars.tasks[self.search].total):
+            self.bars.update(self.search, total=expected * total / self.total)
         self.total = total
         self.bars.update(self.search, told=f"{self.done}/{self.total}")
 

@@ -69,9 +69,8 @@ def verify(
         }
     )
     pace = recipe.run.model_copy(update={"keep_weights": 0})
-    long_recipe = recipe.model_copy(
-        update={"train": schedule, "seeds": 1, "confidence": None, "exhaustive": True, "top": 0, "run": pace}
-    )
+    everything = {"seeds": 1, "confidence": None, "budget": None, "exhaustive": True, "top": 0}
+    long_recipe = recipe.model_copy(update={"train": schedule, "run": pace, **everything})
     plan = replace(
         prepared.plan, candidates=tuple(c for c in prepared.plan.candidates if c.model.fingerprint in chosen)
     )

@@ -192,24 +192,31 @@ class Session:
         task, self.why = self.planner.next(records, workers=self.workers)
         if task is None:
             return False
-        self.tasks.append(task)
-        failed = {r.task.key for r in records if r.state == "failed"}
-        self.ledger.want([t for t in self.tasks if t.key not in failed])
-        self.watcher.wanted(len(self.tasks))
+        self._want([*self.tasks, task], records)
         return True
 
     def _within_budget(self, every: Sequence[Record]) -> bool:
-        """Withdraw what waits and can no longer be paid; whether nothing had to be."""
-        if not self.planner.step_by_step or self.planner.affords(self._wanted(every), workers=self.workers):
+        """Withdraw what waits and can no longer be paid, the last first; whether nothing had to be."""
+        if not self.planner.step_by_step:
             return True
-        waiting = {r.task.key for r in self._wanted(every) if r.state == "waiting"}
-        if not waiting:
-            return True
-        self.tasks, self.why = [t for t in self.tasks if t.key not in waiting], SPENT
-        failed = {r.task.key for r in every if r.state == "failed"}
-        self.ledger.want([t for t in self.tasks if t.key not in failed])
-        self.watcher.wanted(len(self.tasks))
-        return False
+        records = self._wanted(every)
+        waiting = [r for r in records if r.state == "waiting"]
+        out: set[tuple[str, int]] = set()
+        while len(out) < len(waiting) and not self.planner.affords(
+            [r for r in records if r.task.key not in out], workers=self.workers
+        ):
+            out.add(waiting[-1 - len(out)].task.key)
+        if out:
+            self.why = SPENT
+            self._want([t for t in self.tasks if t.key not in out], records)
+        return not out
+
+    def _want(self, tasks: list[Task], records: Sequence[Record]) -> None:
+        """Ask for these trials; those that have failed are not tried again in this sitting."""
+        self.tasks = tasks
+        failed = {r.task.key for r in records if r.state == "failed"}
+        self.ledger.want([t for t in tasks if t.key not in failed])
+        self.watcher.wanted(len(tasks))
 
     def _pool(self, place: EngineSettings) -> Workers:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)

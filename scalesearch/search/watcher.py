@@ -23,7 +23,7 @@ class Watcher(Protocol):
         """Something the user should know, in a sentence."""
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
-        """The trials of a search are known; some may be done already. Called again when more seeds are wanted."""
+        """The trials of a search are known; some may be done already. Called again for a longer schedule."""
 
     def quoted(self, quote: Quote) -> None:
         """What the search will take was estimated."""

@@ -57,3 +57,10 @@ def test_a_dry_run_says_what_the_budget_begins_with(cli: Cli) -> None:
     done = cli(*GRID, "--budget", "30%", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "a budget of 30%" in " ".join(done.stdout.split())
+
+
+def test_minutes_that_are_too_few_for_the_start_cut_it_short(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*GRID, "--steps", "150", "--budget", "0.02min", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert 1 <= len(_ranking(tmp_path / "run")) < 7
+    assert "The budget is spent." in " ".join(done.stdout.split())
