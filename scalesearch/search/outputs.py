@@ -72,8 +72,9 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         "(one standard error)",
         "one seed: the spread between trainings is not measured; --seeds 3 measures it"
         if most == 1
-        else f"± is the standard deviation over seeds ({int(ranking['seeds'].min())} to {most} of each candidate), "
-        f"the interval ({100 * result.judgement.confidence:g} %) and P (of being the best) know seeds and images",
+        else f"± is the standard deviation over seeds ({int(ranking['seeds'].min())} to {most} of each candidate)",
+        f"to first: {100 * result.judgement.confidence:g} % interval of the difference to the first, in points; it, P "
+        f"(of being the best) and the order know seeds, images{'' if recipe.search.rows else ', neighbours'} and cost",
         "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
     ]
     notes += _told_apart(trials)
