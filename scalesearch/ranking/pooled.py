@@ -26,7 +26,7 @@ from scalesearch.ranking.seed_scores import Floats, SeedScores, images_covarianc
 SETTINGS = 1024
 """Points of the Sobol sequence for a judgement; a power of two keeps it balanced."""
 
-TREND, SMOOTH, OWN = (0.02, 1.2), (0.005, 1.0), (0.004, 1.0)
+TREND, SMOOTH, OWN = (0.02, 1.2), (0.005, 1.0), (0.006, 1.4)
 """Prior medians, in accuracy, and log standard deviations: of the quadratic from the simplex's centre to its corners,
 of the smooth deviation from it, and of a candidate's own."""
 REACH = (0.35, 0.4)
