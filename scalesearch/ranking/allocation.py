@@ -144,9 +144,10 @@ def hopeless(
     that noise cannot be paired, is overestimated, and the answer is too pessimistic.
     """
     trained = [i for i, m in enumerate(measured) if m is not None]
-    values, vectors = np.linalg.eigh(images_covariance([m for m in measured if m is not None], images))
+    covariance = images_covariance([m for m in measured if m is not None], images)
     noise = np.zeros((resamples, len(measured)))
-    normal = np.random.default_rng(seed).standard_normal((resamples, len(trained)))
-    noise[:, trained] = normal @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    noise[:, trained] = np.random.default_rng(seed).multivariate_normal(
+        np.zeros(len(trained)), covariance, size=resamples, method="eigh"
+    )
     futures = known.draws(FUTURES, seed=seed, here=True)
     return sum(float(shares_of_wins(f + noise).max()) >= confidence for f in futures) < (1 - confidence) * FUTURES

@@ -113,9 +113,10 @@ def judge(
     """
     found, by_network = {m.name: m for m in measured(records, images)}, {c.model.fingerprint: c for c in candidates}
     names = sorted({*found, *untrained(records, by_network.values())})
-    posterior = pool(
-        [found.get(name) for name in names], images=images, neighbours=neighbours([by_network.get(n) for n in names])
-    )
+    near = neighbours([by_network.get(name) for name in names])
+    if near.points is None:  # then nobody tells anything of those without a trial
+        names, near = sorted(found), Neighbours.none(len(found))
+    posterior = pool([found.get(name) for name in names], images=images, neighbours=near)
     drawn = posterior.draws(DRAWS)
     factors = None
     if target is not None:
@@ -148,7 +149,7 @@ def neighbours(candidates: Sequence[Candidate | None]) -> Neighbours:
 
 
 def untrained(records: Iterable[Record], candidates: Iterable[Candidate]) -> list[str]:
-    """Networks of the candidates with a place among the others of which no trial has come to any end."""
+    """Networks of the candidates, but for rows of a comparison, of which no trial has come to any end."""
     tried = {r.task.fingerprint for r in records if r.state in ("complete", "dropped", "failed", "lost")}
     return [c.model.fingerprint for c in candidates if c.label is None and c.model.fingerprint not in tried]
 

@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from scalesearch.ranking.ranking import holdout_error
-from scalesearch.ranking.seed_scores import Floats, SeedScores, images_covariance
+from scalesearch.ranking.seed_scores import Floats, SeedScores, images_covariance, without_negative
 
 SETTINGS = 1024
 """Points of the Sobol sequence for a judgement; a power of two keeps it balanced."""
@@ -183,17 +183,19 @@ def pool(
     prior = _Settings.sobol(settings, error=holdout_error(level, images))
     sampling = _sampling(measured, images) if with_images else np.zeros((n, n))
     block = max(1, CELLS // n**2)
-    evidence, luck, parts = np.empty(0), np.empty(0), list[Normals]()
+    evidences, lucks, parts = list[Floats](), list[Floats](), list[Normals]()
+    highest = -np.inf
     for start in range(0, settings, block):
         some = prior.some(slice(start, start + block))
-        more, normals = _condition(trials, some, some.covariances(near), sampling, level)
-        evidence, luck = np.concatenate([evidence, more]), np.concatenate([luck, some.luck])
-        kept = evidence > evidence.max() - IMPROBABLE
-        parts = [Normals.joined([*parts, normals]).some(kept)]
-        evidence, luck = evidence[kept], luck[kept]
-    weights = np.exp(evidence - evidence.max())
+        evidence, normals = _condition(trials, some, some.covariances(near), sampling, level)
+        highest = max(highest, float(evidence.max()))
+        kept = evidence > highest - IMPROBABLE
+        evidences.append(evidence[kept])
+        lucks.append(some.luck[kept])
+        parts.append(normals.some(kept))
+    weights = np.exp(np.concatenate(evidences) - highest)
     weights /= weights.sum()
-    return Posterior(weights, parts[0], float(weights @ luck))
+    return Posterior(weights, Normals.joined(parts), float(weights @ np.concatenate(lucks)))
 
 
 def _sampling(measured: Sequence[SeedScores | None], images: int) -> Floats:
@@ -205,8 +207,7 @@ def _sampling(measured: Sequence[SeedScores | None], images: int) -> Floats:
     made = np.full((len(measured), len(measured)), shared)
     np.fill_diagonal(made, own)
     made[np.ix_(trained, trained)] = known
-    values, vectors = np.linalg.eigh(made)
-    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+    return without_negative(made)
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,6 +97,11 @@ def images_covariance(measured: Sequence[SeedScores], images: int) -> Floats:
             pooled = _least_disagreement(shares)
         luck = [pooled if m.luck is None else m.luck / m.seeds for m in measured if m.correct is not None]
         covariance[np.ix_(paired, paired)] = (np.atleast_2d(np.cov(shares)) - np.diag(luck)) / images
+    return without_negative(covariance)
+
+
+def without_negative(covariance: Floats) -> Floats:
+    """A covariance (n, n) whose negative eigenvalues are zero."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
 

@@ -40,9 +40,8 @@ class Planner:
 
     def first(self) -> list[Task]:
         """The trials to begin with, seed by seed, so that an interrupted run has seen as many candidates as it can."""
-        tasks = [
-            Task(c.coefficients, c.model.fingerprint, seed) for seed in range(self.recipe.seeds) for c in self._start()
-        ]
+        start = self._start()
+        tasks = [Task(c.coefficients, c.model.fingerprint, seed) for seed in range(self.recipe.seeds) for c in start]
         if self.budget is None or self.budget.unit == "seconds":
             return tasks
         costs = np.cumsum([self._cost(task) for task in tasks])
@@ -78,10 +77,9 @@ class Planner:
         names = [name for name in self.by_network if name not in out]
         if not names:
             return None, "max seeds"
-        found = {m.name: m for m in measured(records, self.images)}
         chosen = next_training(
             names,
-            {name: m for name, m in found.items() if name not in out},
+            {m.name: m for m in measured(records, self.images)},
             np.array([self.by_network[name].cost.macs for name in names], dtype=float),
             images=self.images,
             neighbours=neighbours([self.by_network[name] for name in names]),

@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
+from scalesearch.candidates.grid import plan as make_plan
+from scalesearch.models.catalogue import open_baseline
 from scalesearch.ranking.certainty import FRONT, judge, mark_front, measured
 from scalesearch.ranking.pruning import IntervalPruner, behind
+from scalesearch.recipe import SearchSettings
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.trials import Record, Task, packed
 
@@ -95,3 +98,15 @@ def test_the_leader_itself_goes_on(value: float) -> None:
     study = optuna.create_study(direction="maximize", pruner=IntervalPruner(images=IMAGES))
     _report(study, "a", {10: 0.6})
     assert _report(study, "a", {10: value}) == [False]
+
+
+def test_without_a_place_on_the_simplex_nothing_is_said_of_what_was_never_trained() -> None:
+    """A point that does not grow has no shares; nobody is anybody's neighbour then."""
+    settings = SearchSettings(step=0.2, also=((1.0, 1.0, 1.0),))
+    candidates = make_plan(open_baseline("mobilenet_v2"), 1.0, settings, num_classes=10).candidates
+    names = [c.model.fingerprint for c in candidates]
+    records = _records(dict.fromkeys(names[:3], 0.7) | {names[0]: 0.8}, seeds=2, luck=0.005)
+    labels = {c.model.fingerprint: c.name for c in candidates}
+    verdict = judge(records, images=IMAGES, labels=labels, candidates=candidates)
+    assert set(verdict.standings) == set(names[:3])
+    assert verdict.contenders == (names[0],)

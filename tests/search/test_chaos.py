@@ -36,23 +36,28 @@ def _same_tables(folder: Path) -> None:
         assert (folder / "chaos" / name).read_bytes() == (folder / "calm" / name).read_bytes(), name
 
 
+def _killed(folder: Path, arguments: tuple[str, ...], times: int, *, within: float) -> tuple[int, bool]:
+    """A search into ``chaos``, killed so often, at random within so many seconds: how often, and whether it ended."""
+    moments, command = random.Random(times), [sys.executable, "-m", "scalesearch", *arguments, "--out", "chaos"]
+    kills, finished = 0, False
+    while kills < times and not finished:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(moments.uniform(0.3, within))
+        process.kill()
+        out, _ = process.communicate()
+        assert "error" not in out, out
+        finished = "winner" in out
+        kills += process.returncode == -9 and not finished
+    return kills, finished
+
+
 def test_ten_kills_of_a_search_step_by_step_choose_the_same_trials(cli: Cli, tmp_path: Path) -> None:
-    """What is trained next is a function of the ledger: the same trials in the same order, and the same table."""
+    """What is trained next is a function of the ledger: the same trials, and the same table."""
     options = ("grid", "--baseline", "tiny.yaml", *TINY_RUN, "--workers", "1", "--budget", "14-trials")
     budget = (*options, *steps_of(cli, tmp_path, ("grid", "--baseline", "tiny.yaml", *TINY_RUN), 2))
     undisturbed = cli(*budget, "--out", "calm", timeout=600)
     assert undisturbed.returncode == 0, undisturbed.stderr
-    moments, command = random.Random(10), [sys.executable, "-m", "scalesearch", *budget, "--out", "chaos"]
-    kills = 0
-    while kills < 10:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        time.sleep(moments.uniform(0.3, 8))
-        process.kill()
-        out, _ = process.communicate()
-        assert "error" not in out, out
-        if "winner" in out:
-            break
-        kills += 1
+    kills, _ = _killed(tmp_path, budget, 10, within=8)
     done = cli(*budget, "--out", "chaos", timeout=600)
     assert done.returncode == 0, done.stderr
     assert kills > 3, "the run was over before it could be killed often enough: make it longer"
@@ -68,17 +73,7 @@ def test_twenty_kills_of_the_whole_search_change_nothing(cli: Cli, tmp_path: Pat
     one_by_one = (*ONE_BY_ONE, *steps_of(cli, tmp_path, ONE_BY_ONE, 4))
     undisturbed = cli(*one_by_one, "--out", "calm", timeout=600)
     assert undisturbed.returncode == 0, undisturbed.stderr
-    moments = random.Random(20)
-    command = [sys.executable, "-m", "scalesearch", *one_by_one, "--out", "chaos"]
-    kills = finished = 0
-    while kills < 20:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        time.sleep(moments.uniform(0.3, 11))
-        process.kill()
-        out, _ = process.communicate()
-        assert "error" not in out, out
-        kills += process.returncode == -9
-        finished += "winner" in out
+    kills, finished = _killed(tmp_path, one_by_one, 20, within=11)
     assert not finished, "the run was over before it could be killed often enough: make it longer"
     done = cli(*one_by_one, "--out", "chaos", timeout=600)
     assert done.returncode == 0, done.stderr
