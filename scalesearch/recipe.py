@@ -77,7 +77,7 @@ class Budget:
             found = re.fullmatch(form, text.strip())
             if found and float(found[1]) > 0:
                 return cls(float(found[1]) * factor, unit)  # type: ignore[arg-type]
-        raise ValueError(f"expected a budget such as 2h, 90min, 30% or 40-trials, got {text!r}")
+        raise ValueError("a budget such as 2h, 90min, 30% or 40-trials")
 
 
 def _budget(text: str) -> str:
