@@ -104,5 +104,20 @@ def native(
     measure(compiled, seconds, rounds)
 
 
+@app.command()
+def acceptance(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; on a CPU this is a rehearsal.")] = "auto",
+    together: Annotated[int, typer.Option(help="Checks that run side by side.")] = 1,
+    only: Annotated[str | None, typer.Option(help="One check, by its name.")] = None,
+    answer: Annotated[Path | None, typer.Option(help="Where that check's answer goes.", hidden=True)] = None,
+) -> None:
+    """Every path that only a GPU takes, held against the CPU; exit code 1 if anything differs."""
+    from scalesearch.runtime.device import pick_device
+    from tests.benchmarks.acceptance import acceptance as measure
+
+    if not measure(pick_device(device), together, only, answer):
+        raise typer.Exit(1)
+
+
 if __name__ == "__main__":  # measurements in processes of their own import this too
     app()
