@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A lent GPU's minutes: acceptance, then evidence, then speed; what was made comes back under $1, whatever ends it.
-# Usage: tests/benchmarks/gpu.sh OUT SECONDS, beside what pack_gpu.sh packed into .gpu/.
+# A few minutes of a GPU on a bare machine, with what pack_gpu.sh packed into .gpu/; the results are in OUT, whatever ends it.
+# Usage: tests/benchmarks/gpu.sh OUT SECONDS PART...: acceptance, overhead, graphs, native, banks/phi1, table3-2x, …
+# The same parts again, with /tmp/runs kept, go on where they stopped. OPTIONS=--cuda-graphs, TOGETHER: workers.
 set -uo pipefail
 out=$1 end=$((SECONDS + $2))
 left() { echo $((end - SECONDS)); }
