@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +103,8 @@ def recipe(**changes: Any) -> Recipe:
     """A short, gentle schedule, on which two devices stay close: changes by section, as ``train={...}``."""
     flat = {
         "train.steps": STEPS, "train.batch_size": 32, "train.optimizer": "sgd", "train.learning_rate": 0.01,
-        "train.evaluations": 2,
-        "train.precision": "fp32", "train.ema": 0.0, "train.stochastic_depth": 0.0, "train.dropout": 0.0,
+        "train.evaluations": 2, "train.precision": "fp32", "train.ema": 0.0, "train.stochastic_depth": 0.0,
+        "train.dropout": 0.0,
     }  # fmt: skip
     flat |= {f"{section}.{key}": value for section, keys in changes.items() for key, value in keys.items()}
     return load_recipe("quick", flat)
@@ -115,8 +114,8 @@ def images() -> Images:
     return load_images(embedded(), DataSettings(), SIDE)
 
 
-def model(size: int = SIDE) -> ScaledModel:
-    return baseline(NETWORK, size)
+def model() -> ScaledModel:
+    return baseline(NETWORK, SIDE)
 
 
 def losses(device: torch.device, chosen: Recipe, *, resident: bool = True) -> tuple[list[float], Outcome]:
@@ -142,9 +141,9 @@ def close(ours: list[float], theirs: list[float], most: float) -> str:
     Raises:
         DiffersError: it is above ``most``, or not a number.
     """
-    worst = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
-    said = f"losses differ by {worst:.2%} at most"
-    if not worst <= most:
+    apart = [abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True)]
+    said = f"losses differ by {max(apart):.2%} at most"
+    if not all(each <= most for each in apart):  # which no NaN is, wherever it stands
         raise DiffersError(f"{said}; {most:.0%} was expected")
     return said
 
@@ -245,35 +244,44 @@ def resumed(device: torch.device) -> str:
     chosen = recipe(run={"checkpoint_steps": 5})
     whole, _ = losses(device, chosen)
     with tempfile.TemporaryDirectory() as folder:
-        data, ears = images().on(device), _Losses(end=10)
-        with suppress(KeyboardInterrupt):
-            train(model(), data, chosen, seed=SEED, device=device, listener=ears, checkpoints=Checkpoints(Path(folder)))
-        ears = _Losses()
-        outcome, _ = train(
-            model(), data, chosen, seed=SEED, device=device, listener=ears, checkpoints=Checkpoints(Path(folder))
+        go_on = partial(
+            train, model(), images().on(device), chosen, seed=SEED, device=device, checkpoints=Checkpoints(Path(folder))
         )
+        with suppress(KeyboardInterrupt):
+            go_on(listener=_Losses(end=10))
+        outcome, _ = go_on()
     if outcome.resumed != 1:
         raise DiffersError(f"it went on from {outcome.resumed} checkpoints")
     return close([loss for _, _, loss in outcome.curve], whole[-2:], 0.02)
 
 
-def _command(*arguments: str, folder: Path | None = None) -> str:
-    """What a command of scalesearch prints.
+def _command(*arguments: str, folder: Path, within: tuple[str, ...] = ()) -> str:
+    """What a command of scalesearch prints, run in ``folder``, by the module and options ``within`` if there are any.
 
     Raises:
         DiffersError: it fails.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "scalesearch", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=LONGEST,
-    )
+        [sys.executable, *within, "-m", "scalesearch", *arguments],
+        check=False, capture_output=True, text=True, cwd=folder, timeout=LONGEST,
+    )  # fmt: skip
     if done.returncode:
         raise DiffersError(f"{' '.join(arguments[:2])}: exit {done.returncode}: {(done.stderr or done.stdout)[-300:]}")
     return done.stdout
+
+
+def _ranked(run: Path) -> dict[str, float]:
+    """Accuracies by network.
+
+    Raises:
+        DiffersError: a candidate is not ranked.
+    """
+    rows = json.loads((run / "ranking.json").read_text())["ranking"]
+    with (run / "candidates.csv").open() as file:
+        planned = {row["network"] for row in csv.DictReader(file)} - {""}
+    if {row["network"] for row in rows} != planned:
+        raise DiffersError(f"{len(rows)} of {len(planned)} candidates are ranked")
+    return {row["network"]: row["accuracy"] for row in rows}
 
 
 def _grid(out: Path, device: torch.device, *options: str) -> dict[str, float]:
@@ -283,16 +291,17 @@ def _grid(out: Path, device: torch.device, *options: str) -> dict[str, float]:
         "--precision", "fp32", "--learning-rate", "0.005", "--device", str(device), "--out", str(out), "--keep-weights",
         "1", *options, folder=out.parent,
     )  # fmt: skip
-    ranking = json.loads((out / "ranking.json").read_text())["ranking"]
-    return {row["name"] if "name" in row else str(row["alpha"]): row["accuracy"] for row in ranking}
+    return _ranked(out)
 
 
 def side_by_side(device: torch.device) -> str:
     with tempfile.TemporaryDirectory() as folder:
         one = _grid(Path(folder) / "one", device, "--workers", "0")
         two = _grid(Path(folder) / "two", device, "--per-device", "2")
+    if one.keys() != two.keys():
+        raise DiffersError("other candidates were ranked")
     away = max(abs(one[name] - two[name]) for name in one)
-    if one.keys() != two.keys() or away > 0.05:
+    if away > 0.05:
         raise DiffersError(f"accuracies differ by {away:.3f}")
     return f"{len(one)} candidates, accuracies differ by {away:.3f} at most"
 
@@ -306,25 +315,23 @@ def probed(device: torch.device) -> str:
 def broken(device: torch.device) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        (place / "breaks.py").write_text(textwrap.dedent(BREAKS))
+        (place / "breaks.py").write_text(BREAKS)
         _command(
             "grid", "--recipe", "quick", "--baseline", "breaks.py:network", "--resolution", "32", "--step", "0.25",
             "--steps", "6", "--device", str(device), "--workers", "1", "--out", "run", folder=place,
         )  # fmt: skip
         if not (place / "broken").exists():
             raise DiffersError("nothing broke")
-        ranking = json.loads((place / "run" / "ranking.json").read_text())
-    if not ranking["ranking"] or ranking.get("failed"):
-        raise DiffersError(f"failed: {ranking.get('failed')}")
-    return f"the worker was replaced; {len(ranking['ranking'])} candidates ranked"
+        found = _ranked(place / "run")
+    return f"the worker was replaced; {len(found)} candidates ranked"
 
 
 def pictures(device: torch.device) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         _grid(run, device, "--workers", "0")
-        _command("cam", str(run), "--device", str(device), "--images", "2")
-        _command("report", str(run))
+        _command("cam", str(run), "--device", str(device), "--images", "2", folder=run.parent)
+        _command("report", str(run), folder=run.parent)
         made = [path.name for path in run.rglob("*cam*")]
     if not made:
         raise DiffersError("no maps were drawn")
@@ -337,7 +344,7 @@ def benched(device: torch.device) -> str:
             "bench", NETWORK, "torchvision:resnet18", "--device", str(device), "--resolution", "64", "--seconds",
             "0.5", "--rounds", "2", "--batch-size", "32", folder=Path(folder),
         )  # fmt: skip
-    return re.sub(r"\s+", " ", said.strip().splitlines()[-1])[:100]
+    return said.strip().splitlines()[-1][:100]
 
 
 def shared_out(device: torch.device) -> str:
@@ -348,13 +355,8 @@ def shared_out(device: torch.device) -> str:
     with tempfile.TemporaryDirectory() as folder:
         _command(*options, "--out", "alone", folder=Path(folder))
         port = str(29500 + os.getpid() % 1000)
-        done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "1", "--master-port", port, "-m",
-             "scalesearch", *options, "--out", "team"],
-            check=False, capture_output=True, text=True, cwd=folder, timeout=LONGEST,
-        )  # fmt: skip
-        if done.returncode:
-            raise DiffersError((done.stderr or done.stdout)[-300:])
+        torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "1", "--master-port", port)
+        _command(*options, "--out", "team", folder=Path(folder), within=torchrun)
         alone, team = (sorted(p.name for p in (Path(folder) / each).iterdir()) for each in ("alone", "team"))
     return f"one process of {'NCCL' if device.type == 'cuda' else 'gloo'} wrote {', '.join(team)}" + (
         "" if alone == team else f" (alone: {', '.join(alone)})"
@@ -401,9 +403,9 @@ def one(name: str, device: torch.device) -> Result:
     return Result(name, mark, " ".join(figure.split()), time.perf_counter() - start)
 
 
-def _apart(name: str, device: torch.device, folder: Path, numbers: Any) -> Result:
+def _apart(name: str, device: torch.device, answer: Path) -> Result:
     """Run a check in a process of its own, so that what breaks there breaks nothing else."""
-    start, answer = time.perf_counter(), folder / f"{next(numbers)}.json"
+    start = time.perf_counter()
     command = [sys.executable, "-m", "tests.benchmarks", "acceptance", "--only", name, "--device", str(device)]
     try:
         done = subprocess.run(
@@ -428,8 +430,8 @@ def acceptance(device: torch.device, together: int, only: str | None, answer: Pa
             print(result)
         return result.mark != "✗"
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(together) as pool:
-        numbers = count()
-        results = list(pool.map(lambda name: _apart(name, device, Path(folder), numbers), CHECKS))
+        answers = [Path(folder) / f"{number}.json" for number in range(len(CHECKS))]
+        results = list(pool.map(_apart, CHECKS, repeat(device), answers))
     rows = [(r.mark, r.name, r.figure, f"{r.seconds:.0f}") for r in results]
     if device.type == "cuda":
         write_page(

@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # A few minutes of a GPU on a bare machine, with what pack_gpu.sh packed into .gpu/; the results are in OUT, whatever ends it.
 # Usage: tests/benchmarks/gpu.sh OUT SECONDS PART...: acceptance, overhead, graphs, native, banks/phi1, table3-2x, …
-# The same parts again, with /tmp/runs kept, go on where they stopped. OPTIONS=--cuda-graphs, TOGETHER: workers.
+# The same parts again, with /tmp/runs kept, go on where they stopped. OPTIONS=--cuda-graphs, TOGETHER: workers; PYTHON, DEVICE, IMAGES: for a rehearsal elsewhere.
 set -uo pipefail
 out=$1 end=$((SECONDS + $2))
 left() { echo $((end - SECONDS)); }
 python=${PYTHON:-python3}
 export OMP_NUM_THREADS=2 PYTHONUNBUFFERED=1 PYTHONPATH="/tmp/site:$PWD" SCALESEARCH_CACHE=/tmp/cache
 mkdir -p "$out" /tmp/images
+touch "$out/began"
 if [ ! -d /tmp/site ]; then
   $python -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site .gpu/wheels/*.whl
 fi
 [ -d /tmp/images/train ] || tar xzf .gpu/imagenette96.tar.gz -C /tmp/images
-keep() { tar czf "$out/runs.tgz" --exclude=checkpoints --exclude=weights -C /tmp runs 2>/dev/null; cp -r results/benchmarks/*gpu* "$out" 2>/dev/null; }
+keep() {
+  tar czf "$out/runs.tgz" --exclude=checkpoints --exclude=weights -C /tmp runs 2>/dev/null
+  find results/benchmarks -name '*gpu*' -newer "$out/began" -exec cp {} "$out" \;
+}
 trap keep EXIT
 search() {
   local name; name=$(basename "$1"); shift
@@ -25,7 +29,7 @@ shift 2
 for part in "$@"; do
   echo "== $part ($(left) s left)"
   case $part in
-    acceptance) timeout 170 $python -m tests.benchmarks acceptance --together 10 ;;
+    acceptance) timeout "$(left)" $python -m tests.benchmarks acceptance --together 10 ;;
     overhead) timeout "$(left)" $python -m tests.benchmarks overhead ;;
     graphs) timeout "$(left)" $python -m tests.benchmarks overhead --cuda-graphs ;;
     native) timeout "$(left)" $python -m tests.benchmarks native --seconds 1 --rounds 2 ;;

@@ -27,6 +27,9 @@ def test_what_differs_or_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "20.00%" in differs.figure and "division by zero" in fails.figure
 
 
-def test_a_loss_that_is_no_number_differs() -> None:
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_loss_that_is_no_number_differs(place: int) -> None:
+    losses = [1.0, 1.0]
+    losses[place] = float("nan")
     with pytest.raises(acceptance.DiffersError):
-        acceptance.close([float("nan")], [1.0], 0.5)
+        acceptance.close(losses, [1.0, 1.0], 0.5)
