@@ -15,13 +15,17 @@ def replay(
         int, typer.Option(min=0, max=2**32 - 1, help="Of the orders in which candidates and seeds come.")
     ] = 0,
     confidence: Annotated[float, typer.Option(help="At which candidates count as tied with the winner.")] = 0.95,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Optuna, Syne Tune and NePS too (pip install 'scalesearch[peers]').")
+    ] = False,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Replay the search over a run's curves: what its short cuts would have saved, and how often they would err."""
     from scalesearch.cli.commands.replay import replay_command
 
-    replay_command(run, replays=replays, seed=seed, confidence=confidence, form=format_of(format_, json=json_))
+    form = format_of(format_, json=json_)
+    replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form)
 
 
 def show(

@@ -91,11 +91,42 @@ def next_training(
     """
     near = neighbours or Neighbours.none(len(names))
     found = [measured.get(name) for name in names]
-    counts = np.array([(m.seeds if m else 0) + list(running).count(name) for name, m in zip(names, found, strict=True)])
     if not any(found):
-        waiting = [name for i, name in enumerate(names) if counts[i] == 0]
+        waiting = [name for name in names if name not in running]
         return Next(waiting[0], "start") if waiting else Next(None, "max seeds")
-    known = pool(found, images=images, neighbours=near, with_images=with_images, settings=SETTINGS)
+    return choose(
+        names,
+        found,
+        pool(found, images=images, neighbours=near, with_images=with_images, settings=SETTINGS),
+        costs,
+        images=images,
+        running=running,
+        max_seeds=max_seeds,
+        confidence=confidence,
+        within=within,
+        with_images=with_images,
+    )
+
+
+def choose(
+    names: Sequence[str],
+    found: Sequence[SeedScores | None],
+    known: Posterior,
+    costs: Floats,
+    *,
+    images: int,
+    running: Sequence[str] = (),
+    max_seeds: int,
+    confidence: float | None = 0.95,
+    within: float = 0.0,
+    with_images: bool = True,
+) -> Next:
+    """`next_training` where the candidates' posterior is there already.
+
+    Args:
+        found: what was measured, one per name; at least one is not None.
+        known: that one's `pooled.pool`.
+    """
     if confidence is not None:
         drawn = known.draws(DRAWS)
         if decided(dict(zip(names, shares_of_wins(drawn).tolist(), strict=True)), confidence):
@@ -104,6 +135,7 @@ def next_training(
             return Next(None, "close enough")
         if with_images and hopeless(found, known, images=images, confidence=confidence):
             return Next(None, "hopeless")
+    counts = np.array([(m.seeds if m else 0) + list(running).count(name) for name, m in zip(names, found, strict=True)])
     free = counts < max_seeds
     if not free.any():
         return Next(None, "max seeds")

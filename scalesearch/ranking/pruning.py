@@ -16,6 +16,9 @@ FIRST_LOOK = 0.5
 """Share of the schedule before which nobody is dropped: deep networks start slowly. On EfficientNet-B0 and the embedded
 images, (1.2, 1.1, 1.15) is 28 points behind at a quarter of the schedule, and ends within noise of the best."""
 
+INTERVAL = 1.96
+"""Standard errors on either side of a 95 % interval."""
+
 UNKNOWN_SD = 0.05
 """Standard deviation between seeds that is assumed until a candidate has two: five points, which is what two seeds of
 one network may differ by in mid-schedule, while the learning rate is high."""
@@ -55,7 +58,7 @@ class IntervalPruner(BasePruner):
     the user attribute ``network`` (or, without it, the trial's number), its seeds count together.
     """
 
-    def __init__(self, *, images: int, z: float = 1.96, first_step: int = 1) -> None:
+    def __init__(self, *, images: int, z: float = INTERVAL, first_step: int = 1) -> None:
         """``first_step``: nothing is dropped before it, since curves cross early."""
         self._images, self._z, self._first = images, z, first_step
 

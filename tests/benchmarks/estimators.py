@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from scalesearch.cli.commands.replay import read_curves
-from scalesearch.ranking.policy_replay import Curves
+from scalesearch.cli.commands.replay import read_bank
 from scalesearch.ranking.pooled import pool
+from scalesearch.ranking.replay.bank import Bank
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 from scalesearch.ranking.signal import signal
 from scalesearch.search.ledger.journal import JOURNAL
@@ -88,28 +88,28 @@ def error(scores: Floats, accuracies: Floats) -> tuple[float, float]:
     return mean_square**0.5, max(1e-9, mean_square - noise / (seeds - 1))
 
 
-def _pooled(curves: Curves, scores: Floats) -> Floats:
+def _pooled(bank: Bank, scores: Floats) -> Floats:
     """The model's expectations of every candidate from one seed of all, by seed, in the scores' unit."""
     columns = []
     for seed in range(scores.shape[1]):
         rows: list[SeedScores | None] = [SeedScores(str(i), (float(a),)) for i, a in enumerate(scores[:, seed])]
-        columns.append(pool(rows, images=curves.images, neighbours=curves.neighbours, with_images=False).mean)
+        columns.append(pool(rows, images=bank.images, neighbours=bank.neighbours, with_images=False).mean)
     return np.stack(columns, axis=1)
 
 
 def estimators(run: Path) -> None:
     """Read a bank in every way, print, and write the page."""
-    curves = read_curves(run)
+    bank = read_bank(run)
     records = Ledger(run / JOURNAL, run.name, create=False).records()
-    seeds = curves.seeds
-    names = [name for name, trained in curves.trained.items() if len(trained) >= seeds]
+    seeds = len(bank.seeds)
+    names = [name for name, trained in bank.trained.items() if len(trained) >= seeds]
     first = next(r.outcome for r in records if r.state == "complete" and r.outcome)
     accuracies = _table(records, names, seeds, _final)
     rows, plain = [], 0.0
     for name, read in _readings(first).items():
         scores = _table(records, names, seeds, read)
         told = signal({c: dict(enumerate(row)) for c, row in zip(names, scores, strict=True)})
-        for words, values in ((name, scores), (f"{name}, pooled with neighbours", _pooled(curves, scores))):
+        for words, values in ((name, scores), (f"{name}, pooled with neighbours", _pooled(bank, scores))):
             if "pooled" in words and not 0 < values.mean() < 1:
                 continue  # the model is of accuracies
             missed, variance = error(values, accuracies)

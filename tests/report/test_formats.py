@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 
 from scalesearch.cli.commands.replay import _markdown, _table
-from scalesearch.ranking.policy_replay import Score
 from scalesearch.report.comparison_tables import comparison_markdown
 from scalesearch.report.formats import FORMATS, Column, Page, Table, comma_separated, tex
 from scalesearch.report.tables import verified_table
@@ -73,10 +73,14 @@ def test_committed_tables_are_still_printed_byte_for_byte() -> None:
     run = RESULTS / "small_resnet-phi1-imagenette-replay"
     with (run / "replay.csv").open(newline="") as file:
         plain = list(csv.DictReader(file))
-    scores = [Score(row["policy"], int(row["replays"]), *(float(row[name]) for name in list(row)[2:])) for row in plain]
-    kept = (run / "replay.md").read_text()
-    about = kept.splitlines()[0].removeprefix("# The search replayed: ")
-    assert _markdown(_table(scores), about, 300, 0) == kept
+    scores: list[dict[str, Any]] = [
+        {"policy": row["policy"], "replays": int(row["replays"])}
+        | {name: float(value) if value else None for name, value in list(row.items())[2:]}
+        for row in plain
+    ]
+    first, _, command, *_ = (kept := (run / "replay.md").read_text()).splitlines()
+    about = first.removeprefix("# The search replayed: ")
+    assert _markdown(_table(scores), about, command.split("`")[1]) == kept
     assert comma_separated([_table(scores)]) == (run / "replay.csv").read_text()
 
 

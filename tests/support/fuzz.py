@@ -244,7 +244,7 @@ def fuzz(count: int, seed: int = 0) -> tuple[Counter[str], list[tuple[Case, Ende
     """Run ``count`` cases; the faults by name, and the cases that had any."""
     import torch
 
-    import scalesearch.ranking.policy_replay
+    import scalesearch.ranking.replay.regret
     import scalesearch.report.html.write
     import scalesearch.search.setup  # noqa: F401
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, astuple
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from scalesearch.errors import RunError
 from scalesearch.files import write_text
-from scalesearch.ranking.policy_replay import Curves, Score, curves_of, replay
+from scalesearch.ranking.replay.bank import Bank, bank_of
+from scalesearch.ranking.replay.game import Policy
+from scalesearch.ranking.replay.optuna_peers import OPTUNA
+from scalesearch.ranking.replay.policies import POLICIES
+from scalesearch.ranking.replay.regret import COMPUTE, POINTS, SURE, Regret
+from scalesearch.ranking.replay.regret import replay as play
 from scalesearch.ranking.seed_scores import Floats
 from scalesearch.report.formats import Column, Page, Table, comma_separated
 from scalesearch.run_files import read_sessions, read_table
@@ -21,34 +28,47 @@ from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
 
 MARKERS = "os^vDPX*<>p"
-HEAD = ("policy", "replays", "compute", "names the winner", "or one tied", "points lost")
+HEAD = ("policy", "replays", "ends at", "within half a point", "points lost", f"{100 * SURE:g} % within it at")
 
 
-def replay_command(run: Path, *, replays: int, seed: int, confidence: float, form: str = "table") -> None:
+def replay_command(run: Path, *, replays: int, seed: int, confidence: float, peers: bool, form: str = "table") -> None:
     """Replay the search over a run's curves; print the table, and write it and a figure into the run's folder.
 
     Raises:
-        RunError: the folder is no run's, or its candidates do not have two seeds each.
+        RunError: the folder is no run's, its candidates do not have two seeds each, or the peers are not installed.
     """
-    page, curves = Page(form), read_curves(run)
-    scores = replay(curves, replays=replays, seed=seed, confidence=confidence)
-    table = _table(scores)
+    page, bank = Page(form), read_bank(run)
+    policies = {**POLICIES, **(_peers() if peers else {})}
+    scores = play(bank, policies, replays=replays, seed=seed)
+    table = _table([score.to_json() for score in scores])
     write_text(run / "replay.csv", comma_separated([table]))
-    _, tied = curves.best(confidence)
+    write_text(run / "replay-curves.csv", _curves(scores))
     about = (
-        f"{len(curves.trained)} candidates × {curves.seeds} seeds; {len(tied)} cannot be told from the winner at "
-        f"{100 * confidence:g} %"
+        f"{len(bank.names)} candidates × {len(bank.seeds)} seeds; {len(bank.tied(confidence))} cannot be told from the "
+        f"winner at {100 * confidence:g} %"
     )
-    write_text(run / "replay.md", _markdown(table, about, replays, seed))
+    command = f"scalesearch replay RUN --replays {replays} --seed {seed}{' --peers' if peers else ''}"
+    write_text(run / "replay.md", _markdown(table, about, command))
     _figure(scores, about, run / "figures")
     console = page.remarks()
     console.print(f"{run.name}: {about}\n", soft_wrap=True)
     page.show([table])
-    console.print(f"\nwrote {run}/replay.csv, .md and figures/replay.png, .svg", soft_wrap=True)
+    console.print(f"\nwrote {run}/replay.csv, .md, replay-curves.csv and figures/replay.png, .svg", soft_wrap=True)
 
 
-def read_curves(run: Path) -> Curves:
-    """The curves that a run's folder holds.
+def _peers() -> Mapping[str, Policy]:
+    """What other packages do, by name; those are imported here, since an extra brings them."""
+    found = dict(OPTUNA)
+    try:
+        for module, name in (("syne_tune_peers", "SYNE_TUNE"), ("neps_peers", "NEPS")):
+            found |= getattr(import_module(f"scalesearch.ranking.replay.{module}"), name)
+    except ImportError as failure:
+        raise RunError(f"--peers needs pip install 'scalesearch[peers]' ({failure})") from failure
+    return found
+
+
+def read_bank(run: Path) -> Bank:
+    """The bank that a run's folder is.
 
     Raises:
         RunError: it is no run's, or its candidates do not have two seeds each.
@@ -60,10 +80,10 @@ def read_curves(run: Path) -> Curves:
     admitted = candidates[(candidates["verdict"] == "admitted") & candidates["ratio"].notna()]
     ratios = {str(name): float(r) for name, r in zip(admitted["network"], admitted["ratio"], strict=True)}
     records = Ledger(run / JOURNAL, run.name, create=False).records()
-    curves = curves_of(records, ratios, images, _points(admitted))
-    if len(curves.trained) < 2 or curves.seeds < 2:
+    bank = bank_of(records, ratios, images, _points(admitted))
+    if len(bank.trained) < 2 or len(bank.seeds) < 2:
         raise RunError(f"{run}: replaying takes at least two candidates with two complete seeds each")
-    return curves
+    return bank
 
 
 def _points(candidates: pd.DataFrame) -> dict[str, Floats]:
@@ -76,15 +96,16 @@ def _points(candidates: pd.DataFrame) -> dict[str, Floats]:
     return {name: np.array(astuple(shares(c))) for name, c in found.items()}
 
 
-def _table(scores: Sequence[Score]) -> Table:
+def _table(scores: Sequence[Mapping[str, Any]]) -> Table:
+    """Of `Regret.to_json`."""
     rows = [
         [
-            score.policy,
-            f"{score.replays:,}",
-            f"{100 * score.compute:.1f} %",
-            f"{100 * score.named_winner:.1f} %",
-            f"{100 * score.named_tied:.1f} %",
-            f"{100 * score.regret:.2f}",
+            str(score["policy"]),
+            f"{score['replays']:,}",
+            f"{100 * score['compute']:.1f} %",
+            f"{100 * score['near']:.1f} %",
+            f"{100 * score['lost']:.2f}",
+            "—" if score["reached"] is None else f"{100 * score['reached']:.0f} %",
         ]
         for score in scores
     ]
@@ -92,41 +113,64 @@ def _table(scores: Sequence[Score]) -> Table:
         Column(heading, cells, words=heading == "policy", folds=heading != "policy")
         for heading, cells in zip(HEAD, zip(*rows, strict=True), strict=True)
     ]
-    return Table(columns, [asdict(score) for score in scores])
+    return Table(columns, list(scores))
 
 
-def _markdown(table: Table, about: str, replays: int, seed: int) -> str:
+def _curves(scores: Sequence[Regret]) -> str:
+    """Every policy's curves, one line for each compute."""
+    parts = [
+        pd.DataFrame(
+            {"policy": s.policy, "compute": COMPUTE, "points_lost": s.mean, "half_interval": s.half, "near": s.near}
+        )
+        for s in scores
+    ]
+    return str(pd.concat(parts).to_csv(index=False, float_format="%.6g"))
+
+
+def _markdown(table: Table, about: str, command: str) -> str:
     return (
         f"# The search replayed: {about}\n\n"
-        f"`scalesearch replay RUN --replays {replays} --seed {seed}`. Compute is MACs trained, as a share of training "
-        "everything to the end. Points lost: mean accuracy, over all seeds, of the winner less that of the one named."
+        f"`{command}`. Every replay leaves a seed out, which then says what candidates are worth. Compute is MACs "
+        "trained, as a share of training everything else to the end. Points lost: by how much accuracy, in points, the "
+        f"one that is named is worse than the best; within half a point: how often that is at most {100 * POINTS:g}. "
+        f"Last column: the compute from which on that is so in {100 * SURE:g} % of the replays."
         f"\n\n{table.markdown(aligned=False)}"
     )
 
 
-def _figure(scores: Sequence[Score], title: str, folder: Path) -> None:
+def _figure(scores: Sequence[Regret], title: str, folder: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "scalesearch"
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(2, 1, figsize=(7.2, 5.6), sharex=True, layout="constrained")
-    for axes, what in zip(panels, ("named_tied", "regret"), strict=True):
-        for number, score in enumerate(scores):
-            at = 100 * score.compute, 100 * float(getattr(score, what))
-            ours = score.policy.startswith("scalesearch")
-            marker, color = MARKERS[number % len(MARKERS)], "#c2410c" if ours else "#3b6ea5"
-            axes.plot(*at, marker, color=color, label=score.policy, alpha=0.8, markersize=7, linestyle="none")
+    figure, (lost, near) = plt.subplots(2, 1, figsize=(7.2, 7.0), sharex=True, layout="constrained")
+    colors = plt.get_cmap("tab20")
+    for number, score in enumerate(scores):
+        ours = score.policy.startswith("scalesearch")
+        ended = score.compute.mean() < 1 - 1e-6 and score.compute.std() > 0
+        color = "#c2410c" if ours else colors(number % 20)
+        if ours and ended:  # ends by itself: a point, not a curve
+            for axes, values in ((lost, 100 * score.mean), (near, 100 * score.near)):
+                axes.plot(100 * score.compute.mean(), values[-1], MARKERS[number], color=color, label=score.policy)
+            continue
+        width, order = (2.2, 5) if score.policy == "scalesearch" else (1.0, 2)
+        x, mean, half = 100 * COMPUTE, 100 * score.mean, 100 * score.half
+        lost.plot(x, mean, color=color, linewidth=width, zorder=order, label=score.policy)
+        lost.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
+        near.plot(x, 100 * score.near, color=color, linewidth=width, zorder=order, label=score.policy)
+    for axes in (lost, near):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e5e7eb", zorder=0)
-    names, points = panels
-    points.set_xlim(0, 105)
-    points.set_xlabel("compute (% of training everything to the end)")
-    points.set_ylabel("accuracy lost (points)")
-    names.set_ylabel("names the winner,\nor one tied with it (%)")
-    names.set_title(title, fontsize=10, loc="left")
-    figure.legend(*names.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    near.axhline(100 * SURE, color="#6b7280", linewidth=0.8, linestyle="--")
+    near.set_xlim(0, 100)
+    lost.set_ylim(bottom=0)
+    near.set_xlabel("compute (% of training everything to the end)")
+    lost.set_ylabel("accuracy lost (points)")
+    near.set_ylabel("names one within\nhalf a point of the best (%)")
+    lost.set_title(title, fontsize=10, loc="left")
+    figure.legend(*near.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "replay.png", dpi=140, metadata={"Software": None})
     figure.savefig(folder / "replay.svg", metadata={"Date": None})

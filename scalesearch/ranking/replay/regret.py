@@ -1,0 +1,106 @@
+"""What ways to search lose over what they spend, each played many times over a bank.
+
+Every replay plays with all seeds but one. What candidates are worth is told by the seed that was left out, so that
+nobody is judged on what it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scalesearch.ranking.replay.bank import Bank
+from scalesearch.ranking.replay.game import Game, Policy
+from scalesearch.ranking.seed_scores import Floats
+
+POINTS = 0.005
+"""A candidate at most that much worse than the bank's best is as good as that: half a point of accuracy."""
+
+SURE = 0.95
+"""How often that has to be so."""
+
+DECIMALS = 6
+"""Of what is written: linear algebra on another machine differs in the last bits."""
+
+COMPUTE = np.arange(1, 101) / 100
+"""Shares of training everything at which curves are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Regret:
+    """One way to search over many replays.
+
+    ``lost`` (replays, computes): by how much accuracy what it would name at each of `COMPUTE` is worse than the best.
+    ``compute`` (replays,): what it had spent at its own end.
+    """
+
+    policy: str
+    lost: Floats
+    compute: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Accuracy lost (computes,)."""
+        return np.asarray(self.lost.mean(axis=0))
+
+    @property
+    def half(self) -> Floats:
+        """Half the 95 % interval of `mean` (computes,)."""
+        return np.asarray(1.96 * self.lost.std(axis=0, ddof=1) / len(self.lost) ** 0.5)
+
+    @property
+    def near(self) -> Floats:
+        """How often it names one within `POINTS` of the best (computes,)."""
+        return np.asarray((self.lost <= POINTS).mean(axis=0))
+
+    def reached(self, mark: float) -> float | None:
+        """The compute from which on `near` is never below ``mark``; None if it is below at the end."""
+        below = np.flatnonzero(self.near < mark - 1e-12)
+        if not len(below):
+            return float(COMPUTE[0])
+        return float(COMPUTE[below[-1] + 1]) if below[-1] + 1 < len(COMPUTE) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """What it came to, as plain values."""
+        return {
+            "policy": self.policy,
+            "replays": len(self.lost),
+            "compute": round(float(self.compute.mean()), DECIMALS),
+            "near": round(float(self.near[-1]), DECIMALS),
+            "lost": round(float(self.mean[-1]), DECIMALS),
+            "reached": self.reached(SURE),
+        }
+
+
+def replay(bank: Bank, policies: Mapping[str, Policy], *, replays: int, seed: int = 0) -> list[Regret]:
+    """Play every policy so many times, each time on the same bank in the same order as the others."""
+    worth = {left_out: _worth(bank.some([left_out])) for left_out in bank.seeds}
+    plays = {left_out: bank.some([s for s in bank.seeds if s != left_out]) for left_out in bank.seeds}
+    found = []
+    for name, policy in policies.items():
+        lost, compute = [], []
+        for number in range(replays):
+            left_out = bank.seeds[number % len(bank.seeds)]
+            game = Game(plays[left_out], np.random.default_rng([seed, number]))
+            policy(game)
+            losses = worth[left_out]
+            lost.append([losses[named] for named in _named_at(game)])
+            compute.append(game.spent)
+        found.append(Regret(name, np.array(lost), np.array(compute)))
+    return found
+
+
+def _worth(left_out: Bank) -> dict[str, float]:
+    """By how much each candidate is worse than the best, as the seed that was left out and the model have it."""
+    means = left_out.expected().mean
+    return dict(zip(left_out.names, (means.max() - means).tolist(), strict=True))
+
+
+def _named_at(game: Game) -> list[str]:
+    """Whom it would name at each of `COMPUTE`."""
+    spent = np.array([at for at, _ in game.named])
+    rows = np.searchsorted(spent, COMPUTE + 1e-9, side="right") - 1
+    return [game.named[row][1] for row in rows]
