@@ -199,7 +199,9 @@ class TrainSettings(Strict):
     compiles the networks' blocks where a trial is long enough to earn the time back. With ``readings``, evaluations
     also measure Brier scores, the weights' running mean and fresh batch-norm statistics, for those who compare
     estimators: they are kept in the ledger and rank nothing. ``stochastic_depth`` and ``norm_momentum`` replace the
-    baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper.
+    baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper. The schedule ``wsd``
+    (warm-up, stable, decay) keeps its rate until the last ``cooldown`` of its steps; with it, ``lengths``, shares of
+    the schedule, are shorter schedules that branch off, so that one training answers for several lengths.
     """
 
     epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
@@ -212,10 +214,12 @@ class TrainSettings(Strict):
     weight_decay: NonNegativeFloat = 1e-5
     rms_decay: Annotated[float, Field(gt=0, lt=1)] = 0.9
     rms_epsilon: PositiveFloat = 1e-3
-    schedule: Literal["cosine", "exponential"] = "cosine"
+    schedule: Literal["cosine", "exponential", "wsd"] = "cosine"
     warmup_epochs: NonNegativeFloat = 0.0
     decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.97
     decay_epochs: PositiveFloat = 2.4
+    cooldown: Annotated[float, Field(gt=0, le=1)] = 0.2
+    lengths: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     label_smoothing: Share = 0.1
     ema: Share = 0.0
     clip_norm: PositiveFloat | None = None
@@ -232,6 +236,12 @@ class TrainSettings(Strict):
     def _one_length(self) -> TrainSettings:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("either epochs or steps")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_constant_rate_has_branches(self) -> TrainSettings:
+        if self.lengths and self.schedule != "wsd":
+            raise ValueError(f"schedule: wsd where there are lengths (it is {self.schedule})")
         return self
 
 

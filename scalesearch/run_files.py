@@ -127,6 +127,31 @@ class VerifyFile(_Kept):
     networks: list[VerifiedNetwork]
 
 
+class LengthNetwork(_Kept):
+    """A network after one length of training."""
+
+    network: str
+    accuracy: float
+    low: float
+    high: float
+    p_best: Share
+
+
+class LengthEntry(_Kept):
+    """One length of training: its steps, what it is called, and every network."""
+
+    steps: Positive
+    label: str
+    networks: Annotated[list[LengthNetwork], Field(min_length=1)]
+
+
+class LengthsFile(_Kept):
+    """`lengths.json`: how the answer depends on the length of training."""
+
+    words: str
+    lengths: Annotated[list[LengthEntry], Field(min_length=2)]
+
+
 class TrainedImages(_Kept):
     """The images of one training; ``val`` where it was evaluated on them."""
 
@@ -164,6 +189,7 @@ class _Sessions(RootModel[list[SessionEntry]]):
 MODELS: dict[str, type[BaseModel]] = {
     "ranking.json": RankingFile,
     "verify.json": VerifyFile,
+    "lengths.json": LengthsFile,
     "settings.json": _Settings,
     "outcome.json": OutcomeFile,
 }

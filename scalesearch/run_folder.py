@@ -43,6 +43,7 @@ LATER = (
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
     ("data", "max_pixels"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
+    ("train", "cooldown"), ("train", "lengths"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
 

@@ -57,7 +57,8 @@ class Outcome:
     ``curve`` holds (step, accuracy, loss); ``correct`` which images of the minival were right, as `packed`; ``memory``
     is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
     saved for backward elsewhere); ``resumed`` how often the trial went on from a checkpoint; ``readings`` what each
-    evaluation measured beside the curve, where the recipe asks for it.
+    evaluation measured beside the curve, where the recipe asks for it; ``shorter`` the steps, accuracy, loss and
+    correct images of the shorter schedules that branched off, shortest first.
     """
 
     accuracy: float
@@ -71,6 +72,7 @@ class Outcome:
     micro_batch: int
     resumed: int
     readings: tuple[Mapping[str, Any], ...] = ()
+    shorter: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

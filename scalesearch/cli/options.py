@@ -66,6 +66,11 @@ def batch(value: str) -> dict[str, object]:
     return {"train.grow_batch": True} if value == "auto" else {"train.batch_size": value}
 
 
+def lengths(value: str) -> dict[str, object]:
+    """``--lengths``: shares of the schedule, and the schedule from which they can branch off."""
+    return {"train.lengths": value.split(","), "train.schedule": "wsd"}
+
+
 def format_of(name: str, *, json: bool) -> str:
     """The form that ``--format`` and ``--json`` ask for."""
     return "json" if json else name
@@ -115,6 +120,16 @@ StepsOption = Annotated[
     int | None,
     Key("train.steps"),
     typer.Option("--steps", help="Length of the schedule in steps.", rich_help_panel=TRAINING),
+]
+LengthsOption = Annotated[
+    str | None,
+    Key("train.lengths", lengths),
+    typer.Option(
+        "--lengths",
+        metavar="0.25,0.5",
+        help="Rank after these shares of the schedule too: shorter schedules branch off (schedule: wsd).",
+        rich_help_panel=TRAINING,
+    ),
 ]
 OptimizerOption = Annotated[
     str | None,

@@ -144,8 +144,17 @@ def neighbours(candidates: Sequence[Candidate | None]) -> Neighbours:
     known = [c for c in candidates if c is not None and c.label is None and c.coefficients.growth() > 1]
     if not known or len(known) < len(candidates):
         return Neighbours.none(len(candidates))
-    costs = np.log2([c.ratio for c in known])
-    return Neighbours(np.array([astuple(shares(c.coefficients)) for c in known]), costs - np.median(costs))
+    costs, points = np.log2([c.ratio for c in known]), points_of(known)
+    return Neighbours(np.array([points[c.model.fingerprint] for c in known]), costs - np.median(costs))
+
+
+def points_of(candidates: Iterable[Candidate]) -> dict[str, Floats]:
+    """Shares of depth, width and resolution (3,) by network, of those that grow and are no rows of a comparison."""
+    return {
+        c.model.fingerprint: np.array(astuple(shares(c.coefficients)))
+        for c in candidates
+        if c.label is None and c.coefficients.growth() > 1
+    }
 
 
 def untrained(records: Iterable[Record], candidates: Iterable[Candidate]) -> list[str]:

@@ -39,6 +39,7 @@ class Run:
     recipe_text: str
     settings: dict[str, Any]
     verified: dict[str, Any] | None
+    lengths: dict[str, Any] | None
     bars: str
 
     @property
@@ -111,6 +112,7 @@ def read_run(path: Path) -> Run:
         recipe_text=(path / "recipe.yaml").read_text(encoding="utf-8"),
         settings=read_result(path, "settings.json"),
         verified=read_result(path, "verify.json") if (path / "verify.json").exists() else None,
+        lengths=read_result(path, "lengths.json") if (path / "lengths.json").exists() else None,
         bars=bars or confidence,
     )
 

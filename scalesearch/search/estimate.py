@@ -12,6 +12,7 @@ from scalesearch.errors import DeviceError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
 from scalesearch.runtime.threads import threads, worker_threads, workers_side_by_side
+from scalesearch.training.legs import steps_in_all
 from scalesearch.training.step_timing import noise, timed_steps
 from scalesearch.training.train import total_steps
 from scalesearch.training.trainer import Trainer
@@ -46,8 +47,14 @@ def is_worthwhile(prepared: Prepared, steps: int = STEPS) -> bool:
     """Whether the probe is so much shorter than the search that it is no part of it to speak of: three per cent."""
     recipe = prepared.recipe
     batch = min(recipe.train.batch_size, prepared.train_images)
-    length = total_steps(recipe.train, prepared.train_images // batch)
+    length = _steps(prepared, batch)
     return 3 * (steps + 2) <= 0.03 * length * len(prepared.tasks)
+
+
+def _steps(prepared: Prepared, batch: int) -> int:
+    """Of one trial, branches included."""
+    settings = prepared.recipe.train
+    return steps_in_all(settings, total_steps(settings, prepared.train_images // batch))
 
 
 def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
@@ -59,7 +66,7 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     batch = min(recipe.train.batch_size, prepared.train_images)
     by_cost = prepared.plan.by_cost
     probed = [by_cost[i] for i in sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
-    length = total_steps(recipe.train, prepared.train_images // batch)
+    length = _steps(prepared, batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
     with threads(worker_threads(recipe, prepared.device)):
         measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]

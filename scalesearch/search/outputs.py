@@ -21,6 +21,7 @@ from scalesearch.search.setup import Prepared
 
 if TYPE_CHECKING:
     from scalesearch.ranking.certainty import Judgement
+    from scalesearch.ranking.lengths import Lengths
 
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
@@ -41,6 +42,8 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
     data = {"title": title, "notes": notes, "fitted": _fitted(result), "ranking": records_json(ranking)}
     folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    if result.lengths is not None:
+        folder.write("lengths.json", json.dumps(result.lengths.to_json(), indent=1, ensure_ascii=False) + "\n")
     folder.write("ranking.md", ranking_markdown(ranking, title, notes))
     for name, spec in _specs(prepared, ranking).items():
         folder.write(f"specs/{name}.yaml", dump_spec(spec))
@@ -78,6 +81,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
     ]
     notes += _told_apart(trials)
+    if result.lengths is not None:
+        notes.append(result.lengths.words)
     grown = ranking.loc[ranking["ratio"] != 1, "ratio"]  # the baseline itself may be among named rows
     low, high = grown.min(), grown.max()
     if recipe.search.match == "nominal" and high > 1.05 * low:
@@ -181,10 +186,12 @@ def _network(candidate: Candidate) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; and how many
-    seconds of training had been expected of how many trials, if that was measured."""
+    """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; how many seconds of
+    training had been expected of how many trials, if that was measured; and the ranking after several lengths of
+    training, where the recipe asks for them."""
 
     ranking: pd.DataFrame
     trials: pd.DataFrame
     judgement: Judgement
     quoted: tuple[float, int] | None = None
+    lengths: Lengths | None = None

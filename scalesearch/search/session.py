@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +28,7 @@ from scalesearch.search.setup import Prepared
 from scalesearch.search.supervisor import Supervisor
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Event, Terms
+from scalesearch.training.train import total_steps
 from scalesearch.trials import Record, Task
 
 LAST_WORDS = 5.0
@@ -90,7 +92,8 @@ class Session:
         Raises:
             RunError: none of them is complete.
         """
-        from scalesearch.ranking.certainty import judge
+        from scalesearch.ranking.certainty import judge, points_of
+        from scalesearch.ranking.lengths import by_length
 
         records = self.records()
         trials = trials_frame(records)
@@ -98,8 +101,8 @@ class Session:
         if ranking.empty:
             reasons = [record.reason for record in records if record.reason]
             raise RunError("no trial finished" + (f"; the last one failed with: {reasons[-1]}" if reasons else ""))
-        judgement = judge(
-            records,
+        judged = partial(
+            judge,
             images=len(self.images.minival),
             labels={name: c.name for name, c in self.by_network.items()},
             confidence=self.prepared.recipe.confidence or DEFAULT_CONFIDENCE,
@@ -108,7 +111,24 @@ class Session:
             candidates=self.prepared.plan.candidates,
             within=self.prepared.recipe.within,
         )
-        return Result(judgement.add_to(ranking), trials, judgement, tuple(self.ledger.noted("quote") or ()) or None)
+        judgement, quoted = judged(records), tuple(self.ledger.noted("quote") or ()) or None
+        lengths = by_length(
+            records,
+            judgement,
+            judged,
+            label=self._length_label,
+            names={name: c.name for name, c in self.by_network.items()},
+            points=points_of(self.prepared.plan.candidates),
+        )
+        return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths)
+
+    def _length_label(self, steps: int) -> str:
+        """A training's length in the recipe's own unit."""
+        settings = self.prepared.recipe.train
+        if settings.epochs is None:
+            return f"{steps:,} steps"
+        whole = total_steps(settings, len(self.images.train) // min(settings.batch_size, len(self.images.train)))
+        return f"{settings.epochs * steps / whole:.3g} epochs"
 
     def left(self) -> int:
         """How many trials are not complete yet."""

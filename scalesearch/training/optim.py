@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.recipe import TrainSettings
+from scalesearch.training.legs import cooldown_start
 
 OPTIMIZER_SLOTS = {"sgd": 1, "adamw": 2, "rmsprop_tf": 2}
 """Tensors of a parameter's size that each optimiser keeps."""
@@ -86,12 +87,16 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, *, scaled: bool = 
 
 
 def learning_rate_factor(step: int, total: int, steps_per_epoch: int, settings: TrainSettings) -> float:
-    """The share of the learning rate at ``step``: linear warm-up, then a cosine to zero or the paper's staircase."""
+    """The share of the learning rate at ``step``: linear warm-up, then a cosine to zero, the paper's staircase, or a
+    constant rate and 1 − √ of a cooldown's share (Hägele et al. 2024, §3.2)."""
     warmup = settings.warmup_epochs * steps_per_epoch
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if settings.schedule == "exponential":
         return settings.decay_rate ** math.floor(step / (settings.decay_epochs * steps_per_epoch))
+    if settings.schedule == "wsd":
+        start = cooldown_start(settings, total)
+        return 1.0 if step <= start else 1 - math.sqrt(min(1.0, (step - start) / (total - start)))
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
-from typing import Any, Protocol
+from copy import deepcopy
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -20,10 +21,11 @@ from scalesearch.runtime.memory import SavedTensors
 from scalesearch.runtime.seeding import generator_states, restore_generators, seed_all, seed_of
 from scalesearch.runtime.team import ALONE, Team
 from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.training.legs import Leg, legs, steps_in_all
 from scalesearch.training.memory_estimate import state_bytes
 from scalesearch.training.optim import learning_rate_factor
 from scalesearch.training.readings import Readings
-from scalesearch.training.trainer import Trainer
+from scalesearch.training.trainer import Evaluation, Trainer
 from scalesearch.trials import Outcome, packed
 
 REPORT_EVERY = 10
@@ -139,61 +141,101 @@ class _Trial:
         )
         self.readings = Readings(self.trainer, self.batches) if self.settings.readings else None
         self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
+        self.legs, self.in_all = legs(self.settings, self.steps), steps_in_all(self.settings, self.steps)
+        self.length = self.steps  # of the schedule that sets the learning rate
+        branches = [leg for leg in self.legs if leg.branch]
+        self.evaluate_at = {  # what a branch measures is not measured on the way
+            step
+            for step in evaluation_steps(self.settings, self.steps)
+            if not any(leg.start < step <= leg.stop for leg in branches)
+        }
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
         self.checkpoints = checkpoints
         self.step, self.resumed, self.memory = 0, 0, 0
         self.curve: list[tuple[int, float, float]] = []
+        self.shorter: list[dict[str, Any]] = []
+        self.beside = 0  # steps of branches
+        self.train_loss, self.correct = math.nan, cast(Tensor | None, None)
         self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
 
     def run(self, listener: Listener) -> tuple[Outcome, Trainer]:
         device, generators = self.device, self._resume()
-        evaluate_at = set(evaluation_steps(self.settings, self.steps))
         for point in self.curve:
             listener.evaluated(*point, self.steps)
         reset_peak(device)
-        whole, lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
-        train_loss, correct = math.nan, None
+        self.whole, self.lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
         if generators is not None:
             restore_generators(generators, device)
-        for batch, labels in self.batches.take(self.steps, start=self.step):
-            loss = self._update(batch, labels)
-            if self.step % REPORT_EVERY == 0 or self.step == self.steps:
-                train_loss = self._finite(self.team.mean(loss))
-                speed = self.step * self.batches.batch_size / (self.training + lap.seconds())
-                listener.step(self.step, self.steps, train_loss, speed)
-            if self.step in evaluate_at:
-                self.training += lap.seconds()
-                self._note_memory()
-                accuracy, held_out_loss, correct, _ = self.trainer.evaluate(self.images.minival)
-                if self.readings:
-                    self.readings.take(self.step, self.images.minival)
-                self.curve.append((self.step, accuracy, held_out_loss))
-                listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
-                reset_peak(device)
-                lap.restart()
-            if self.checkpoints and self.step < self.steps and due(self.step):
-                self.training += lap.seconds()
-                self._note_memory()
-                state = self._state(whole.seconds())
-                if self.team.leads:
-                    self.checkpoints.save(self.step, state)
-                lap.restart()
-        if correct is None:
+        known = {each["steps"] for each in self.shorter}
+        for leg in self.legs:
+            if leg.branch and leg.length not in known:
+                self._branch(leg, listener)
+            elif not leg.branch and self.step < leg.stop:
+                self._train(leg, listener, due)
+        if self.correct is None:
             raise RuntimeError("a trial ends with an evaluation")
         outcome = Outcome(
             accuracy=self.curve[-1][1],
             loss=self.curve[-1][2],
-            train_loss=train_loss,
+            train_loss=self.train_loss,
             curve=tuple(self.curve),
-            correct=packed(correct),
-            seconds=self.before + whole.seconds(),
-            images_per_second=self.steps * self.batches.batch_size / self.training,
+            correct=packed(self.correct),
+            seconds=self.before + self.whole.seconds(),
+            images_per_second=self.in_all * self.batches.batch_size / self.training,
             memory=self.memory,
             micro_batch=self.micro_batch,
             resumed=self.resumed,
             readings=tuple(self.readings.taken) if self.readings else (),
+            shorter=tuple(self.shorter),
         )
         return outcome, self.trainer
+
+    def _branch(self, leg: Leg, listener: Listener) -> None:
+        """Train a shorter schedule's cooldown, and come back."""
+        trunk = deepcopy({**self._progress(), "generators": generator_states(self.device)})
+        self._train(leg, listener, None)
+        accuracy, loss, self.correct, _ = self._evaluate()
+        self.shorter.append({"steps": leg.length, "accuracy": accuracy, "loss": loss, "correct": packed(self.correct)})
+        self.curve.append((leg.length, accuracy, loss))
+        listener.evaluated(leg.length, accuracy, loss, self.steps)
+        self._set_progress(trunk)
+        restore_generators(trunk["generators"], self.device)
+        self.step, self.beside = leg.start, self.beside + leg.steps
+        self.lap.restart()
+
+    def _train(self, leg: Leg, listener: Listener, due: _Due | None) -> None:
+        """The steps of a leg; on the trunk (``due``) with evaluations and checkpoints."""
+        self.length = leg.length
+        evaluate_at = {step for step in self.evaluate_at if step > self.step} if due else set()
+        for batch, labels in self.batches.take(leg.stop, start=self.step):
+            loss = self._update(batch, labels)
+            if self.step % REPORT_EVERY == 0 or self.step == leg.stop:
+                self.train_loss = self._finite(self.team.mean(loss))
+                done = self.step + self.beside
+                speed = done * self.batches.batch_size / (self.training + self.lap.seconds())
+                listener.step(done, self.in_all, self.train_loss, speed)
+            if self.step in evaluate_at:
+                accuracy, held_out_loss, self.correct, _ = self._evaluate()
+                if self.readings:
+                    self.readings.take(self.step, self.images.minival)
+                self.curve.append((self.step, accuracy, held_out_loss))
+                listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
+                self.lap.restart()
+            if due and self.checkpoints and self.step < self.steps and due(self.step):
+                self.training += self.lap.seconds()
+                self._note_memory()
+                state = self._state(self.whole.seconds())
+                if self.team.leads:
+                    self.checkpoints.save(self.step, state)
+                self.lap.restart()
+
+    def _evaluate(self) -> Evaluation:
+        """The minival, as the network stands; the time it takes is none of training's."""
+        self.training += self.lap.seconds()
+        self._note_memory()
+        found = self.trainer.evaluate(self.images.minival)
+        reset_peak(self.device)
+        return found
 
     def _update(self, batch: Tensor, labels: Tensor) -> Tensor:
         """One step of the schedule; the batch's loss, still on the device."""
@@ -226,22 +268,35 @@ class _Trial:
             "micro_batch": self.micro_batch,
             "seconds": self.before + seconds,
             "training": self.training,
-            "readings": self.readings and self.readings.state(),
-            "schedule": self.schedule.state_dict(),
+            "shorter": self.shorter,
             "generators": generators[0],
             "generators_of_others": generators[1:],
+            **self._progress(),
+        }
+
+    def _progress(self) -> dict[str, Any]:
+        """What training has come to: a branch begins with it, and so does what follows the branch."""
+        return {
+            "readings": self.readings and self.readings.state(),
+            "schedule": self.schedule.state_dict(),
             **self.trainer.state(),
         }
+
+    def _set_progress(self, state: dict[str, Any]) -> None:
+        self.trainer.restore(state)
+        self.schedule.load_state_dict(state["schedule"])
+        if self.readings and state.get("readings"):
+            self.readings.restore(state["readings"])
 
     def _resume(self) -> dict[str, Any] | None:
         """Go on from the newest checkpoint, if there is one; the generators' states, to be restored before a step."""
         state = self.team.first(self._newest)
         if state is None or state["steps"] != self.steps:
             return None
-        self.trainer.restore(state)
-        self.schedule.load_state_dict(state["schedule"])
-        if self.readings and state.get("readings"):
-            self.readings.restore(state["readings"])
+        self._set_progress(state)
+        self.shorter = list(state.get("shorter", []))
+        known = {each["steps"] for each in self.shorter}
+        self.beside = sum(leg.steps for leg in self.legs if leg.branch and leg.length in known)
         self.step, self.resumed, self.memory = state["step"], state["resumed"] + 1, state["memory"]
         self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
         self.micro_batch = min(self.micro_batch, state["micro_batch"])
@@ -255,7 +310,7 @@ class _Trial:
         return self.checkpoints.newest(self.device if self.team.world == 1 else "cpu")
 
     def _learning_rate(self, step: int) -> float:
-        return learning_rate_factor(step, self.steps, self.batches.steps_per_epoch, self.settings)
+        return learning_rate_factor(step, self.length, self.batches.steps_per_epoch, self.settings)
 
     def _finite(self, loss: float) -> float:
         if not math.isfinite(loss):

@@ -124,12 +124,18 @@ def sure(run: Run) -> list[str]:
     if run.verified:
         words = str(run.verified.get("words", ""))
         found.append(words[:1].upper() + words[1:] + ".")
+    if run.lengths:
+        found.append(str(run.lengths["words"]))
     return found
 
 
 def unverified(run: Run) -> list[str]:
     """What was not tried, a sentence each."""
-    return [] if run.verified else ["Whether a longer schedule gives the same order was not tried (--verify tries it)."]
+    return (
+        []
+        if run.verified or run.lengths
+        else ["Whether a longer schedule gives the same order was not tried (--verify tries it)."]
+    )
 
 
 def cost(runs: Sequence[Run]) -> list[str]:

@@ -16,6 +16,7 @@ from scalesearch.ranking.finished_run import Run
 from scalesearch.report.figures.accuracy import accuracy_macs
 from scalesearch.report.figures.curves import learning_curves
 from scalesearch.report.figures.growth import growth
+from scalesearch.report.figures.lengths import accuracy_over_length
 from scalesearch.report.figures.rows import intervals, scaling_curves
 from scalesearch.report.figures.simplex import simplex
 from scalesearch.report.figures.times import times
@@ -49,6 +50,7 @@ def of_run(run: Run) -> list[Section]:
         partial(accuracy_macs, run.ranking, run.bars),
         partial(simplex, run.ranking, run.fitted),
         partial(learning_curves, run.trials, run.ranking),
+        partial(accuracy_over_length, run.lengths, run.ranking),
         partial(growth, run.candidates, run.ranking, run.phi),
         partial(times, run.trials, run.ranking),
     ]
@@ -64,6 +66,7 @@ def of_run(run: Run) -> list[Section]:
         Section("ranking", "The ranking", table=tables.ranking(run), notes=tables.ranking_notes(run)),
         figure("simplex", "Where on the simplex", "Fewer than three candidates grow depth, width and resolution."),
         figure("learning-curves", "While training", kept),
+        *_lengths(run, drawn.get("lengths")),
         figure("growth", "Nominal and measured growth", "No candidate's cost was kept."),
         figure("times", "Where the time went", kept),
         failures([run]),
@@ -71,6 +74,13 @@ def of_run(run: Run) -> list[Section]:
         environment([run]),
         repeat([run]),
     ]
+
+
+def _lengths(run: Run, drawn: Shown | None) -> list[Section]:
+    """How the answer depends on the length of training, where the run knows several."""
+    if run.lengths is None or drawn is None:
+        return []
+    return [Section("lengths", "Over the length of training", [str(run.lengths["words"])], [drawn])]
 
 
 def of_comparison(
