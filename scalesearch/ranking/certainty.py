@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from scalesearch.ranking.estimator import scores
 from scalesearch.ranking.fitted_optimum import Fitted, fit
 from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
 from scalesearch.ranking.pooled import Neighbours, pool
@@ -76,17 +77,23 @@ def measured(records: Iterable[Record], images: int) -> list[SeedScores]:
     Args:
         images: of the minival. Trials of older runs do not say which of them they got right.
     """
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.state == "complete" and record.outcome:
-            groups[record.task.fingerprint].append(record)
+    complete = [(r, r.outcome) for r in records if r.state == "complete" and r.outcome]
+    complete.sort(key=lambda pair: (pair[0].task.fingerprint, pair[0].task.seed))
+    names = [r.task.fingerprint for r, _ in complete]
+    made = scores(
+        names,
+        [float(o["accuracy"]) for _, o in complete],
+        [float(o.get("loss", nan)) for _, o in complete],
+        images=images,
+    )
     found = []
-    for name, trials in sorted(groups.items()):
-        outcomes = [t.outcome or {} for t in sorted(trials, key=lambda t: t.task.seed)]
+    for name in dict.fromkeys(names):
+        rows = [i for i, other in enumerate(names) if other == name]
+        outcomes = [complete[i][1] for i in rows]
         texts = [outcome.get("correct") for outcome in outcomes]
         correct = np.stack([unpacked(text, images) for text in texts if text]) if all(texts) else None
-        accuracies = tuple(float(outcome["accuracy"]) for outcome in outcomes)
-        found.append(SeedScores(name, accuracies, correct, tuple(sorted(t.task.seed for t in trials))))
+        accuracies, seeds = (float(o["accuracy"]) for o in outcomes), (complete[i][0].task.seed for i in rows)
+        found.append(SeedScores(name, tuple(accuracies), correct, tuple(seeds), tuple(made[rows].tolist())))
     return found
 
 

@@ -212,7 +212,7 @@ def _sampling(measured: Sequence[SeedScores | None], images: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Trials:
-    """Trainings: candidate, seed and accuracy of each (trials,), and how many candidates there are."""
+    """Trainings: candidate, seed and score of each (trials,), and how many candidates there are."""
 
     candidates: NDArray[np.int64]
     seeds: NDArray[np.int64]
@@ -221,7 +221,7 @@ class _Trials:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, SeedScores]], count: int) -> _Trials:
-        flat = [(i, seed, a) for i, m in rows for seed, a in zip(m.numbers, m.accuracies, strict=True)]
+        flat = [(i, seed, a) for i, m in rows for seed, a in zip(m.numbers, m.scores, strict=True)]
         at, seeds, accuracies = zip(*flat, strict=True)
         return cls(np.array(at), np.unique(seeds, return_inverse=True)[1], np.array(accuracies, dtype=float), count)
 

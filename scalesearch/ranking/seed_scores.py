@@ -25,21 +25,26 @@ class SeedScores:
     """One candidate's accuracies in [0, 1], one per seed, and which images each seed got right, if known.
 
     ``correct``: (seeds, images) of bool, the same images in the same order for every candidate. ``numbers``: the
-    seeds', by default 0, 1 and so on; candidates of the same seed saw the same images in the same order.
+    seeds', by default 0, 1 and so on; candidates of the same seed saw the same images in the same order. ``scores``:
+    what `estimator` makes of the trainings, for the model of all of them; by default the accuracies.
     """
 
     name: str
     accuracies: tuple[float, ...]
     correct: NDArray[np.bool_] | None = None
     numbers: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.accuracies:
             raise ValueError(f"{self.name}: expected at least one accuracy, got none")
         if not self.numbers:
             object.__setattr__(self, "numbers", tuple(range(len(self.accuracies))))
-        if len(self.numbers) != len(self.accuracies):
-            raise ValueError(f"{self.name}: {len(self.numbers)} numbers of {len(self.accuracies)} seeds")
+        if not self.scores:
+            object.__setattr__(self, "scores", self.accuracies)
+        for what in ("numbers", "scores"):
+            if len(getattr(self, what)) != len(self.accuracies):
+                raise ValueError(f"{self.name}: {len(getattr(self, what))} {what} of {len(self.accuracies)} seeds")
         if self.correct is not None and self.correct.shape[:-1] != (len(self.accuracies),):
             raise ValueError(
                 f"{self.name}: expected correct of shape ({len(self.accuracies)}, images), got {self.correct.shape}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scalesearch.ranking.estimator import scores
 from scalesearch.ranking.pooled import Neighbours, Posterior, pool
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 from scalesearch.ranking.standings import contenders, shares_of_wins
@@ -20,13 +22,15 @@ DRAWS = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """One training: accuracy by step, which images were right at the end, and its cost per step."""
+    """One training: accuracy by step, which images were right at the end, its cost per step, and its loss at the end in
+    nats, where that is known."""
 
     network: str
     seed: int
     curve: Curve
     correct: np.ndarray[Any, np.dtype[np.bool_]]
     cost: float
+    loss: float = math.nan
 
     @property
     def accuracy(self) -> float:
@@ -91,7 +95,7 @@ class Bank:
 
     def expected(self, trained: Mapping[str, Sequence[Trained]] | None = None) -> Posterior:
         """What some of its trainings say, by default all, about these very images: candidates in ``names``' order."""
-        found = measured(self.trained if trained is None else trained)
+        found = measured(self.trained if trained is None else trained, self.images)
         rows = [found.get(name) for name in self.trained]
         return pool(rows, images=self.images, neighbours=self.neighbours, with_images=False)
 
@@ -115,7 +119,8 @@ def bank_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, po
             name = record.task.fingerprint
             curve = tuple((int(step), float(accuracy)) for step, accuracy, _ in record.outcome["curve"])
             correct = unpacked(record.outcome["correct"], images)
-            trained.setdefault(name, []).append(Trained(name, record.task.seed, curve, correct, ratios[name]))
+            loss = float(record.outcome["curve"][-1][2])
+            trained.setdefault(name, []).append(Trained(name, record.task.seed, curve, correct, ratios[name], loss))
     names = sorted(trained)
     costs = np.log2([ratios[name] for name in names])
     near = Neighbours.none(len(names))
@@ -125,11 +130,18 @@ def bank_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, po
     return Bank(by_seed, images, near)
 
 
-def measured(trained: Mapping[str, Sequence[Trained]]) -> dict[str, SeedScores]:
+def measured(trained: Mapping[str, Sequence[Trained]], images: int) -> dict[str, SeedScores]:
     """What is known of the candidates that have a training."""
+    every = [t for trainings in trained.values() for t in trainings]
+    made = scores([t.network for t in every], [t.accuracy for t in every], [t.loss for t in every], images=images)
+    by_training = dict(zip(map(id, every), made.tolist(), strict=True))
     return {
         name: SeedScores(
-            name, tuple(t.accuracy for t in ts), np.stack([t.correct for t in ts]), tuple(t.seed for t in ts)
+            name,
+            tuple(t.accuracy for t in ts),
+            np.stack([t.correct for t in ts]),
+            tuple(t.seed for t in ts),
+            tuple(by_training[id(t)] for t in ts),
         )
         for name, ts in trained.items()
         if ts

@@ -36,7 +36,8 @@ def search(confidence: float | None = None, *, within: float = 0.0, drop: bool =
         costs = np.array([game.cost(name) for name in names])
         while True:
             left = [i for i, name in enumerate(names) if name not in dropped]
-            rows = [measured(game.finished).get(names[i]) for i in left]
+            found = measured(game.finished, bank.images)
+            rows = [found.get(names[i]) for i in left]
             near = bank.neighbours.some(left)
             if any(rows):
                 known = pool(rows, images=bank.images, neighbours=near, with_images=False, settings=SETTINGS)

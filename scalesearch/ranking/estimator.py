@@ -1,0 +1,71 @@
+"""One score per training that tells more of its candidate than its final accuracy does.
+
+Accuracy counts images; the loss on the same images also knows by how much each was right or wrong, and its luck is
+another. Over a run's trainings the one is nearly a straight line of the other, so the loss says what the accuracy
+should have been, and a score is the mean of both. What a candidate's loss says too much with every seed is the
+candidate and no luck: that is estimated beside (a random effect), and taken away. So scores are accuracies: their mean
+over a candidate's seeds tends to that of its accuracies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scalesearch.ranking.seed_scores import Floats
+
+WEIGHT = 0.5
+"""Of what the loss says, beside the accuracy."""
+
+SLOPE, SLOPE_SD = 0.35, 0.1
+"""How much accuracy a nat of loss is, before anything is trained: 0.31 to 0.54 on the committed runs."""
+
+SCATTER = 0.01
+"""Standard deviation of an accuracy around the line."""
+
+LUCK = 0.3
+"""Variance between trainings of a candidate of what the loss says too much, over that of a holdout of so many images,
+before anything is trained."""
+
+OWN = 0.25
+"""Variance of that between candidates, over that between trainings: 0 to 0.5 on the committed runs."""
+
+FREEDOM = 4
+"""Degrees of freedom that `LUCK` and `OWN` count for."""
+
+
+def scores(names: Sequence[str], accuracies: Sequence[float], losses: Sequence[float], *, images: int) -> Floats:
+    """A score for each training, in accuracy.
+
+    Args:
+        names: the trainings' candidates.
+        accuracies: final ones, in [0, 1].
+        losses: final ones on the same images, in nats; where one is not finite, scores are the accuracies.
+        images: how many.
+    """
+    measured, logs = np.asarray(accuracies, dtype=float), -np.asarray(losses, dtype=float)
+    if len(measured) < 2 or not np.isfinite(logs).all():
+        return measured
+    apart = logs - logs.mean()
+    told = (apart @ (measured - measured.mean())) / SCATTER**2 + SLOPE / SLOPE_SD**2
+    slope = told / ((apart @ apart) / SCATTER**2 + 1 / SLOPE_SD**2)
+    more = measured.mean() + slope * apart - measured  # what the loss says, over what was measured
+    expected = LUCK * (measured.mean() * (1 - measured.mean()) + 1 / images) / images
+    return np.asarray(measured + WEIGHT * (more - _own(names, more, expected)))
+
+
+def _own(names: Sequence[str], more: Floats, expected: float) -> Floats:
+    """The part of ``more`` that is each training's candidate's own: the best linear prediction of a random effect.
+
+    Args:
+        expected: variance of ``more`` between trainings of one candidate, before anything is trained.
+    """
+    _, which = np.unique(names, return_inverse=True)
+    counts = np.bincount(which)
+    means = np.bincount(which, weights=more) / counts
+    squares, freedom = float(np.square(more - means[which]).sum()), len(more) - len(counts)
+    within = (squares + FREEDOM * expected) / (freedom + FREEDOM)
+    seen = max(0.0, float(np.square(means).mean()) - within * float((1 / counts).mean()))
+    between = (FREEDOM * OWN * within + (len(counts) - 1) * seen) / (FREEDOM + len(counts) - 1)
+    return np.asarray((means * counts * between / (counts * between + within))[which])
