@@ -16,6 +16,7 @@ from scalesearch.ranking.ranking import rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import RunFolder
 from scalesearch.runtime.device import is_out_of_memory, release_memory
+from scalesearch.runtime.threads import workers_side_by_side
 from scalesearch.search.engine import Died, EngineSettings, Workers
 from scalesearch.search.estimate import is_worthwhile, quote
 from scalesearch.search.ledger.leases import LOOK_EVERY, is_gone
@@ -181,7 +182,7 @@ class Session:
             return  # the dearest candidate will split its batches, and take as long as it takes
         finally:
             release_memory(self.prepared.device)
-        self.pace = Pace(price.speeds)
+        self.pace.speeds = price.speeds
         self.ledger.note("quote", [price.seconds, len(self.tasks)])
         self.watcher.quoted(price)
 
@@ -254,6 +255,7 @@ class Session:
         places = list(place.devices) or [here]
         count = min(pace.workers or len(places) * self._per_device(), max(1, self.left()))
         self.workers = count
+        self.pace.sharing = max(1.0, count / workers_side_by_side(self.prepared.recipe, self.prepared.device))
         return ProcessPool(self._terms(here).dealt(places, count), limit)
 
     def _per_device(self) -> int:

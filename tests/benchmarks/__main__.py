@@ -93,6 +93,14 @@ def estimators(run: Annotated[Path, typer.Argument(help="A bank: an exhaustive r
 
 
 @app.command()
+def proxies(runs: Annotated[list[Path], typer.Argument(help="Folders of runs with several seeds.")]) -> None:
+    """Parameters, MACs, latency, SynFlow and NASWOT beside trained accuracies: how far they order alike."""
+    from tests.benchmarks.proxies import proxies as measure
+
+    measure(runs)
+
+
+@app.command()
 def native(
     compiled: Annotated[bool, typer.Option("--compiled", help="Train compiled networks too.")] = False,
     seconds: Annotated[float, typer.Option(help="Seconds per measurement.")] = 5.0,

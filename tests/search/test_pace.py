@@ -23,3 +23,12 @@ def test_a_slow_moment_or_an_unknown_network_is_not_told() -> None:
     assert pace.told("net", 40, now=PATIENCE) is None
     assert pace.told("another", 1, now=0) is None
     assert Pace().told("net", 1, now=9 * PATIENCE) is None
+
+
+def test_trials_that_share_a_device_are_not_something_else() -> None:
+    pace = Pace({"net": 2300.0}, sharing=8)
+    assert pace.told("net", 250, now=0) is None
+    assert pace.told("net", 250, now=PATIENCE) is None
+    assert pace.told("net", 40, now=2 * PATIENCE) is None
+    words = pace.told("net", 40, now=3 * PATIENCE)
+    assert words is not None and "by one trial alone, where 8 share the device" in words
