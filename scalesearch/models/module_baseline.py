@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -73,6 +74,13 @@ class ModuleModel:
         """Blocks, channels of the first and last layer, pixels, for tables."""
         layers = self.spec.layers
         return f"{self.spec.blocks} · {layers[0].outputs}–{layers[-1].inputs} · {self.spec.resolution}"
+
+    @property
+    def last_side(self) -> int:
+        """Positions a side of its last map: of the last convolution that has more than one, which spares gates."""
+        account = self._at(None).account
+        maps = [row.positions for row in account.layers if row.kernel and row.positions > 1]
+        return round(math.sqrt(maps[-1])) if maps else 1
 
     def scaled(self, num_classes: int | None = None) -> Scaled:
         """The network that the spec describes.

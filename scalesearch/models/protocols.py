@@ -36,6 +36,10 @@ class ScaledModel(Protocol):
     def shape(self) -> str:
         """Blocks, first and last width, and pixels, for a table's cell."""
 
+    @property
+    def last_side(self) -> int:
+        """Positions a side of its last map: what is averaged before the classifier."""
+
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, without building the network."""
 

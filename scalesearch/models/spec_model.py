@@ -33,6 +33,11 @@ class SpecModel:
         """Blocks, channels of the stem and of the widest layer, pixels, for tables."""
         return f"{self.spec.blocks} · {self.spec.stem.channels}–{self.spec.widest} · {self.spec.resolution}"
 
+    @property
+    def last_side(self) -> int:
+        """Positions a side of its last map: every stride rounds up."""
+        return -(-self.spec.resolution // self.spec.total_stride)
+
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, in closed form."""
         return closed_form(self.spec, num_classes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from scalesearch.candidates.comparison import AXIS
 from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
+from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
 from scalesearch.report.units import amount, interval, params, percent
@@ -75,15 +76,18 @@ def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remarks(group: BaselineRows) -> list[str]:
-    """What the network cannot scale; which printed costs do not follow from the rows' multipliers, and from what else.
+    """What the network cannot scale; a step in the rows' last maps; which printed costs do not follow from the rows'
+    multipliers, and from what else.
 
-    Nothing of the latter where the baseline is not as its source has it: at another size, or for other classes.
+    Nothing of the last where the baseline is not as its source has it: at another size, or for other classes.
     """
     found = [
         f"{name} stays ×1, and what scales it alone is left out: {group.plan.fixed[axis]}"
         for name, axis in AXIS.items()
         if axis in group.plan.fixed
     ]
+    step = step_in_last_maps(group.plan.candidates, group.resolution)
+    found += [step] if step else []
     if not group.as_printed:
         return found
     candidates = group.candidates

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scalesearch.candidates.grid import Candidate, Plan, same_network
+from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.errors import ScalingError
 from scalesearch.ranking.ranking import holdout_error, records_json
 from scalesearch.ranking.signal import signal
@@ -83,6 +84,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
     notes += _told_apart(trials)
     if result.lengths is not None:
         notes.append(result.lengths.words)
+    step = step_in_last_maps(prepared.plan.candidates, prepared.baseline.resolution)
+    notes += [step] if step else []
     grown = ranking.loc[ranking["ratio"] != 1, "ratio"]  # the baseline itself may be among named rows
     low, high = grown.min(), grown.max()
     if recipe.search.match == "nominal" and high > 1.05 * low:

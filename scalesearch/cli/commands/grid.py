@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
+from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.errors import ScaleSearchError
 from scalesearch.recipe import Recipe, load_recipe
@@ -37,16 +38,18 @@ def candidates(recipe_name: str | None, overrides: Mapping[str, object], *, num_
     recipe = load_recipe(recipe_name or "paper", overrides)
     resolved = resolve_baseline(recipe)
     made = plan(resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout)
-    _show_plan(page, made, recipe, [_candidate_json(c) for c in made.candidates] if form == "json" else None)
+    document = [_candidate_json(c) for c in made.candidates] if form == "json" else None
+    _show_plan(page, made, recipe, resolved.baseline.resolution, document)
 
 
-def _show_plan(page: Page, made: Plan, recipe: Recipe, document: object) -> None:
-    page.remarks().print(_summary(made, recipe) + "\n")
+def _show_plan(page: Page, made: Plan, recipe: Recipe, resolution: int, document: object) -> None:
+    page.remarks().print(_summary(made, recipe, resolution) + "\n")
     page.show([plan_table(made.candidates)], document)
 
 
-def _summary(made: Plan, recipe: Recipe) -> str:
-    return plan_summary(made, recipe.search, recipe.phi)
+def _summary(made: Plan, recipe: Recipe, resolution: int) -> str:
+    step = step_in_last_maps(made.candidates, resolution)
+    return "\n".join([plan_summary(made, recipe.search, recipe.phi), *([f"  note: {step}"] if step else [])])
 
 
 def _candidate_json(c: Candidate) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def grid(
     folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
-    console.print(_summary(prepared.plan, recipe) + "\n")
+    console.print(_summary(prepared.plan, recipe, prepared.baseline.resolution) + "\n")
     try:
         place = EngineSettings(where, study, every_device(recipe.device), engine, address)
         result, verified = train_in(prepared, folder, console, place, (verify, longer) if verify else None)
@@ -176,7 +179,7 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
         "memory": expected.memory,
         "candidates": rows,
     }
-    _show_plan(page, prepared.plan, recipe, document)
+    _show_plan(page, prepared.plan, recipe, prepared.baseline.resolution, document)
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
     if recipe.budget or recipe.confidence:
         wish = f"a budget of {recipe.budget}" if recipe.budget else f"a confidence of {recipe.confidence:g}"

@@ -1,0 +1,61 @@
+"""Whether candidates differ by a step in what they see last, which neither cost nor resolution tells.
+
+A network that halves its map five times makes two positions a side of 64 pixels and three of 65. Such a step is next to
+free, and was worth twenty points of accuracy where a comparison straddled it (MobileNetV2; `results/evidence`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scalesearch.candidates.grid import Candidate
+
+STEP = 1.25
+"""How many times more the last map's side grows than the image's: from here on it is a step that is told."""
+
+
+def step_in_last_maps(candidates: Sequence[Candidate], resolution: int) -> str | None:
+    """What to say of candidates whose last maps differ by more than their images do; None where nothing is to be said.
+
+    Args:
+        resolution: the baseline's, pixels.
+    """
+    sides: dict[int, list[int]] = {}
+    for candidate in candidates:
+        sides.setdefault(candidate.model.last_side, []).append(candidate.model.resolution)
+    if not _has_step([(side, pixels) for side, every in sides.items() for pixels in every]):
+        return None
+    told = [f"{side} × {side} positions ({_pixels(every)})" for side, every in sorted(sides.items())]
+    halved = max(round(math.log2(pixels / side)) for side, every in sides.items() for pixels in every)
+    ratios = sorted({pixels / resolution for every in sides.values() for pixels in every})
+    calm = _without_step(ratios, 2**halved, resolution)
+    advice = f"; --resolution {calm} has no such step" if calm else ""
+    return (
+        f"the networks end in maps of {', '.join(told[:-1])} or {told[-1]}: who is above such a step sees more for "
+        f"next to no MACs, and may win by that{advice}"
+    )
+
+
+def _has_step(maps: Sequence[tuple[int, int]]) -> bool:
+    """Of (side, pixels): whether some map has grown `STEP` times more than its image."""
+    ordered = sorted({(pixels, side) for side, pixels in maps})
+    return any(
+        after[1] / before[1] >= STEP * after[0] / before[0] - 1e-9
+        for i, before in enumerate(ordered)
+        for after in ordered[i + 1 :]
+    )
+
+
+def _without_step(ratios: Sequence[float], stride: int, resolution: int) -> int | None:
+    """The smallest resolution of the baseline above its own, and at most twice that, at which there is no step."""
+    for base in range(resolution + 1, 2 * resolution + 1):
+        pixels = [round(base * ratio) for ratio in ratios]
+        if not _has_step([(math.ceil(p / stride), p) for p in pixels]):
+            return base
+    return None
+
+
+def _pixels(every: Sequence[int]) -> str:
+    low, high = min(every), max(every)
+    return f"{low} px" if low == high else f"{low} to {high} px"
