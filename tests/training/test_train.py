@@ -120,6 +120,7 @@ class HungryModel:
     most: int
     built: list[Hungry] = field(default_factory=list)
     fingerprint: str = "hungry"
+    last_side: int = 1
     shape: str = "–"
 
     @property
