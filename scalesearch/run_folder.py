@@ -39,7 +39,7 @@ UNRANKED = (
 """Keys of a recipe that change no trial's result: a run goes on when they change. (The baseline's network does.)"""
 
 LATER = (
-    ("rounding", "keep_groups"), ("rounding", "adaptive_pool"),
+    ("rounding", "keep_groups"), ("rounding", "adaptive_pool"), ("rounding", "lowest_share"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
     ("data", "max_pixels"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),

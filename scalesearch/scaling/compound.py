@@ -6,9 +6,9 @@ import math
 from collections.abc import Container
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from scalesearch.errors import ScalingError
 from scalesearch.scaling.spec import ModelSpec, Origin
@@ -84,7 +84,8 @@ class Rounding(Strict):
     """How real multipliers become whole layers, channels and pixels. The defaults are the official code's.
 
     ``fix_stem_head`` is EfficientNet-Lite's variant: stem and head keep their width, the first and the last stage
-    their repeats. ``depth: round`` is TinyNet's and pycls's.
+    their repeats. ``depth: round`` is TinyNet's and pycls's. ``lowest_share: 0`` is EfficientNetV2's code, which rounds
+    channels to the nearest multiple and no further.
 
     For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
     ``adaptive_pool`` lets a network whose classifier is made for one size see others, by pooling to that size.
@@ -97,6 +98,7 @@ class Rounding(Strict):
     """
 
     width_divisor: PositiveInt = 8
+    lowest_share: Annotated[float, Field(ge=0, le=1)] = 0.9
     depth: Literal["ceil", "round"] = "ceil"
     fix_stem_head: bool = False
     resolution_multiple: PositiveInt = 1
@@ -104,13 +106,14 @@ class Rounding(Strict):
     adaptive_pool: bool = False
 
     def channels(self, channels: int, width: float) -> int:
-        """The nearest multiple of the divisor, at least one divisor, never below 90 % of the product; as it is at 1."""
+        """The nearest multiple of the divisor, at least one divisor, never below `lowest_share` of the product; as it is
+        at 1."""
         if width == 1:
             return channels
         wanted = _denoise(channels * width)
         divisor = self.width_divisor
         rounded = max(divisor, math.floor(wanted / divisor + 0.5) * divisor)
-        return rounded + divisor if rounded < 0.9 * wanted else rounded
+        return rounded + divisor if rounded < self.lowest_share * wanted else rounded
 
     def repeats(self, repeats: int, depth: float) -> int:
         """A stage's repeats at ``depth`` times as many: rounded up, or to the nearest."""
@@ -273,31 +276,52 @@ def _row(name: str, width: float, depth: float, resolution: int, dropout: float)
     return PublishedRow(name, Multipliers(depth, width, resolution / 224), resolution, dropout)
 
 
-PUBLISHED: dict[int, PublishedRow] = {
-    0: _row("b0", 1.0, 1.0, 224, 0.2),
-    1: _row("b1", 1.0, 1.1, 240, 0.2),
-    2: _row("b2", 1.1, 1.2, 260, 0.3),
-    3: _row("b3", 1.2, 1.4, 300, 0.3),
-    4: _row("b4", 1.4, 1.8, 380, 0.4),
-    5: _row("b5", 1.6, 2.2, 456, 0.4),
-    6: _row("b6", 1.8, 2.6, 528, 0.5),
-    7: _row("b7", 2.0, 3.1, 600, 0.5),
+PUBLISHED: dict[str, tuple[PublishedRow, ...]] = {
+    "efficientnet_b0": (
+        _row("b0", 1.0, 1.0, 224, 0.2),
+        _row("b1", 1.0, 1.1, 240, 0.2),
+        _row("b2", 1.1, 1.2, 260, 0.3),
+        _row("b3", 1.2, 1.4, 300, 0.3),
+        _row("b4", 1.4, 1.8, 380, 0.4),
+        _row("b5", 1.6, 2.2, 456, 0.4),
+        _row("b6", 1.8, 2.6, 528, 0.5),
+        _row("b7", 2.0, 3.1, 600, 0.5),
+    ),
+    "efficientnet_v2_b0": (
+        _row("b0", 1.0, 1.0, 224, 0.2),
+        _row("b1", 1.0, 1.1, 240, 0.2),
+        _row("b2", 1.1, 1.2, 260, 0.3),
+        _row("b3", 1.2, 1.4, 300, 0.3),
+    ),
 }
-"""EfficientNet-B0 to B7 as released (tensorflow/tpu, ``efficientnet_builder.py``)."""
+"""Families as they were released, by their baseline: EfficientNet (tensorflow/tpu, ``efficientnet_builder.py``) and
+EfficientNetV2's small ones (google/automl, ``effnetv2_configs.py``; sizes as evaluated)."""
+
+OWN_ROUNDING = {"efficientnet_v2_b0": {"lowest_share": 0.0}}
+"""What a family's own code rounds differently."""
+
+
+def published_rows(baseline: str) -> tuple[PublishedRow, ...]:
+    """A family's rows, by φ; of another baseline EfficientNet's, whose constants then scale it."""
+    return PUBLISHED.get(baseline, PUBLISHED["efficientnet_b0"])
 
 
 def published_member(spec: ModelSpec, index: int, rounding: Rounding | None = None) -> ModelSpec:
-    """``spec`` scaled by the released constants of B``index``.
+    """``spec`` scaled by the released constants of B``index``; V2's own are rounded as V2's code does.
 
     Raises:
         ScalingError: there is no such member.
     """
-    if index not in PUBLISHED:
-        raise ScalingError(f"the published family is B0 to B7: there is no B{index}")
-    row = PUBLISHED[index]
+    rows = published_rows(spec.name)
+    if not 0 <= index < len(rows):
+        raise ScalingError(f"the published family is B0 to B{len(rows) - 1}: there is no B{index}")
+    row = rows[index]
+    if spec.name in OWN_ROUNDING:
+        rounding = (rounding or Rounding()).model_copy(update=OWN_ROUNDING[spec.name])
     scaled = scale_spec(spec, row.multipliers, rounding, dropout=row.dropout if spec.head.dropout else 0.0)
     origin = origin_of(spec.name, row.multipliers, index).model_copy(update={"preset": f"published {row.name}"})
-    return scaled.model_copy(update={"name": f"{spec.name}-{row.name}", "origin": origin})
+    name = spec.name.removesuffix("_b0") + f"_{row.name}" if spec.name in OWN_ROUNDING else f"{spec.name}-{row.name}"
+    return scaled.model_copy(update={"name": name, "origin": origin})
 
 
 def origin_of(baseline: str, multipliers: Multipliers, phi: float) -> Origin:

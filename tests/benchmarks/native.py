@@ -53,7 +53,7 @@ def native(compiled: bool, seconds: float, rounds: int) -> None:
 
 def _networks() -> dict[str, ScaledModel]:
     as_made = {name: open_baseline(name).scaled(Multipliers(1, 1, 1)) for name in NETWORKS}
-    return as_made | {"efficientnet_b4": open_baseline(NETWORKS[0]).scaled(PUBLISHED[4].multipliers)}
+    return as_made | {"efficientnet_b4": open_baseline(NETWORKS[0]).scaled(PUBLISHED[NETWORKS[0]][4].multipliers)}
 
 
 def _cells(measured: Measurement) -> tuple[str, str]:

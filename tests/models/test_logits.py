@@ -43,10 +43,19 @@ def test_published_efficientnets_are_torchvisions(index: int) -> None:
     _assert_same(spec, torchvision.models.get_model(f"efficientnet_b{index}"))
 
 
-@pytest.mark.parametrize("name", ["efficientnet_v2_s", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l", "mobilenet_v2"])
 def test_other_inverted_bottlenecks_are_torchvisions(name: str) -> None:
     torch.manual_seed(0)
     _assert_same(builtin(name), torchvision.models.get_model(name))
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_published_v2s_are_timms(index: int) -> None:
+    """At 65 px, where TensorFlow's padding, which timm repeats, is the same on both sides at every stride."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(index)
+    spec = published_member(builtin("efficientnet_v2_b0"), index)
+    _assert_same(spec, timm.create_model(f"tf_efficientnetv2_b{index}"), pixels=65)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scalesearch.errors import ScalingError
 from scalesearch.models.catalogue import builtin
 from scalesearch.scaling.compound import (
     PAPER,
@@ -33,10 +34,37 @@ def test_the_published_family_costs_what_was_published(index: int, golden: tuple
     assert (cost.params, cost.macs, cost.activations) == golden
 
 
+PUBLISHED_V2 = {  # timm's tf_efficientnetv2_b0 to b3
+    0: (7_139_704, 718_086_176),
+    1: (8_141_052, 1_196_819_360),
+    2: (10_096_086, 1_697_542_832),
+    3: (14_358_406, 3_011_458_816),
+}
+
+
+@pytest.mark.parametrize(("index", "golden"), PUBLISHED_V2.items())
+def test_the_published_v2_family_costs_what_was_published(index: int, golden: tuple[int, int]) -> None:
+    member = published_member(builtin("efficientnet_v2_b0"), index)
+    cost = closed_form(member)
+    assert (cost.params, cost.macs) == golden
+    assert member.name == f"efficientnet_v2_b{index}"
+
+
+def test_the_published_v2_family_has_four_members() -> None:
+    with pytest.raises(ScalingError, match="B0 to B3"):
+        published_member(builtin("efficientnet_v2_b0"), 4)
+
+
+def test_v2s_code_rounds_to_the_nearest_and_no_further() -> None:
+    assert [Rounding(lowest_share=share).channels(16, 1.2) for share in (0, 0.9)] == [16, 24]
+
+
 @pytest.mark.parametrize(
     ("name", "params", "macs"),
     [
         ("efficientnet_v2_s", 21_458_488, 8_365_617_152),
+        ("efficientnet_v2_m", 54_139_356, 24_582_460_384),
+        ("efficientnet_v2_l", 118_515_272, 56_079_699_008),
         ("mobilenet_v1", 4_231_976, 568_740_352),
         ("mobilenet_v2", 3_504_872, 300_774_272),
         ("resnet18", 11_689_512, 1_814_073_344),

@@ -13,7 +13,7 @@ from scalesearch.models.catalogue import baseline_of, builtin_names, model_of, o
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import baselines_table, spec_table, stage_table
 from scalesearch.run_files import read_recipe_settings, read_result
-from scalesearch.scaling.compound import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member
+from scalesearch.scaling.compound import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member, published_rows
 from scalesearch.scaling.cost import closed_form
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec, dump_spec, load_spec
@@ -58,13 +58,15 @@ def scale(
     for value in phis:
         member = start.member(chosen, value).spec
         rows: list[tuple[str, Spec]] = [("formula", member)]
-        index = int(value) if value in PUBLISHED else None
         spec = start.native
-        if isinstance(spec, ModelSpec) and spec.name == "efficientnet_b0" and index is not None:
+        rows_of = published_rows(spec.name)
+        index = int(value) if value in range(len(rows_of)) else None
+        if isinstance(spec, ModelSpec) and spec.name in PUBLISHED and index is not None:
             rows.append((f"published B{index}", published_member(spec, index, rules)))
         if preset == "published":
             if index is None or not isinstance(spec, ModelSpec):
-                raise ScalingError(f"--preset published: B0 to B7 are φ = 0 to 7, there is none at φ = {value:g}")
+                last = len(rows_of) - 1
+                raise ScalingError(f"--preset published: B0 to B{last} are φ = 0 to {last}, there is none at φ = {value:g}")
             member = published_member(spec, index, rules)
         target = _target(out, member.name, several=len(phis) > 1)
         write_text(target, dump_spec(member))
