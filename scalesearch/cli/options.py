@@ -71,6 +71,11 @@ def lengths(value: str) -> dict[str, object]:
     return {"train.lengths": value.split(","), "train.schedule": "wsd"}
 
 
+def shares(value: str) -> dict[str, object]:
+    """``--stage-depths``: a number for each stage."""
+    return {"rounding.stage_depths": value.split(",")}
+
+
 def format_of(name: str, *, json: bool) -> str:
     """The form that ``--format`` and ``--json`` ask for."""
     return "json" if json else name
@@ -92,6 +97,28 @@ KeepGroupsOption = Annotated[
 AdaptivePoolOption = Annotated[
     bool | None,
     typer.Option("--adaptive-pool", help="Modules: pool to the size that a fixed-size classifier was made for."),
+]
+MaxResolutionOption = Annotated[
+    int | None,
+    Key("rounding.max_resolution"),
+    typer.Option(
+        "--max-resolution", help="No larger images, pixels (EfficientNetV2: 480).", rich_help_panel=CANDIDATES
+    ),
+]
+MaxChannelsOption = Annotated[
+    int | None,
+    Key("rounding.max_channels"),
+    typer.Option("--max-channels", help="No layer grows wider.", rich_help_panel=CANDIDATES),
+]
+StageDepthsOption = Annotated[
+    str | None,
+    Key("rounding.stage_depths", shares),
+    typer.Option(
+        "--stage-depths",
+        metavar="0,1,1.5,…",
+        help="How much of the growth in depth each stage gets (1: all of it).",
+        rich_help_panel=CANDIDATES,
+    ),
 ]
 RecipeOption = Annotated[
     str | None,

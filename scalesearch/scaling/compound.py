@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Annotated, Literal, NamedTuple
@@ -87,6 +87,10 @@ class Rounding(Strict):
     their repeats. ``depth: round`` is TinyNet's and pycls's. ``lowest_share: 0`` is EfficientNetV2's code, which rounds
     channels to the nearest multiple and no further.
 
+    What EfficientNetV2 adds (Tan & Le 2021, §3.3): ``max_resolution`` bounds the image's side, ``stage_depths`` says
+    how much of the growth in depth each stage gets (1: all of it; 0: it keeps its blocks), first stage first.
+    ``max_channels`` bounds what a layer grows to. No bound makes anything smaller than the baseline has it.
+
     For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
     ``adaptive_pool`` lets a network whose classifier is made for one size see others, by pooling to that size.
 
@@ -104,28 +108,52 @@ class Rounding(Strict):
     resolution_multiple: PositiveInt = 1
     keep_groups: bool = False
     adaptive_pool: bool = False
+    max_resolution: Annotated[PositiveInt, Field(le=MOST_PIXELS)] | None = None
+    max_channels: PositiveInt | None = None
+    stage_depths: tuple[Annotated[float, Field(ge=0, le=100)], ...] = ()
 
     def channels(self, channels: int, width: float) -> int:
-        """The nearest multiple of the divisor, at least one divisor, never below `lowest_share` of the product; as it is
-        at 1."""
+        """The nearest multiple of the divisor, at least one divisor, never below `lowest_share` of the product, never
+        grown beyond `max_channels`; as it is at 1."""
         if width == 1:
             return channels
         wanted = _denoise(channels * width)
         divisor = self.width_divisor
         rounded = max(divisor, math.floor(wanted / divisor + 0.5) * divisor)
-        return rounded + divisor if rounded < self.lowest_share * wanted else rounded
+        rounded = rounded + divisor if rounded < self.lowest_share * wanted else rounded
+        if self.max_channels is None or rounded <= channels:
+            return rounded
+        return min(rounded, max(channels, self.max_channels // divisor * divisor))
 
     def repeats(self, repeats: int, depth: float) -> int:
         """A stage's repeats at ``depth`` times as many: rounded up, or to the nearest."""
         wanted = _denoise(repeats * depth)
         return max(1, math.ceil(wanted) if self.depth == "ceil" else math.floor(wanted + 0.5))
 
+    def stage_repeats(self, stages: Sequence[int], depth: float) -> tuple[int, ...]:
+        """Every stage's repeats, first stage first.
+
+        Raises:
+            ScalingError: `stage_depths` are of another number of stages.
+        """
+        shares = self.stage_depths or (1.0,) * len(stages)
+        if len(shares) != len(stages):
+            raise ScalingError(f"stage_depths: expected {len(stages)} numbers, one for each stage, got {len(shares)}")
+        ends = (0, len(stages) - 1) if self.fix_stem_head else ()
+        return tuple(
+            blocks if i in ends or share == 0 else self.repeats(blocks, 1 + (depth - 1) * share)
+            for i, (blocks, share) in enumerate(zip(stages, shares, strict=True))
+        )
+
     def pixels(self, resolution: int, scale: float) -> int:
         """The input side at ``scale`` times as many pixels, a whole multiple of ``resolution_multiple``."""
         if scale == 1:
             return resolution
         multiple = self.resolution_multiple
-        return math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
+        pixels = math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
+        if self.max_resolution is None or pixels <= resolution:
+            return pixels
+        return min(pixels, max(resolution, self.max_resolution // multiple * multiple))
 
 
 def _denoise(value: float) -> float:
@@ -169,12 +197,9 @@ def scaled_repeats(spec: ModelSpec, depth: float, rounding: Rounding) -> tuple[i
     Raises:
         ScalingError: they are more than any network could have.
     """
-    most = max(stage.repeats for stage in spec.stages)
+    most = max(stage.repeats for stage in spec.stages) * max(1.0, *rounding.stage_depths, 1.0)
     _at_most("depth", math.ceil(min(most * depth, 1e300)), MOST_REPEATS, "blocks of a stage")
-    fixed = (0, len(spec.stages) - 1) if rounding.fix_stem_head else ()
-    return tuple(
-        stage.repeats if i in fixed else rounding.repeats(stage.repeats, depth) for i, stage in enumerate(spec.stages)
-    )
+    return rounding.stage_repeats([stage.repeats for stage in spec.stages], depth)
 
 
 def _at_most(where: str, value: int, bound: int, what: str) -> int:

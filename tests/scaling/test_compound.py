@@ -11,7 +11,6 @@ from scalesearch.errors import ScalingError
 from scalesearch.models.catalogue import builtin
 from scalesearch.scaling.compound import (
     PAPER,
-    PUBLISHED,
     Coefficients,
     Multipliers,
     Rounding,
@@ -19,6 +18,7 @@ from scalesearch.scaling.compound import (
     published_member,
     scale_spec,
     scaled_family_member,
+    scaled_repeats,
 )
 
 
@@ -59,7 +59,7 @@ def test_published_repeats_and_widths_are_the_official_ones() -> None:
     assert [stage.repeats for stage in b7.stages] == [4, 7, 7, 10, 10, 13, 4]
     assert [stage.channels for stage in b7.stages] == [32, 48, 80, 160, 224, 384, 640]
     assert (b7.stem.channels, b7.head.channels, b7.resolution, b7.head.dropout) == (64, 2560, 600, 0.5)
-    assert [published_member(b0, i).blocks for i in PUBLISHED] == [16, 23, 23, 26, 32, 39, 45, 55]
+    assert [published_member(b0, i).blocks for i in range(8)] == [16, 23, 23, 26, 32, 39, 45, 55]
 
 
 def test_dropout_grows_to_the_papers_half_at_phi_seven() -> None:
@@ -109,3 +109,34 @@ def test_scaling_a_layer_to_nothing_is_an_error_that_says_which(multipliers: Mul
 def test_there_is_no_b8() -> None:
     with pytest.raises(ScalingError, match="B0 to B7"):
         published_member(builtin("efficientnet_b0"), 8)
+
+
+@given(
+    channels=st.integers(1, 2048),
+    width=st.floats(0.1, 8),
+    most=st.integers(8, 4096),
+)
+def test_a_bound_on_channels_makes_nothing_smaller_than_it_was(channels: int, width: float, most: int) -> None:
+    free, bounded = Rounding().channels(channels, width), Rounding(max_channels=most).channels(channels, width)
+    assert bounded <= free
+    assert bounded == free or bounded <= max(most, channels)
+    assert bounded >= min(free, channels)
+
+
+@given(resolution=st.integers(8, 1024), scale=st.floats(0.1, 8), most=st.integers(8, 2048))
+def test_a_bound_on_pixels_makes_nothing_smaller_than_it_was(resolution: int, scale: float, most: int) -> None:
+    free, bounded = Rounding().pixels(resolution, scale), Rounding(max_resolution=most).pixels(resolution, scale)
+    assert bounded <= free
+    assert bounded == free or bounded <= max(most, resolution)
+    assert bounded >= min(free, resolution)
+
+
+def test_growth_in_depth_is_dealt_out_to_the_stages() -> None:
+    spec = builtin("efficientnet_b0")
+    blocks = [stage.repeats for stage in spec.stages]
+    rounding = Rounding(stage_depths=(0, 0, 0.5, 1, 1, 1.5, 2))
+    assert scaled_repeats(spec, 1, rounding) == tuple(blocks)
+    assert scaled_repeats(spec, 2, rounding) == (1, 2, 3, 6, 6, 10, 3)
+    assert scaled_repeats(spec, 2, Rounding(stage_depths=(1,) * 7)) == scaled_repeats(spec, 2, Rounding())
+    with pytest.raises(ScalingError, match="expected 7 numbers, one for each stage, got 2"):
+        scaled_repeats(spec, 2, Rounding(stage_depths=(1, 2)))

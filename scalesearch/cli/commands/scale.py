@@ -10,14 +10,28 @@ from typing import Any
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.files import write_text
 from scalesearch.models.catalogue import baseline_of, builtin_names, model_of, open_baseline
+from scalesearch.models.protocols import Baseline
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import baselines_table, spec_table, stage_table
 from scalesearch.run_files import read_recipe_settings, read_result
-from scalesearch.scaling.compound import AXES, PAPER, PUBLISHED, Coefficients, Multipliers, Rounding, published_member, published_rows
+from scalesearch.scaling.compound import (
+    AXES,
+    PAPER,
+    PUBLISHED,
+    Coefficients,
+    Multipliers,
+    Rounding,
+    published_member,
+    published_rows,
+)
 from scalesearch.scaling.cost import closed_form
+from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec, dump_spec, load_spec
 from scalesearch.validation import parse
+
+BOUNDS = ("max_resolution", "max_channels", "stage_depths")
+"""Options of rounding that bound growth, or deal it out: what they do is told."""
 
 
 def scale(
@@ -43,11 +57,15 @@ def scale(
     rules = parse(Rounding, kept | given, RecipeError)
     chosen, origin = _coefficients(coefficients, run, fitted=fitted)
     if run and not baseline:
-        start = baseline_of(load_spec(run / "baseline.yaml"), rules)
+        start = _rounded_by(load_spec(run / "baseline.yaml"), rules)
     else:
         start = open_baseline(baseline or "efficientnet_b0", rules, resolution)
+    free = _without_bounds(rules)
+    unbounded = None if free == rules else _rounded_by(start.native, free)
+    if unbounded and preset == "published":
+        raise ScaleSearchError("--preset published has its own constants: leave out what bounds growth")
     if resolution is not None:
-        start = start.meant_for(resolution)
+        start, unbounded = start.meant_for(resolution), unbounded and unbounded.meant_for(resolution)
     base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
     console, tables = page.remarks(), []
     for axis, reason in start.fixed.items():
@@ -57,17 +75,12 @@ def scale(
     phis = parse_phi(phi)
     for value in phis:
         member = start.member(chosen, value).spec
+        published = _published(start.native, value, free, required=preset == "published")
         rows: list[tuple[str, Spec]] = [("formula", member)]
-        spec = start.native
-        rows_of = published_rows(spec.name)
-        index = int(value) if value in range(len(rows_of)) else None
-        if isinstance(spec, ModelSpec) and spec.name in PUBLISHED and index is not None:
-            rows.append((f"published B{index}", published_member(spec, index, rules)))
-        if preset == "published":
-            if index is None or not isinstance(spec, ModelSpec):
-                last = len(rows_of) - 1
-                raise ScalingError(f"--preset published: B0 to B{last} are φ = 0 to {last}, there is none at φ = {value:g}")
-            member = published_member(spec, index, rules)
+        if published is not None and start.native.name in PUBLISHED:
+            rows.append((f"published B{value:g}", published))
+        if preset == "published" and published is not None:
+            member = published
         target = _target(out, member.name, several=len(phis) > 1)
         write_text(target, dump_spec(member))
         written.append(
@@ -85,9 +98,48 @@ def scale(
             "which costs the rest\n",
             soft_wrap=True,
         )
+        if unbounded is not None:
+            told = _bounded(member, unbounded.member(chosen, value).spec, rules)
+            console.print(told, style="yellow", soft_wrap=True)
         console.print(f"wrote {target}\n", soft_wrap=True)
     if not page.is_terminal:
         page.show(tables, written)
+
+
+def _published(spec: Spec, phi: float, rules: Rounding, *, required: bool) -> ModelSpec | None:
+    """The released member at φ, by the constants of the baseline's family.
+
+    Raises:
+        ScalingError: there is none, and it is ``required``.
+    """
+    last = len(published_rows(spec.name)) - 1
+    if isinstance(spec, ModelSpec) and phi in range(last + 1):
+        return published_member(spec, int(phi), rules)
+    if required:
+        raise ScalingError(f"--preset published: B0 to B{last} are φ = 0 to {last}, there is none at φ = {phi:g}")
+    return None
+
+
+def _rounded_by(spec: Spec, rules: Rounding) -> Baseline:
+    """The baseline that a spec is, with these rules in place of those that a module's spec was made with."""
+    return baseline_of(spec.model_copy(update={"rounding": rules}) if isinstance(spec, ModuleSpec) else spec, rules)
+
+
+def _without_bounds(rules: Rounding) -> Rounding:
+    return rules.model_copy(update={name: Rounding.model_fields[name].default for name in BOUNDS})
+
+
+def _bounded(member: Spec, unbounded: Spec, rules: Rounding) -> str:
+    """What the options that bound growth have done."""
+    names = ", ".join(f"--{name.replace('_', '-')}" for name in BOUNDS if getattr(rules, name))
+    if model_of(member).fingerprint == model_of(unbounded).fingerprint:
+        return f"{names}: changes nothing here"
+    parts = [
+        f"{what} {getattr(member, key)} in place of {getattr(unbounded, key)}"
+        for what, key in (("resolution", "resolution"), ("blocks", "blocks"), ("widest layer", "widest"))
+        if getattr(member, key, None) != getattr(unbounded, key, None)
+    ]
+    return f"{names}: {', '.join(parts) or 'other layers than without'}"
 
 
 def parse_phi(text: str) -> list[float]:

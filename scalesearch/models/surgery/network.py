@@ -227,12 +227,8 @@ class Network:
 
     def repeats(self, depth: float, rounding: Rounding) -> tuple[int, ...]:
         """Blocks per stage at ``depth`` times the original."""
-        last = len(self.stages) - 1
-        fixed = (0, last) if rounding.fix_stem_head else ()
-        return tuple(
-            len(stage.blocks) if depth == 1 or i in fixed else rounding.repeats(len(stage.blocks), depth)
-            for i, stage in enumerate(self.stages)
-        )
+        blocks = [len(stage.blocks) for stage in self.stages]
+        return tuple(blocks) if depth == 1 else rounding.stage_repeats(blocks, depth)
 
     def scaled(
         self,
