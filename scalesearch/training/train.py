@@ -162,8 +162,8 @@ class _Trial:
         device, generators = self.device, self._resume()
         for point in self.curve:
             listener.evaluated(*point, self.steps)
-        reset_peak(device)
         self.whole, self.lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
+        self._go_on()
         if generators is not None:
             restore_generators(generators, device)
         known = {each["steps"] for each in self.shorter}
@@ -201,7 +201,7 @@ class _Trial:
         self._set_progress(trunk)
         restore_generators(trunk["generators"], self.device)
         self.step, self.beside = leg.start, self.beside + leg.steps
-        self.lap.restart()
+        self._go_on()
 
     def _train(self, leg: Leg, listener: Listener, due: _Due | None) -> None:
         """The steps of a leg; on the trunk (``due``) with evaluations and checkpoints."""
@@ -220,7 +220,7 @@ class _Trial:
                     self.readings.take(self.step, self.images.minival)
                 self.curve.append((self.step, accuracy, held_out_loss))
                 listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
-                self.lap.restart()
+                self._go_on()
             if due and self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += self.lap.seconds()
                 self._note_memory()
@@ -233,9 +233,12 @@ class _Trial:
         """The minival, as the network stands; the time it takes is none of training's."""
         self.training += self.lap.seconds()
         self._note_memory()
-        found = self.trainer.evaluate(self.images.minival)
+        return self.trainer.evaluate(self.images.minival)
+
+    def _go_on(self) -> None:
+        """Training begins again: its memory and its time are measured from here."""
         reset_peak(self.device)
-        return found
+        self.lap.restart()
 
     def _update(self, batch: Tensor, labels: Tensor) -> Tensor:
         """One step of the schedule; the batch's loss, still on the device."""
