@@ -101,6 +101,17 @@ def proxies(runs: Annotated[list[Path], typer.Argument(help="Folders of runs wit
 
 
 @app.command()
+def rates(
+    runs: Annotated[list[Path], typer.Argument(help="One comparison's run folders, one for each learning rate.")],
+    common: Annotated[float, typer.Option(help="The rate at which all would be compared.")] = 0.1,
+) -> None:
+    """How far the best learning rate moves as a network grows, and whether the order would be another."""
+    from tests.benchmarks.rates import rates as measure
+
+    measure(runs, common)
+
+
+@app.command()
 def native(
     compiled: Annotated[bool, typer.Option("--compiled", help="Train compiled networks too.")] = False,
     seconds: Annotated[float, typer.Option(help="Seconds per measurement.")] = 5.0,
