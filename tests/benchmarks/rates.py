@@ -89,7 +89,7 @@ def rates(runs: Sequence[Path], common: float) -> None:
     told = "; ".join(f"{label} {m:+.1f} ({low:+.1f} to {high:+.1f})" for label, (low, m, high) in moved.items())
     tau = rank_agreement(shared, own).tau
     notes = (
-        f"Accuracy (%) by learning rate, {len(runs)} rates, means over seeds, which differ by {100 * spread:.2f} points. "
+        f"Accuracy (%) by learning rate, means over seeds, which differ by {100 * spread:.2f} points. "
         f"Best rate over that of {base}, in doublings: {told}. Order at {common:g} and order with each network's own "
         f"best rate: Kendall's τ {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}); the last column is what a network "
         "gains by its own rate, in points."
