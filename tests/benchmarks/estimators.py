@@ -83,7 +83,7 @@ MORE = {
     "fresh norm statistics": Reading(state("weights_fresh", "accuracy")),
     "averaged weights": Reading(state("average", "accuracy")),
     "averaged weights, fresh norm statistics": Reading(state("average_fresh", "accuracy")),
-    "accuracy and Brier score": Reading(final, twice_brier)
+    "accuracy and Brier score": Reading(final, twice_brier),
     "accuracy and loss, averaged weights": Reading(state("average", "accuracy"), state("average", "loss")),
 }
 """Of runs with ``train.readings``."""
