@@ -1,10 +1,10 @@
 """One score per training that tells more of its candidate than its final accuracy does.
 
 Accuracy counts images; the loss on the same images also knows by how much each was right or wrong, and its luck is
-another. Over a run's trainings the one is nearly a straight line of the other, so the loss says what the accuracy
-should have been, and a score is the mean of both. What a candidate's loss says too much with every seed is the
-candidate and no luck: that is estimated beside (a random effect), and taken away. So scores are accuracies: their mean
-over a candidate's seeds tends to that of its accuracies.
+another. Over a run's trainings the one is nearly a straight line of the other, so the loss says what the accuracy should
+have been. What it says too much with every seed is the candidate and no luck, and counts for nothing: that part is
+estimated (a random effect), and a score is the accuracy and the rest of what the loss says more. So scores are
+accuracies: their mean over a candidate's seeds tends to that of its accuracies.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from scalesearch.ranking.seed_scores import Floats
-
-WEIGHT = 0.5
-"""Of what the loss says, beside the accuracy."""
 
 SLOPE, SLOPE_SD = 0.35, 0.1
 """How much accuracy a nat of loss is, before anything is trained: 0.31 to 0.54 on the committed runs."""
@@ -28,8 +25,9 @@ LUCK = 0.3
 """Variance between trainings of a candidate of what the loss says too much, over that of a holdout of so many images,
 before anything is trained."""
 
-OWN = 0.25
-"""Variance of that between candidates, over that between trainings: 0 to 0.5 on the committed runs."""
+OWN = 2.0
+"""Variance of that between candidates, over that between trainings, before anything is trained. On the committed runs
+it is 0 to 0.5; that much more is careful with a single training, whose score is then a third of the way to the line."""
 
 FREEDOM = 4
 """Degrees of freedom that `LUCK` and `OWN` count for."""
@@ -52,7 +50,7 @@ def scores(names: Sequence[str], accuracies: Sequence[float], losses: Sequence[f
     slope = told / ((apart @ apart) / SCATTER**2 + 1 / SLOPE_SD**2)
     more = measured.mean() + slope * apart - measured  # what the loss says, over what was measured
     expected = LUCK * (measured.mean() * (1 - measured.mean()) + 1 / images) / images
-    return np.asarray(measured + WEIGHT * (more - _own(names, more, expected)))
+    return np.asarray(measured + more - _own(names, more, expected))
 
 
 def _own(names: Sequence[str], more: Floats, expected: float) -> Floats:

@@ -1,7 +1,9 @@
 """What ways to search lose over what they spend, each played many times over a bank.
 
-Every replay plays with all seeds but one. What candidates are worth is told by the seed that was left out, so that
-nobody is judged on what it has seen.
+Every replay plays with all seeds but one. Accuracy lost is told by the seed that was left out: its final accuracy of the
+bank's best candidate less that of the one that is named. So nobody is judged on what it has seen, and what single
+seeds err by goes away in the mean over many replays. Whether a candidate is as good as the best, which single seeds
+cannot tell, is told by all trainings of the bank and the model of them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalesearch.ranking.replay.bank import Bank
 from scalesearch.ranking.replay.game import Game, Policy
@@ -33,12 +36,14 @@ COMPUTE = np.arange(1, 101) / 100
 class Regret:
     """One way to search over many replays.
 
-    ``lost`` (replays, computes): by how much accuracy what it would name at each of `COMPUTE` is worse than the best.
+    ``lost`` (replays, computes): by how much accuracy what it would name at each of `COMPUTE` is worse than the bank's
+    best, with the seed that was left out. ``is_near`` (replays, computes): whether that is as good as the best.
     ``compute`` (replays,): what it had spent at its own end.
     """
 
     policy: str
     lost: Floats
+    is_near: NDArray[np.bool_]
     compute: Floats
 
     @property
@@ -54,7 +59,7 @@ class Regret:
     @property
     def near(self) -> Floats:
         """How often it names one within `POINTS` of the best (computes,)."""
-        return np.asarray((self.lost <= POINTS).mean(axis=0))
+        return np.asarray(self.is_near.mean(axis=0))
 
     def reached(self, mark: float) -> float | None:
         """The compute from which on `near` is never below ``mark``; None if it is below at the end."""
@@ -77,26 +82,23 @@ class Regret:
 
 def replay(bank: Bank, policies: Mapping[str, Policy], *, replays: int, seed: int = 0) -> list[Regret]:
     """Play every policy so many times, each time on the same bank in the same order as the others."""
-    worth = {left_out: _worth(bank.some([left_out])) for left_out in bank.seeds}
+    expected = dict(zip(bank.names, bank.expected().mean.tolist(), strict=True))
+    best = max(expected, key=lambda name: expected[name])
+    final = {(t.network, t.seed): t.accuracy for trainings in bank.trained.values() for t in trainings}
     plays = {left_out: bank.some([s for s in bank.seeds if s != left_out]) for left_out in bank.seeds}
     found = []
     for name, policy in policies.items():
-        lost, compute = [], []
+        lost, near, compute = [], [], []
         for number in range(replays):
             left_out = bank.seeds[number % len(bank.seeds)]
             game = Game(plays[left_out], np.random.default_rng([seed, number]))
             policy(game)
-            losses = worth[left_out]
-            lost.append([losses[named] for named in _named_at(game)])
+            named = _named_at(game)
+            lost.append([final[best, left_out] - final[each, left_out] for each in named])
+            near.append([expected[best] - expected[each] <= POINTS for each in named])
             compute.append(game.spent)
-        found.append(Regret(name, np.array(lost), np.array(compute)))
+        found.append(Regret(name, np.array(lost), np.array(near), np.array(compute)))
     return found
-
-
-def _worth(left_out: Bank) -> dict[str, float]:
-    """By how much each candidate is worse than the best, as the seed that was left out and the model have it."""
-    means = left_out.expected().mean
-    return dict(zip(left_out.names, (means.max() - means).tolist(), strict=True))
 
 
 def _named_at(game: Game) -> list[str]:
