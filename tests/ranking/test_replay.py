@@ -113,6 +113,25 @@ def test_whom_the_left_out_seed_has_for_the_best_is_the_measure() -> None:
     assert found.lost[:, -1] == pytest.approx(0)
 
 
+def test_seeds_that_only_some_candidates_have_are_nobodys_but_the_measures() -> None:
+    """Four more seeds of two candidates turn their order round: the search must not know, the measure must."""
+    bank = _bank({"a": 0.6, "b": 0.55, "c": 0.5}, seeds=3, noise=0.001)
+    more = _bank({"a": 0.55, "b": 0.65}, seeds=60, noise=0.001).trained
+    trained = {name: (*ts, *(t for t in more.get(name, ()) if t.seed > 2)) for name, ts in bank.trained.items()}
+    longer = Bank(trained, bank.images, bank.neighbours)
+    assert longer.seeds == (0, 1, 2) and longer.tied(0.95) == ("b",)
+    seen: set[int] = set()
+
+    def policy(game: Game) -> None:
+        exhaustive(game)
+        seen.update(t.seed for ts in game.finished.values() for t in ts)
+
+    found = _played(longer, policy, replays=6)
+    assert seen == {0, 1, 2}
+    assert found.mean[-1] == pytest.approx(0.1, abs=0.01)  # it names a, and b is the best
+    assert found.near[-1] == 0
+
+
 def test_an_evaluation_is_paid_for_when_it_is_reached() -> None:
     game = Game(_bank({"a": 0.6, "b": 0.5}, seeds=2), np.random.default_rng(0))
     running = game.begin("a")
@@ -137,11 +156,12 @@ def test_who_is_known_farther_is_named_before_who_is_ahead_early() -> None:
 
 
 def test_reached_is_where_it_stays_so() -> None:
-    lost = np.zeros((20, len(COMPUTE)))
-    lost[:, :10], lost[:10, 30] = 1.0, 1.0  # found at 11 %, lost once more at 31 %
-    assert Regret("it", lost, np.ones(20)).reached(0.95) == pytest.approx(0.32)
-    lost[:10, -1] = 1.0
-    assert Regret("it", lost, np.ones(20)).reached(0.95) is None
+    near = np.ones((20, len(COMPUTE)), dtype=bool)
+    near[:, :10], near[:10, 30] = False, False  # found at 11 %, lost once more at 31 %
+    found = Regret("it", np.zeros(near.shape), near, np.ones(20))
+    assert found.reached(0.95) == pytest.approx(0.32)
+    near[:10, -1] = False
+    assert found.reached(0.95) is None
 
 
 def test_a_replay_is_a_function_of_its_seed() -> None:

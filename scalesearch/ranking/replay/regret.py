@@ -1,9 +1,10 @@
 """What ways to search lose over what they spend, each played many times over a bank.
 
-Every replay plays with all seeds but one. Accuracy lost is told by the seed that was left out: its final accuracy of the
-bank's best candidate less that of the one that is named. So nobody is judged on what it has seen, and what single
-seeds err by goes away in the mean over many replays. Whether a candidate is as good as the best, which single seeds
-cannot tell, is told by all trainings of the bank and the model of them.
+Every replay plays with all seeds but one that every candidate has. Accuracy lost is told by the trainings that were left
+out, that seed's and those of seeds that only some candidates have: their final accuracy of the bank's best candidate
+less that of the one that is named. So nobody is judged on what it has seen, and what single seeds err by goes away in
+the mean over many replays. Whether a candidate is as good as the best, which single seeds cannot tell, is told by all
+trainings of the bank and the model of them.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def replay(bank: Bank, policies: Mapping[str, Policy], *, replays: int, seed: in
     """Play every policy so many times, each time on the same bank in the same order as the others."""
     expected = dict(zip(bank.names, bank.expected().mean.tolist(), strict=True))
     best = max(expected, key=lambda name: expected[name])
-    final = {(t.network, t.seed): t.accuracy for trainings in bank.trained.values() for t in trainings}
+    left = {left_out: _left_out(bank, left_out) for left_out in bank.seeds}
     plays = {left_out: bank.some([s for s in bank.seeds if s != left_out]) for left_out in bank.seeds}
     found = []
     for name, policy in policies.items():
@@ -94,11 +95,19 @@ def replay(bank: Bank, policies: Mapping[str, Policy], *, replays: int, seed: in
             game = Game(plays[left_out], np.random.default_rng([seed, number]))
             policy(game)
             named = _named_at(game)
-            lost.append([final[best, left_out] - final[each, left_out] for each in named])
+            lost.append([left[left_out][best] - left[left_out][each] for each in named])
             near.append([expected[best] - expected[each] <= POINTS for each in named])
             compute.append(game.spent)
         found.append(Regret(name, np.array(lost), np.array(near), np.array(compute)))
     return found
+
+
+def _left_out(bank: Bank, seed: int) -> dict[str, float]:
+    """Mean final accuracy of what no replay trains that leaves this seed out."""
+    return {
+        name: float(np.mean([t.accuracy for t in trainings if t.seed == seed or t.seed not in bank.seeds]))
+        for name, trainings in bank.trained.items()
+    }
 
 
 def _named_at(game: Game) -> list[str]:
