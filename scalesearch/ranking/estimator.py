@@ -2,8 +2,8 @@
 
 Accuracy counts images; the loss on the same images also knows by how much each was right or wrong, and its luck is
 another. Over a run's trainings the one is nearly a straight line of the other, so the loss says what the accuracy
-should have been. What it says too much with every seed is the candidate and no luck, and counts for nothing: that part is
-estimated (a random effect), and a score is the accuracy and the rest of what the loss says more. So scores are
+should have been. What it says too much with every seed is the candidate and no luck, and counts for nothing: that
+part is estimated (a random effect), and a score is the accuracy and the rest of what the loss says more. So scores are
 accuracies: their mean over a candidate's seeds tends to that of its accuracies.
 """
 

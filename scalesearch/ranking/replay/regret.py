@@ -1,10 +1,10 @@
 """What ways to search lose over what they spend, each played many times over a bank.
 
 Every replay plays with all seeds but one that every candidate has. Accuracy lost is told by the trainings that were
-left out, that seed's and those of seeds that only some candidates have: their final accuracy of the bank's best candidate
-less that of the one that is named. So nobody is judged on what it has seen, and what single seeds err by goes away in
-the mean over many replays. Whether a candidate is as good as the best, which single seeds cannot tell, is told by all
-trainings of the bank and the model of them.
+left out, that seed's and those of seeds that only some candidates have: their final accuracy of the bank's best
+candidate less that of the one that is named. So nobody is judged on what it has seen, and what single seeds err by goes
+away in the mean over many replays. Whether a candidate is as good as the best, which single seeds cannot tell, is told
+by all trainings of the bank and the model of them.
 """
 
 from __future__ import annotations

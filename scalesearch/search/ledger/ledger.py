@@ -112,6 +112,8 @@ class Ledger:
         if not create and name not in names:
             known = f"it has {', '.join(sorted(names))}" if names else "it has none"
             raise RunError(f"no study {name!r} in {self}: {known}")
+        if name in names:  # reading writes nothing
+            return optuna.load_study(storage=self._storage, study_name=name)
         return optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
 
     def want(self, tasks: Iterable[Task], *, also_dropped: bool = False) -> None:

@@ -192,3 +192,13 @@ def test_a_trial_costs_the_ledger_less_than_ten_milliseconds(tmp_path: Path, wor
         times.append(ours(tmp_path / str(turn), workers))
     print(f"\n{workers} workers: {min(times):.2f} ms per trial")
     assert min(times) < 10 * max(1.0, optunas_journal(tmp_path) / 3)
+
+
+def test_reading_a_finished_ledger_writes_nothing(tmp_path: Path) -> None:
+    where = tmp_path / "study.journal"
+    ledger = Ledger(where, "run")
+    ledger.want([Task(Coefficients(1, 1, 1), "net", 0)])
+    before = where.read_bytes()
+    assert len(Ledger(where, "run", create=False).records()) == 1
+    assert len(Ledger(where, "renamed", create=False).records()) == 1
+    assert where.read_bytes() == before
