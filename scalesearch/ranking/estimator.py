@@ -15,11 +15,9 @@ import numpy as np
 
 from scalesearch.ranking.seed_scores import Floats
 
-SLOPE, SLOPE_SD = 0.35, 0.1
-"""How much accuracy a nat of loss is, before anything is trained: 0.31 to 0.54 on the committed runs."""
-
-SCATTER = 0.01
-"""Standard deviation of an accuracy around the line."""
+SLOPE, SLOPE_SD = 0.4, 0.05
+"""How much accuracy a nat of loss is, before anything is trained: 0.31 to 0.54 on the committed runs. What is trained
+tells it only where candidates differ by more than luck: a line through luck is too flat."""
 
 LUCK = 0.3
 """Variance between trainings of a candidate of what the loss says too much, over that of a holdout of so many images,
@@ -46,11 +44,11 @@ def scores(names: Sequence[str], accuracies: Sequence[float], losses: Sequence[f
     if len(measured) < 2 or not np.isfinite(logs).all():
         return measured
     apart = logs - logs.mean()
-    told = (apart @ (measured - measured.mean())) / SCATTER**2 + SLOPE / SLOPE_SD**2
-    slope = told / ((apart @ apart) / SCATTER**2 + 1 / SLOPE_SD**2)
+    error = (measured.mean() * (1 - measured.mean()) + 1 / images) / images  # of a holdout, squared
+    told = (apart @ (measured - measured.mean())) / error + SLOPE / SLOPE_SD**2
+    slope = told / ((apart @ apart) / error + 1 / SLOPE_SD**2)
     more = measured.mean() + slope * apart - measured  # what the loss says, over what was measured
-    expected = LUCK * (measured.mean() * (1 - measured.mean()) + 1 / images) / images
-    return np.asarray(measured + more - _own(names, more, expected))
+    return np.asarray(measured + more - _own(names, more, LUCK * error))
 
 
 def _own(names: Sequence[str], more: Floats, expected: float) -> Floats:

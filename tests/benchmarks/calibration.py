@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from scalesearch.ranking.allocation import next_training, start
+from scalesearch.ranking.estimator import scores
 from scalesearch.ranking.pooled import Neighbours, pool
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 from scalesearch.ranking.standings import closeness, contenders, shares_of_wins
@@ -24,7 +25,11 @@ BINS = (0.0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0001)
 SIMPLEX = np.array([(i, j, 6 - i - j) for i, j in product(range(7), repeat=2) if i + j <= 6]) / 6
 DIFFICULTY, TASTE = 2.0, 0.5
 """Standard deviations, in logits, between images and of a candidate's liking of an image."""
+BOLDNESS = 0.02
+"""Standard deviation of the logarithm of a candidate's boldness, by which its margins are multiplied in its loss."""
 Right = NDArray[np.bool_]
+Training = tuple[Right, float]
+"""Which images a training gets right, and its loss on them."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
 WORLDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
@@ -58,6 +63,7 @@ class World:
         self.logits = (
             self.effect[:, None] + rng.normal(0, DIFFICULTY, self.images) + rng.normal(0, TASTE, (count, self.images))
         )
+        self.boldness = np.exp(rng.normal(0, BOLDNESS, count))
         self.block = rng.normal(0, self.blocks, 10) if self.blocks else np.zeros(10)
 
     @property
@@ -72,17 +78,27 @@ class World:
         values = 1 / (1 + np.exp(-(self.effect[:, None] + spread * NODES)))
         return np.asarray(values @ WEIGHTS / WEIGHTS.sum())
 
-    def train(self, candidate: int, seed: int) -> Right:
-        """Which images a training gets right."""
+    def train(self, candidate: int, seed: int) -> Training:
+        """One training: an image is right whose margin is above zero, and a bold candidate's loss makes more of it."""
         logits = self.logits[candidate] + self.block[seed] + self.rng.normal(0, self.moods)
-        return np.asarray(self.rng.random(self.images) < 1 / (1 + np.exp(-logits)))
+        margins = logits + self.rng.logistic(size=self.images)
+        return margins > 0, float(np.logaddexp(0, -self.boldness[candidate] * margins).mean())
 
-    def scores(self, trained: Mapping[int, list[Right]]) -> list[SeedScores | None]:
+    def scores(self, trained: Mapping[int, list[Training]]) -> list[SeedScores | None]:
         """What a search has of every candidate, some of whom have no trial."""
-        found: list[SeedScores | None] = []
-        for i in range(self.count):
-            rows = np.array(trained[i]) if trained.get(i) else None
-            found.append(None if rows is None else SeedScores(str(i), tuple(float(a) for a in rows.mean(axis=1)), rows))
+        every = [(i, right, loss) for i, trainings in trained.items() for right, loss in trainings]
+        made = scores(
+            [str(i) for i, _, _ in every],
+            [float(right.mean()) for _, right, _ in every],
+            [loss for *_, loss in every],
+            images=self.images,
+        )
+        found: list[SeedScores | None] = [None] * self.count
+        for i in trained:
+            rows = [k for k, (j, _, _) in enumerate(every) if j == i]
+            right = np.array([every[k][1] for k in rows])
+            accuracies, own = tuple(right.mean(axis=1).tolist()), tuple(made[rows].tolist())
+            found[i] = SeedScores(str(i), accuracies, right, (), own)
         return found
 
 
@@ -191,7 +207,8 @@ def calibration(searches: int) -> None:
     notes = "\n".join(
         [
             "Candidates on the simplex whose accuracies are known; images of different difficulty, which candidates",
-            "share; seeds with moods of their own and, in half the worlds, effects that all candidates share.",
+            "share; seeds with moods of their own and, in half the worlds, effects that all candidates share; losses",
+            "that follow from the same margins as what is right, of candidates that are more and less bold.",
             "Intervals are at 95 %; numbers but counts are per cent. Being best, by what was said (where several are",
             "equally the best, each is so for its part):",
             "",
