@@ -86,6 +86,7 @@ def _budget(text: str) -> str:
 
 
 Pixels = Annotated[PositiveInt, Field(le=MOST_PIXELS)]
+Magnitude = Annotated[int, Field(ge=0, le=30)]
 Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
 
 
@@ -176,18 +177,49 @@ def _switch(value: object) -> object:
 
 
 class AugmentSettings(Strict):
-    """Random resized crop (area share ``scale``, aspect 3/4 to 4/3), flip, then one of torchvision's policies."""
+    """Random resized crop (area share ``scale``, aspect 3/4 to 4/3), flip, then one of torchvision's policies.
+
+    ``mixup`` and ``cutmix`` are the α of their Beta distributions (0: off); where both are on, chance decides for each
+    batch. Labels are mixed with the images.
+    """
 
     scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
     flip: bool = True
     policy: Literal["none", "randaugment", "autoaugment", "trivialaugment"] = "none"
-    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    magnitude: Magnitude = 9
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
     eval_crop: Annotated[float, Field(gt=0, le=1)] = 0.875
 
     @model_validator(mode="after")
     def _scale_is_ordered(self) -> AugmentSettings:
         if self.scale[0] > self.scale[1]:
             raise ValueError("scale in order, smallest share first")
+        return self
+
+
+class ProgressiveSettings(Strict):
+    """Training in stages of equal length, small images and weak regularisation first (Tan & Le 2021, §4).
+
+    From the first stage to the last, values rise from the first number to the second. ``resolution`` is a ratio: a
+    network's own is the last stage's. ``mixup`` is its α, ``dropout`` the head's. The variant ``paper`` begins at the
+    first numbers; ``code`` is what the authors' program does: sizes begin a step above the first, mixup and CutMix take
+    half of each batch, and dropout does not change.
+    """
+
+    stages: Annotated[int, Field(ge=2, le=100)] = 4
+    resolution: tuple[Pixels, Pixels] = (128, 300)
+    randaugment: tuple[Magnitude, Magnitude] | None = None
+    mixup: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    dropout: tuple[Share, Share] | None = None
+    variant: Literal["paper", "code"] = "paper"
+
+    @model_validator(mode="after")
+    def _what_the_variant_has(self) -> ProgressiveSettings:
+        if self.resolution[0] > self.resolution[1]:
+            raise ValueError("resolution in order, smallest first")
+        if self.variant == "code" and self.dropout is not None:
+            raise ValueError("no dropout where variant is code, which does not change it")
         return self
 
 
@@ -230,6 +262,7 @@ class TrainSettings(Strict):
     channels_last: bool = True
     compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
     evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
+    progressive: ProgressiveSettings | None = None
     readings: bool = False
 
     @model_validator(mode="after")
@@ -242,6 +275,8 @@ class TrainSettings(Strict):
     def _only_a_constant_rate_has_branches(self) -> TrainSettings:
         if self.lengths and self.schedule != "wsd":
             raise ValueError(f"schedule: wsd where there are lengths (it is {self.schedule})")
+        if self.progressive and (self.lengths or self.readings):
+            raise ValueError("no lengths and no readings where progressive is on: stages are of one schedule")
         return self
 
 

@@ -44,7 +44,8 @@ LATER = (
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
     ("data", "max_pixels"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
-    ("train", "cooldown"), ("train", "lengths"),
+    ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
+    ("augment", "mixup"), ("augment", "cutmix"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
 

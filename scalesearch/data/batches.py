@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -11,6 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.images import Split
+from scalesearch.data.mixing import Mixing
 from scalesearch.data.prefetch import ahead
 from scalesearch.recipe import AugmentSettings
 from scalesearch.runtime.seeding import seed_of
@@ -41,11 +43,21 @@ class Normaliser:
         return values[..., :1, :1].expand(-1, -1, *images.shape[-2:]).contiguous(memory_format=self._layout)
 
 
+@dataclass(frozen=True)
+class Views:
+    """What batches are made of from step ``start`` on."""
+
+    start: int
+    augment: Augmentation
+    mixing: Mixing
+
+
 class TrainBatches:
     """Batches of (images uint8 (B, 3, r, r), labels int64 (B,)) on ``device``, in an order that the seed fixes.
 
     A batch is a function of the seed and its number alone: so a trial may be taken up anywhere. ``batch_size`` is the
-    whole team's, each of whose processes gets B / world of the views that one alone would get.
+    whole team's, each of whose processes gets B / world of the views that one alone would get. Where any of the views
+    mixes, batches are float images and shares of the classes; each of a team's processes mixes its own.
     """
 
     def __init__(
@@ -58,11 +70,16 @@ class TrainBatches:
         seed: int,
         device: torch.device = CPU,
         team: Team = ALONE,
+        views: Sequence[Views] = (),
+        classes: int = 0,
     ) -> None:
-        self.split, self.seed, self.device, self.team = split, seed, device, team
+        """``views`` are those of a schedule whose stages differ, the first one's start at 0; ``classes`` are needed
+        where any of them mixes."""
+        self.split, self.seed, self.device, self.team, self.classes = split, seed, device, team, classes
         self.batch_size = min(batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
-        self.augment = Augmentation(augment, resolution)
+        self.views = tuple(views) or (Views(0, Augmentation(augment, resolution), Mixing()),)
+        self.mixes = any(each.mixing for each in self.views)
 
     def take(self, steps: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The first ``steps`` batches, without the first ``start`` of them.
@@ -73,8 +90,13 @@ class TrainBatches:
         at_hand = self.split.device == self.device
         for step, images, labels in fetched if at_hand else ahead(fetched):
             generator = torch.Generator().manual_seed(seed_of(self.seed, step))
-            draws = self.augment.draw(self.batch_size, images.shape[-1], generator)
-            yield self.augment(images, draws[self.team.share(self.batch_size)]), labels
+            views = next(each for each in reversed(self.views) if each.start <= step)
+            draws = views.augment.draw(self.batch_size, images.shape[-1], generator)
+            augmented = views.augment(images, draws[self.team.share(self.batch_size)])
+            if self.mixes:
+                yield views.mixing(augmented, labels, self.classes, seed=self.seed, step=step)
+            else:
+                yield augmented, labels
 
     def _fetch(self, step: int, chosen: Tensor) -> tuple[int, Tensor, Tensor]:
         images, labels = self.split.take(chosen)

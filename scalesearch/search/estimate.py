@@ -13,6 +13,7 @@ from scalesearch.models.protocols import ScaledModel
 from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
 from scalesearch.runtime.threads import threads, worker_threads, workers_side_by_side
 from scalesearch.training.legs import steps_in_all
+from scalesearch.training.progressive import shortened
 from scalesearch.training.step_timing import noise, timed_steps
 from scalesearch.training.train import total_steps
 from scalesearch.training.trainer import Trainer
@@ -70,7 +71,10 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
     with threads(worker_threads(recipe, prepared.device)):
         measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
-    seconds = [length * per_step + held_out * per_image for per_step, per_image in measured]
+    seconds = [
+        length * per_step * shortened(recipe, candidate.model.resolution, length) + held_out * per_image
+        for candidate, (per_step, per_image) in zip(probed, measured, strict=True)
+    ]
     macs, known = [c.cost.macs for c in by_cost], [c.cost.macs for c in probed]
     each = np.interp(macs, known, seconds)
     steps_each = np.interp(macs, known, [per_step for per_step, _ in measured])

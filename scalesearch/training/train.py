@@ -6,6 +6,7 @@ import math
 import time
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -24,6 +25,7 @@ from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.legs import Leg, legs, steps_in_all
 from scalesearch.training.memory_estimate import state_bytes
 from scalesearch.training.optim import learning_rate_factor
+from scalesearch.training.progressive import Stage, stages
 from scalesearch.training.readings import Readings
 from scalesearch.training.trainer import Evaluation, Trainer
 from scalesearch.trials import Outcome, packed
@@ -130,6 +132,9 @@ class _Trial:
         self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
         if not team.leads:  # the same network, but dropout of its own
             seed_all(seed_of(seed, team.rank))
+        per_epoch = len(images.train) // min(self.settings.batch_size, len(images.train))
+        self.steps = total_steps(self.settings, per_epoch)
+        self.stages = self._stages(recipe, candidate.resolution)
         self.batches = TrainBatches(
             images.train,
             recipe.augment,
@@ -138,9 +143,10 @@ class _Trial:
             seed=seed,
             device=device,
             team=team,
+            views=[stage.views(recipe.augment) for stage in self.stages],
+            classes=images.num_classes,
         )
         self.readings = Readings(self.trainer, self.batches) if self.settings.readings else None
-        self.steps = total_steps(self.settings, self.batches.steps_per_epoch)
         self.legs, self.in_all = legs(self.settings, self.steps), steps_in_all(self.settings, self.steps)
         self.length = self.steps  # of the schedule that sets the learning rate
         branches = [leg for leg in self.legs if leg.branch]
@@ -150,13 +156,29 @@ class _Trial:
             if not any(leg.start < step <= leg.stop for leg in branches)
         }
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
-        self.checkpoints = checkpoints
+        self.checkpoints, self.stage = checkpoints, cast(Stage | None, None)
         self.step, self.resumed, self.memory = 0, 0, 0
         self.curve: list[tuple[int, float, float]] = []
         self.shorter: list[dict[str, Any]] = []
         self.beside = 0  # steps of branches
         self.train_loss, self.correct = math.nan, cast(Tensor | None, None)
         self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
+
+    def _stages(self, recipe: Recipe, resolution: int) -> list[Stage]:
+        """The schedule's, at sizes at which the network runs."""
+        found = stages(recipe, resolution, self.steps)
+        if len(found) == 1:
+            return found
+        return [replace(stage, resolution=self.trainer.nearest_size(stage.resolution)) for stage in found]
+
+    def _enter_stage(self) -> bool:
+        """What a stage of the schedule sets for the steps to come; whether this step is the first of one here."""
+        stage = next(each for each in reversed(self.stages) if each.start <= self.step)
+        entered = stage is not self.stage
+        if entered and len(self.stages) > 1:
+            self.trainer.enter(stage.dropout)
+        self.stage = stage
+        return entered
 
     def run(self, listener: Listener) -> tuple[Outcome, Trainer]:
         device, generators = self.device, self._resume()
@@ -243,12 +265,14 @@ class _Trial:
     def _update(self, batch: Tensor, labels: Tensor) -> Tensor:
         """One step of the schedule; the batch's loss, still on the device."""
         trainer = self.trainer
-        measured = SavedTensors(trainer.model) if self.memory == 0 and self.device.type != "cuda" else None
+        watched = self._enter_stage() and (self.memory == 0 or len(self.stages) > 1) and self.device.type != "cuda"
+        measured = SavedTensors(trainer.model) if watched else None
         with measured or nullcontext():
             loss = trainer.step(batch, labels, self.micro_batch)
         if measured is not None:
             averaged = trainer.average is not None
-            self.memory = measured.bytes + state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
+            kept = state_bytes(trainer.model, trainer.optimizer, averaged=averaged)
+            self.memory = max(self.memory, measured.bytes + kept)
         self.schedule.step()
         if self.readings:
             self.readings.update()

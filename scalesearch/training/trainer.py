@@ -14,6 +14,7 @@ from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.errors import TrialError
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.surgery.regularisation import set_head_dropout
 from scalesearch.models.surgery.tagger import flatten
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.allocator import keep_freed
@@ -36,6 +37,9 @@ TIMES_A_STEP = 8
 """Most images of an evaluation's batch on an accelerator, over a step's: nothing is kept for a backward pass. Never
 fewer than a step's. A CPU takes a step's: larger batches are hardly faster, and fragment the memory that it keeps."""
 
+
+NEARBY = 32
+"""Pixels by which a stage's images may be larger than its schedule has them, where a network refuses that size."""
 
 Views = tuple[Tensor, Tensor]
 
@@ -89,9 +93,8 @@ class Trainer:
         self._as_written = as_written if self.settings.compile == "on" else nullcontext
         if self.settings.compile == "on":
             compile_blocks(self.model)
-        self._graphed = None
-        if recipe.run.cuda_graphs:
-            self._graphed = GraphedPass(recorder or CudaRecorder(device))
+        self._recorder = (recorder or CudaRecorder(device)) if recipe.run.cuda_graphs else None
+        self._graphed = GraphedPass(self._recorder) if self._recorder is not None else None
 
     @property
     def warm_up(self) -> int:
@@ -105,8 +108,38 @@ class Trainer:
         """The network that is evaluated: the average, if there is one."""
         return self.average.module if self.average is not None else self.model
 
+    @torch.inference_mode()
+    def nearest_size(self, wanted: int) -> int:
+        """The smallest size from ``wanted`` pixels on at which the network runs; its statistics stay as they are.
+
+        Raises:
+            TrialError: it runs at none that is near.
+        """
+        most = min(self.resolution, wanted + NEARBY)
+        for size in range(wanted, most + 1):
+            image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)
+            try:
+                with self._as_written():
+                    self._logits(self.model.eval(), image)
+            except (RuntimeError, ValueError, AssertionError, TypeError):
+                continue
+            return size
+        raise TrialError(f"progressive: this network runs at no size from {wanted} to {most} px")
+
+    def enter(self, dropout: float | None) -> None:
+        """From here on batches may have another size, and the head's dropout this rate (None: as it is).
+
+        Raises:
+            TrialError: the network has no dropout before its classifier.
+        """
+        if dropout is not None and not set_head_dropout(self.model, dropout):
+            raise TrialError("progressive.dropout: this network has no dropout before its classifier; leave it out")
+        if self._recorder is not None:
+            self._graphed = GraphedPass(self._recorder)
+
     def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
-        """One update from uint8 images (B, 3, r, r); returns their mean loss, on the device until the next step.
+        """One update from images (B, 3, r, r), uint8 or mixed floats, and their labels (B,), or shares of the classes
+        (B, classes); returns their mean loss, on the device until the next step.
 
         In a team, B is this process's share, and the gradients are the whole batch's: means over equal shares.
         """

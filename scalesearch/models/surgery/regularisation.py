@@ -24,13 +24,15 @@ def head_dropout(model: nn.Module) -> float:
     return float(head.p) if head is not None else 0.0
 
 
-def set_head_dropout(model: nn.Module, rate: float) -> None:
-    """Give the dropout before the classifier this rate, wherever the network keeps it."""
-    if isinstance(getattr(model, "drop_rate", None), (int, float)):
+def set_head_dropout(model: nn.Module, rate: float) -> bool:
+    """Give the dropout before the classifier this rate, wherever the network keeps it; whether there is one."""
+    kept = isinstance(getattr(model, "drop_rate", None), (int, float))
+    if kept:
         model.drop_rate = rate  # type: ignore[assignment]
     head = _head(model)
     if head is not None:
         head.p = rate
+    return kept or head is not None
 
 
 def drop_paths(model: nn.Module) -> list[tuple[Any, str]]:
