@@ -9,6 +9,7 @@ from scalesearch.candidates.grid import Candidate
 from scalesearch.ranking.compound_gain import gain
 
 if TYPE_CHECKING:
+    from scalesearch.ranking.schedules import Saved
     from scalesearch.search.outputs import Result
 
 from scalesearch.candidates.comparison_rows import BaselineRows
@@ -58,8 +59,13 @@ def _in_blocks(line: ComparisonRow, candidate: Candidate, base: int) -> str | No
     return f"in whole blocks its depth is ×{blocks / base:.3g} ({blocks} in place of {base})"
 
 
-def group_json(group: BaselineRows, folder: str, result: Result | None) -> dict[str, Any]:
-    """One baseline's part of comparison.json; its run is in ``folder``."""
+def group_json(
+    group: BaselineRows, folder: str, result: Result | None, schedule: Saved | None = None
+) -> dict[str, Any]:
+    """One baseline's part of comparison.json; its run is in ``folder``.
+
+    ``schedule``: what a progressive one saves beside the plain one.
+    """
     base = group.plan.baseline_cost
     won = result and gain(
         group,
@@ -73,5 +79,5 @@ def group_json(group: BaselineRows, folder: str, result: Result | None) -> dict[
         "base": {"macs": base.macs, "params": base.params, "resolution": group.resolution},
         "rows": rows_json(group, result),
         "gain": won and {**vars(won), "words": won.words},
-        "words": result and result.judgement.words,
+        "words": result and " ".join(filter(None, (result.judgement.words, schedule and schedule.words))),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from scalesearch.search.comparison_json import group_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scalesearch.ranking.schedules import Saved
     from scalesearch.search.outputs import Result
     from scalesearch.search.setup import Prepared
 
@@ -90,7 +91,7 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
     if dry_run:
         _show_plan(comparison, groups, page)
         if page.is_terminal:
-            _price([each for _, each in prepared], console)
+            _price([each for _, one in prepared for each in (one, without_progressive(one)) if each], console)
         return
     _say_plan(comparison, groups, console)
     _compare(wish, comparison, prepared, console)
@@ -185,6 +186,15 @@ def _price(prepared: Sequence[Prepared], console: Console) -> None:
     )
 
 
+def without_progressive(prepared: Prepared) -> Prepared | None:
+    """The same on the plain schedule, beside which a progressive one is measured; None where it is plain."""
+    train = prepared.recipe.train
+    if train.progressive is None:
+        return None
+    plain = train.model_copy(update={"progressive": None})
+    return replace(prepared, recipe=prepared.recipe.model_copy(update={"train": plain, "top": 0}))
+
+
 def _folder(wish: CompareRequest, comparison: Comparison, prepared: Sequence[tuple[BaselineRows, Prepared]]) -> Path:
     """Named after what changes a result, as a grid's."""
     if wish.out:
@@ -197,6 +207,7 @@ def _folder(wish: CompareRequest, comparison: Comparison, prepared: Sequence[tup
 def _compare(
     wish: CompareRequest, comparison: Comparison, prepared: Sequence[tuple[BaselineRows, Prepared]], console: Console
 ) -> None:
+    from scalesearch.ranking.schedules import saved
     from scalesearch.report.html.write import write_report
     from scalesearch.runtime.device import every_device
     from scalesearch.search.engine import EngineSettings
@@ -205,15 +216,22 @@ def _compare(
     root = _folder(wish, comparison, prepared)
     where = storage_url(wish.storage) if wish.storage else None
     results: list[Result | None] = [None] * len(prepared)
+    schedules: list[Saved | None] = [None] * len(prepared)
     for i, (group, each) in enumerate(prepared):
         name = f"{root.name}-{slug(each.baseline.name)}" if where else None
         place = EngineSettings(where, name, every_device(each.recipe.device), wish.engine, wish.address)
+        own, plain_schedule, beside = root / slug(each.baseline.name), without_progressive(each), None
         try:
-            results[i] = train_in(each, root / slug(each.baseline.name), console, place)[0]
+            if plain_schedule is not None:
+                console.print("first on the plain schedule", style="dim")
+                studied = replace(place, study=f"{name}-plain" if name else None)
+                beside = train_in(plain_schedule, own.with_name(f"{own.name}-plain"), console, studied)[0]
+            result = results[i] = train_in(each, own, console, place)[0]
         except KeyboardInterrupt:
             tell_stopped(root, console)
             raise
-        plain = _document(wish, comparison, prepared, results)
+        schedules[i] = beside and saved(beside.trials, result.trials, result.judgement.confidence)
+        plain = _document(wish, comparison, prepared, results, schedules)
         write_text(root / "comparison.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
         write_text(root / "comparison.md", comparison_markdown(plain))
         console.print(f"\n{group.name} · {each.source.title}", style="bold")
@@ -232,6 +250,7 @@ def _document(
     comparison: Comparison,
     prepared: Sequence[tuple[BaselineRows, Prepared]],
     results: Sequence[Result | None],
+    schedules: Sequence[Saved | None],
 ) -> dict[str, Any]:
     from scalesearch.search.outputs import caveats
 
@@ -248,7 +267,7 @@ def _document(
         "match": f"{wish.match_macs:g}x" if wish.match_macs else "rows",
         "notes": list(dict.fromkeys(notes)),
         "groups": [
-            group_json(group, slug(each.baseline.name), result)
-            for (group, each), result in zip(prepared, results, strict=True)
+            group_json(group, slug(each.baseline.name), result, schedule)
+            for (group, each), result, schedule in zip(prepared, results, schedules, strict=True)
         ],
     }
