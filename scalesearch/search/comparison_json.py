@@ -79,5 +79,5 @@ def group_json(
         "base": {"macs": base.macs, "params": base.params, "resolution": group.resolution},
         "rows": rows_json(group, result),
         "gain": won and {**vars(won), "words": won.words},
-        "words": result and " ".join(filter(None, (result.judgement.words, schedule and schedule.words))),
+        "words": result and " ".join([result.judgement.words, *([schedule.words] if schedule else [])]),
     }

@@ -230,7 +230,8 @@ def _compare(
         except KeyboardInterrupt:
             tell_stopped(root, console)
             raise
-        schedules[i] = beside and saved(beside.trials, result.trials, result.judgement.confidence)
+        if beside is not None:
+            schedules[i] = saved(beside.trials, result.trials, result.judgement.confidence)
         plain = _document(wish, comparison, prepared, results, schedules)
         write_text(root / "comparison.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
         write_text(root / "comparison.md", comparison_markdown(plain))
