@@ -1,4 +1,4 @@
-"""A recipe: everything about a run that its author writes down, with every default in one place."""
+"""A recipe: everything about a run that its author writes down. Its sections are `settings`."""
 
 from __future__ import annotations
 
@@ -9,42 +9,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from scalesearch.errors import RecipeError
 from scalesearch.scaling.compound import Rounding
-from scalesearch.validation import MOST_PIXELS, Strict, parse, read_yaml, shipped_or_path
-
-MAX_PIXELS = 178_956_970
-"""Of one image, where a recipe does not say: Pillow's own bound."""
+from scalesearch.settings import (
+    AugmentSettings,
+    DataSettings,
+    Pixels,
+    RunSettings,
+    SearchSettings,
+    Share,
+    TrainSettings,
+)
+from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
 
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-def _amount(value: object) -> object:
-    """``"800M"`` is 800,000,000 and ``"2GiB"`` 2,147,483,648; numbers stay as they are."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    unit = next((u for u in sorted(_UNITS, key=len, reverse=True) if text.endswith(u)), "")
-    try:
-        return round(float(text.removesuffix(unit)) * _UNITS.get(unit, 1))
-    except (ValueError, OverflowError):
-        raise ValueError("a number, with k, M, G, KiB, MiB or GiB behind it if need be") from None
-
 
 Unit = Literal["seconds", "share", "trials"]
 
@@ -83,224 +64,6 @@ class Budget:
 def _budget(text: str) -> str:
     Budget.parse(text)
     return text
-
-
-Pixels = Annotated[PositiveInt, Field(le=MOST_PIXELS)]
-Magnitude = Annotated[int, Field(ge=0, le=30)]
-Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
-
-
-Coefficient = Annotated[PositiveFloat, Field(le=1000)]
-
-
-class Row(Strict):
-    """A candidate named by hand: the baseline made so many times as deep, wide and sharp."""
-
-    label: Annotated[str, Field(min_length=1)]
-    depth: PositiveFloat = 1.0
-    width: PositiveFloat = 1.0
-    resolution: PositiveFloat = 1.0
-
-
-class SearchSettings(Strict):
-    """Which coefficients are candidates (Tan & Le 2019, Eq. 3), and what they may cost (Eq. 2).
-
-    ``match: nominal`` admits |α·β²·γ² − target| ≤ tolerance. ``match: macs`` takes two coefficients from the grid
-    and solves the third (``solve``), so that the measured MACs are target^φ times the baseline's within
-    ``match_tolerance``. The targets of MACs, parameters, training memory (bytes), activations (per image) and latency
-    (milliseconds at batch 1 on the device that trains) admit what stays below them (Eq. 2). Where there are ``rows``,
-    as `compare` makes them, they are the candidates, and there is no grid.
-    """
-
-    step: Annotated[float, Field(gt=0, le=1)] = 0.05
-    min_alpha: Coefficient = 1.0
-    max_alpha: Coefficient = 2.0
-    min_beta: Coefficient = 1.0
-    max_beta: Coefficient = 1.5
-    min_gamma: Coefficient = 1.0
-    max_gamma: Coefficient = 1.5
-    target: Coefficient = 2.0
-    tolerance: NonNegativeFloat = 0.1
-    match: Literal["nominal", "macs"] = "nominal"
-    match_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    solve: Literal["alpha", "beta", "gamma", "any"] = "gamma"
-    target_macs: Amount | None = None
-    target_params: Amount | None = None
-    target_memory: Amount | None = None
-    target_activations: Amount | None = None
-    target_latency: PositiveFloat | None = None
-    also: tuple[tuple[Coefficient, Coefficient, Coefficient], ...] = ()
-    rows: tuple[Row, ...] = ()
-
-    @model_validator(mode="after")
-    def _ranges_are_not_empty(self) -> SearchSettings:
-        for name in ("alpha", "beta", "gamma"):
-            low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
-            if low > high:
-                raise ValueError(f"min_{name} ≤ max_{name} (they are {low:g} and {high:g})")
-        return self
-
-
-class DataSettings(Strict):
-    """Which images. ``source``: embedded, folder:PATH, cifar10:PATH, cifar100:PATH, or torchvision:NAME[:PATH].
-
-    Ranking uses the minival, a stratified share of the training images that no candidate trains on. ``limit`` keeps
-    at most so many training images, spread evenly over the classes; ``cache_resolution`` is the side at which images
-    are decoded and kept (default: as large as any candidate needs; never above the images' own size). Without
-    ``cache``, images are decoded whenever they are needed, by ``workers`` threads (default: one per core): for sets too
-    large to keep decoded. ``cache_size`` bounds the cache on the disk, bytes: what was used least recently goes first.
-    Images that cannot be decoded are all reported before anything trains; with ``on_error: skip`` they are left out and
-    listed in the run's folder. An image of more than ``max_pixels`` counts as one of them.
-    """
-
-    source: str = "embedded"
-    minival: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
-    limit: PositiveInt | None = None
-    cache_resolution: Pixels | None = None
-    cache: bool = True
-    cache_size: Amount = 64 * 2**30
-    workers: NonNegativeInt | None = None
-    on_error: Literal["refuse", "skip"] = "refuse"
-    max_pixels: Amount = MAX_PIXELS
-
-    @model_validator(mode="after")
-    def _skipped_before_training(self) -> DataSettings:
-        if self.on_error == "skip" and not self.cache:
-            raise ValueError("on_error: refuse where nothing is decoded before training (cache: false)")
-        return self
-
-
-def _switch(value: object) -> object:
-    """YAML reads ``on`` and ``off`` as truths."""
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-
-
-class AugmentSettings(Strict):
-    """Random resized crop (area share ``scale``, aspect 3/4 to 4/3), flip, then one of torchvision's policies.
-
-    ``mixup`` and ``cutmix`` are the α of their Beta distributions (0: off); where both are on, chance decides for each
-    batch. Labels are mixed with the images.
-    """
-
-    scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
-    flip: bool = True
-    policy: Literal["none", "randaugment", "autoaugment", "trivialaugment"] = "none"
-    magnitude: Magnitude = 9
-    mixup: NonNegativeFloat = 0.0
-    cutmix: NonNegativeFloat = 0.0
-    eval_crop: Annotated[float, Field(gt=0, le=1)] = 0.875
-
-    @model_validator(mode="after")
-    def _scale_is_ordered(self) -> AugmentSettings:
-        if self.scale[0] > self.scale[1]:
-            raise ValueError("scale in order, smallest share first")
-        return self
-
-
-class ProgressiveSettings(Strict):
-    """Training in stages of equal length, small images and weak regularisation first (Tan & Le 2021, §4).
-
-    From the first stage to the last, values rise from the first number to the second. ``resolution`` is a ratio: a
-    network's own is the last stage's. ``mixup`` is its α, ``dropout`` the head's. The variant ``paper`` begins at the
-    first numbers; ``code`` is what the authors' program does: sizes begin a step above the first, mixup and CutMix take
-    half of each batch, and dropout does not change.
-    """
-
-    stages: Annotated[int, Field(ge=2, le=100)] = 4
-    resolution: tuple[Pixels, Pixels] = (128, 300)
-    randaugment: tuple[Magnitude, Magnitude] | None = None
-    mixup: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
-    dropout: tuple[Share, Share] | None = None
-    variant: Literal["paper", "code"] = "paper"
-
-    @model_validator(mode="after")
-    def _what_the_variant_has(self) -> ProgressiveSettings:
-        if self.resolution[0] > self.resolution[1]:
-            raise ValueError("resolution in order, smallest first")
-        if self.variant == "code" and self.dropout is not None:
-            raise ValueError("no dropout where variant is code, which does not change it")
-        return self
-
-
-class TrainSettings(Strict):
-    """One short schedule, the same for every candidate. Give ``epochs`` or ``steps``, not both.
-
-    The learning rate is for this batch size as it stands, no rescaling; with ``grow_batch`` the batch is doubled before
-    the run, for all candidates alike, while that trains faster, and the learning rate grows with it. ``compile: auto``
-    compiles the networks' blocks where a trial is long enough to earn the time back. With ``readings``, evaluations
-    also measure Brier scores, the weights' running mean and fresh batch-norm statistics, for those who compare
-    estimators: they are kept in the ledger and rank nothing. ``stochastic_depth`` and ``norm_momentum`` replace the
-    baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper. The schedule ``wsd``
-    (warm-up, stable, decay) keeps its rate until the last ``cooldown`` of its steps; with it, ``lengths``, shares of
-    the schedule, are shorter schedules that branch off, so that one training answers for several lengths.
-    """
-
-    epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
-    steps: Annotated[PositiveInt, Field(le=10**9)] | None = None
-    batch_size: Annotated[PositiveInt, Field(le=10**15)] = 64
-    grow_batch: bool = False
-    optimizer: Literal["sgd", "adamw", "rmsprop_tf"] = "sgd"
-    learning_rate: PositiveFloat = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegativeFloat = 1e-5
-    rms_decay: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    rms_epsilon: PositiveFloat = 1e-3
-    schedule: Literal["cosine", "exponential", "wsd"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 0.0
-    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.97
-    decay_epochs: PositiveFloat = 2.4
-    cooldown: Annotated[float, Field(gt=0, le=1)] = 0.2
-    lengths: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    label_smoothing: Share = 0.1
-    ema: Share = 0.0
-    clip_norm: PositiveFloat | None = None
-    stochastic_depth: Share | None = None
-    dropout: Share | None = None
-    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    channels_last: bool = True
-    compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
-    evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
-    progressive: ProgressiveSettings | None = None
-    readings: bool = False
-
-    @model_validator(mode="after")
-    def _one_length(self) -> TrainSettings:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("either epochs or steps")
-        return self
-
-    @model_validator(mode="after")
-    def _only_a_constant_rate_has_branches(self) -> TrainSettings:
-        if self.lengths and self.schedule != "wsd":
-            raise ValueError(f"schedule: wsd where there are lengths (it is {self.schedule})")
-        if self.progressive and (self.lengths or self.readings):
-            raise ValueError("no lengths and no readings where progressive is on: stages are of one schedule")
-        return self
-
-
-class RunSettings(Strict):
-    """How the trials are carried out. Nothing here changes a result.
-
-    ``workers`` are processes that train side by side (default: ``per_device`` on each device; 0: none, train in the
-    search's own); with ``per_device: auto`` a probe decides how many feed a device. A
-    trial whose worker died is repeated ``retries`` times; one that takes longer than ``trial_minutes`` is ended. Its
-    state is kept every ``checkpoint_minutes``, or every ``checkpoint_steps`` if given. A worker that has not shown
-    itself for ``lease_seconds`` loses its trial to another. The trained weights of the best ``keep_weights`` candidates
-    (their first seeds') stay in the run's folder. With ``cuda_graphs`` a network's forward and
-    backward pass is recorded once and replayed.
-    """
-
-    workers: Annotated[NonNegativeInt, Field(le=4096)] | None = None
-    per_device: Annotated[PositiveInt, Field(le=256)] | Literal["auto"] = 1
-    retries: Annotated[NonNegativeInt, Field(le=1000)] = 2
-    trial_minutes: PositiveFloat | None = None
-    checkpoint_minutes: PositiveFloat = 2.0
-    checkpoint_steps: PositiveInt | None = None
-    lease_seconds: Annotated[float, Field(ge=1)] = 60.0
-    keep_weights: NonNegativeInt = 0
-    cuda_graphs: bool = False
 
 
 class Recipe(Strict):

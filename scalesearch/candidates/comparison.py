@@ -10,8 +10,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.models.protocols import Baseline
-from scalesearch.recipe import Amount, recipe_folder
+from scalesearch.recipe import recipe_folder
 from scalesearch.scaling.compound import AXES
+from scalesearch.settings import Amount
 from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
 
 SINGLE = ("depth", "width", "resolution")

@@ -9,8 +9,9 @@ from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.grid import Candidate, Plan
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.protocols import Baseline
-from scalesearch.recipe import Recipe, Row
+from scalesearch.recipe import Recipe
 from scalesearch.scaling.compound import Coefficients, Multipliers
+from scalesearch.settings import Row
 
 COMPOUND = "compound"
 IMAGENET = 1000

@@ -12,10 +12,10 @@ import numpy as np
 from scalesearch.candidates.equal_cost import solve
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Baseline, ScaledModel, Survey
-from scalesearch.recipe import Row, SearchSettings
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.points import Floats, Points
+from scalesearch.settings import Row, SearchSettings
 
 
 @dataclass(frozen=True)

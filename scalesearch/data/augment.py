@@ -10,7 +10,7 @@ from torch import Tensor
 from scalesearch.data.crops import draw_boxes, resized_crops
 from scalesearch.data.operations import operated
 from scalesearch.data.policies import draw_operations
-from scalesearch.recipe import AugmentSettings
+from scalesearch.settings import AugmentSettings
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ from scalesearch.data.augment import Augmentation
 from scalesearch.data.images import Split
 from scalesearch.data.mixing import Mixing
 from scalesearch.data.prefetch import ahead
-from scalesearch.recipe import AugmentSettings
 from scalesearch.runtime.seeding import seed_of
 from scalesearch.runtime.team import ALONE, Team
+from scalesearch.settings import AugmentSettings
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's channel statistics, which nearly every ConvNet recipe uses."""

@@ -18,8 +18,8 @@ from scalesearch.data.broken import BrokenImagesError, broken_error, known_broke
 from scalesearch.data.decoded_cache import decode, decoded
 from scalesearch.data.sources import Part, Source
 from scalesearch.errors import DataError
-from scalesearch.recipe import DataSettings
 from scalesearch.runtime.threads import cores
+from scalesearch.settings import DataSettings
 
 RESIDENT = 0.3
 """Share of an accelerator's free memory that the images of all workers on it may take."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scalesearch.data.operations import OPERATIONS
-from scalesearch.recipe import AugmentSettings
+from scalesearch.settings import AugmentSettings
 
 NAMES = tuple(OPERATIONS)
 DRAWN = len(NAMES) - 1

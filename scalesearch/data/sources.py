@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from scalesearch.data.folders import scan, skipped_words, splits_of
 from scalesearch.errors import DataError
-from scalesearch.recipe import MAX_PIXELS, DataSettings
+from scalesearch.settings import MAX_PIXELS, DataSettings
 
 Image.MAX_IMAGE_PIXELS = None  # how large an image may be is data.max_pixels' to say
 

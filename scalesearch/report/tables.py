@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from scalesearch.candidates.grid import Candidate, Plan
     from scalesearch.models.checks import Trial
     from scalesearch.models.surgery.network import Network
-    from scalesearch.recipe import SearchSettings
     from scalesearch.scaling.cost import Cost
     from scalesearch.scaling.spec import ModelSpec
     from scalesearch.scaling.spec_files import Spec
+    from scalesearch.settings import SearchSettings
 
 WORDS = ("depth·width·px", "", "operator")
 """Columns of words; the others are numbers."""

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from scalesearch.errors import DeviceError
-from scalesearch.recipe import Recipe, TrainSettings
+from scalesearch.recipe import Recipe
 from scalesearch.runtime.allocator import give_back
+from scalesearch.settings import TrainSettings
 
 MEMORY_ENDED = (
     "can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED",

@@ -12,9 +12,10 @@ import torch
 from scalesearch.errors import RecipeError, TrialError
 from scalesearch.files import kept_one
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.recipe import Recipe, TrainSettings
+from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
 from scalesearch.runtime.threads import threads, worker_threads
+from scalesearch.settings import TrainSettings
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.step_timing import MORE, here, noise, seconds_per_step, timed_steps
 from scalesearch.training.train import total_steps

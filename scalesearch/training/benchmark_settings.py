@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from scalesearch.recipe import Recipe, TrainSettings
+from scalesearch.recipe import Recipe
 from scalesearch.runtime.timing import Timing
 from scalesearch.scaling.cost import Cost
+from scalesearch.settings import TrainSettings
 from scalesearch.validation import MOST_CLASSES, Strict
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scalesearch.recipe import TrainSettings
+from scalesearch.settings import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from scalesearch.recipe import TrainSettings
 from scalesearch.scaling.cost import Cost
+from scalesearch.settings import TrainSettings
 from scalesearch.training.optim import OPTIMIZER_SLOTS
 
 

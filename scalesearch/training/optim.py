@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalesearch.recipe import TrainSettings
+from scalesearch.settings import TrainSettings
 from scalesearch.training.legs import cooldown_start
 
 OPTIMIZER_SLOTS = {"sgd": 1, "adamw": 2, "rmsprop_tf": 2}

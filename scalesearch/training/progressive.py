@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.batches import Views
 from scalesearch.data.mixing import Mixing
-from scalesearch.recipe import AugmentSettings, ProgressiveSettings, Recipe
+from scalesearch.recipe import Recipe
+from scalesearch.settings import AugmentSettings, ProgressiveSettings
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
 from scalesearch.errors import DivergedError, OutOfMemoryError
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.recipe import Recipe, RunSettings, TrainSettings
+from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import DEVICE_MEMORY, Clock, MemoryMeter, is_out_of_memory, release_memory, reset_peak
 from scalesearch.runtime.memory import SavedTensors
 from scalesearch.runtime.seeding import generator_states, restore_generators, seed_all, seed_of
 from scalesearch.runtime.team import ALONE, Team
+from scalesearch.settings import RunSettings, TrainSettings
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.legs import Leg, legs, steps_in_all
 from scalesearch.training.memory_estimate import state_bytes

@@ -25,9 +25,10 @@ from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images, load_images
 from scalesearch.data.sources import embedded
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.recipe import DataSettings, Recipe, load_recipe
+from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.runtime.device import pick_precision, release_memory
 from scalesearch.runtime.seeding import seed_all
+from scalesearch.settings import DataSettings
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.train import NullListener, train

@@ -12,8 +12,9 @@ from torch.nn import functional
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.recipe import AugmentSettings, DataSettings, Recipe, RunSettings, TrainSettings
+from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import Clock
+from scalesearch.settings import AugmentSettings, DataSettings, RunSettings, TrainSettings
 from scalesearch.training.step_timing import noise, seconds_per_step
 from scalesearch.training.train import REPORT_EVERY, NullListener, train
 from scalesearch.training.trainer import Trainer

@@ -14,7 +14,8 @@ import torch
 
 from scalesearch.data.images import load_images, split_indices
 from scalesearch.data.sources import open_source
-from scalesearch.recipe import DataSettings, Recipe, TrainSettings
+from scalesearch.recipe import Recipe
+from scalesearch.settings import DataSettings, TrainSettings
 from scalesearch.training.step_timing import noise, seconds_per_step
 from scalesearch.training.train import NullListener, train
 from tests.benchmarks.common import Spread, alone, baseline, in_turns, pick, ratios, write_page

@@ -24,9 +24,9 @@ from scalesearch.data.decoded_cache import decode
 from scalesearch.data.sources import folder
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.fvcore_count import count, counted
-from scalesearch.recipe import AugmentSettings, TrainSettings
 from scalesearch.runtime.allocator import keep_freed
 from scalesearch.scaling.compound import Multipliers
+from scalesearch.settings import AugmentSettings, TrainSettings
 from scalesearch.training.optim import WeightAverage, make_optimizer
 from tests.benchmarks.common import Spread, baseline, in_turns, ratios, write_page
 

@@ -10,8 +10,8 @@ from scalesearch.candidates.grid import enumerate_points, plan, select
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.catalogue import builtin
 from scalesearch.models.spec_baseline import SpecBaseline
-from scalesearch.recipe import SearchSettings
 from scalesearch.scaling.compound import PAPER, Coefficients, Rounding
+from scalesearch.settings import SearchSettings
 
 B0 = SpecBaseline(builtin("efficientnet_b0"))
 

@@ -13,8 +13,8 @@ from scalesearch.cli.commands.cam import held_out
 from scalesearch.data.sources import open_source
 from scalesearch.errors import RunError
 from scalesearch.models.class_activation import Maps
-from scalesearch.recipe import DataSettings
 from scalesearch.report.figures.cam import MapColumn, cam_figure
+from scalesearch.settings import DataSettings
 from tests.support.small import TINY_RUN, Cli, make_folder
 
 

@@ -13,7 +13,8 @@ from scalesearch.data.broken import BrokenImagesError
 from scalesearch.data.images import load_images
 from scalesearch.data.sources import folder, open_source
 from scalesearch.errors import DataError, RecipeError
-from scalesearch.recipe import DataSettings, load_recipe
+from scalesearch.recipe import load_recipe
+from scalesearch.settings import DataSettings
 from tests.support.small import Cli, make_folder
 
 

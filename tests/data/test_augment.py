@@ -15,7 +15,7 @@ from scalesearch.data.augment import Augmentation
 from scalesearch.data.crops import draw_boxes, multiplied_crops, resized_crops
 from scalesearch.data.operations import operated
 from scalesearch.data.policies import NAMES, SIGNED, Range, draw_operations
-from scalesearch.recipe import AugmentSettings
+from scalesearch.settings import AugmentSettings
 
 POLICIES = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide, "autoaugment": v2.AutoAugment}
 THEIRS = {name: name.title().replace("_", "") for name in NAMES} | {"autocontrast": "AutoContrast"}

@@ -13,7 +13,7 @@ from scalesearch.data.batches import MEAN, STD, Normaliser, TrainBatches, evalua
 from scalesearch.data.images import Split, load_images
 from scalesearch.data.prefetch import AHEAD, ahead
 from scalesearch.data.sources import open_source
-from scalesearch.recipe import AugmentSettings, DataSettings
+from scalesearch.settings import AugmentSettings, DataSettings
 
 
 def _split(count: int = 24, size: int = 20) -> Split:

@@ -16,7 +16,7 @@ from scalesearch.data.images import load_images, split_indices
 from scalesearch.data.sources import Part, folder, open_source, pixels
 from scalesearch.errors import DataError
 from scalesearch.files import cache_folder
-from scalesearch.recipe import DataSettings
+from scalesearch.settings import DataSettings
 from tests.support.small import make_folder
 
 

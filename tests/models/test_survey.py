@@ -20,13 +20,13 @@ from scalesearch.errors import EmptyGridError, ScalingError
 from scalesearch.models.catalogue import builtin, builtin_names
 from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.models.survey import OneByOne
-from scalesearch.recipe import SearchSettings
 from scalesearch.report.tables import plan_table
 from scalesearch.scaling.compound import AXES, Coefficients, Rounding, scale_spec
 from scalesearch.scaling.cost import closed_form
 from scalesearch.scaling.points import Points
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.search.outputs import candidates_frame
+from scalesearch.settings import SearchSettings
 from tests.support.hypothesis_strategies import roundings_to
 from tests.support.plain_grid import PlainGrid, Row
 

@@ -14,8 +14,8 @@ from scalesearch.candidates.grid import plan as make_plan
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.ranking.certainty import FRONT, judge, mark_front, measured
 from scalesearch.ranking.pruning import IntervalPruner, behind
-from scalesearch.recipe import SearchSettings
 from scalesearch.scaling.compound import Coefficients
+from scalesearch.settings import SearchSettings
 from scalesearch.trials import Record, Task, packed
 
 IMAGES = 1000

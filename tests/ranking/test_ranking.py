@@ -11,7 +11,7 @@ from scalesearch.candidates.grid import Candidate, plan
 from scalesearch.models.catalogue import builtin
 from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.ranking.ranking import holdout_error, rank, records_json, trials_frame
-from scalesearch.recipe import SearchSettings
+from scalesearch.settings import SearchSettings
 from scalesearch.trials import Record, Task
 
 

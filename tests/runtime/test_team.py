@@ -21,10 +21,11 @@ from scalesearch.data.images import Split, load_images
 from scalesearch.data.sources import open_source
 from scalesearch.errors import DeviceError, RecipeError, ScaleSearchError
 from scalesearch.models.catalogue import build_model
-from scalesearch.recipe import AugmentSettings, load_recipe
+from scalesearch.recipe import load_recipe
 from scalesearch.runtime.team import Team, device_of, place_in, synchronised
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import load_spec
+from scalesearch.settings import AugmentSettings
 from scalesearch.training.single import TrainRequest, job_of
 from tests.support.small import TINY, Cli
 

@@ -9,8 +9,9 @@ import pytest
 
 from scalesearch.candidates.grid import plan
 from scalesearch.models.catalogue import open_baseline
-from scalesearch.recipe import Budget, Recipe, SearchSettings
+from scalesearch.recipe import Budget, Recipe
 from scalesearch.search.planner import SPENT, Planner
+from scalesearch.settings import SearchSettings
 from scalesearch.trials import Record, Task
 
 GRID = plan(open_baseline("mobilenet_v2"), 1.0, SearchSettings(step=0.1), num_classes=10).candidates

@@ -10,10 +10,10 @@ from functools import cache
 from itertools import product
 
 from scalesearch.models.spec_baseline import SpecBaseline
-from scalesearch.recipe import SearchSettings
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.spec import ModelSpec
+from scalesearch.settings import SearchSettings
 
 
 @dataclass(frozen=True)

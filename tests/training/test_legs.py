@@ -15,8 +15,9 @@ from scalesearch.data.images import Images, load_images
 from scalesearch.data.sources import open_source
 from scalesearch.errors import RecipeError
 from scalesearch.models.spec_model import SpecModel
-from scalesearch.recipe import Recipe, TrainSettings, load_recipe
+from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec import ModelSpec
+from scalesearch.settings import TrainSettings
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.legs import legs, shorter_lengths, steps_in_all
 from scalesearch.training.optim import learning_rate_factor

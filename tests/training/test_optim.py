@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from scalesearch.models.build import build_model
-from scalesearch.recipe import TrainSettings
 from scalesearch.scaling.spec import ModelSpec
+from scalesearch.settings import TrainSettings
 from scalesearch.training.optim import RMSpropTF, WeightAverage, learning_rate_factor, make_optimizer
 
 

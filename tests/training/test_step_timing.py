@@ -12,12 +12,13 @@ import torch
 from scalesearch.cli.progress import price
 from scalesearch.files import cache_folder, kept
 from scalesearch.models.catalogue import open_baseline
-from scalesearch.recipe import Recipe, TrainSettings, load_recipe
+from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.runtime.threads import workers_side_by_side
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.search.estimate import Quote
 from scalesearch.search.packing import together
 from scalesearch.search.setup import prepare
+from scalesearch.settings import TrainSettings
 from scalesearch.training.precision import cpu_precision, has_bf16_units
 from tests.support.small import TINY, TINY_RUN, Cli
 

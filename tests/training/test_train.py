@@ -14,10 +14,11 @@ from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
 from scalesearch.models.build import build_model
 from scalesearch.models.catalogue import builtin
 from scalesearch.models.spec_model import SpecModel
-from scalesearch.recipe import Recipe, TrainSettings, load_recipe
+from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.runtime.device import MemoryMeter, is_out_of_memory, pick_device, pick_precision
 from scalesearch.scaling.cost import Cost, closed_form
 from scalesearch.scaling.spec import ModelSpec
+from scalesearch.settings import TrainSettings
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer

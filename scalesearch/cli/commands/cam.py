@@ -17,13 +17,14 @@ from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RunError
 from scalesearch.models.catalogue import model_of
 from scalesearch.models.class_activation import Maps, class_maps
-from scalesearch.recipe import DataSettings, load_recipe
+from scalesearch.recipe import load_recipe
 from scalesearch.report.figures.cam import MapColumn, cam_figure
 from scalesearch.report.units import amount
 from scalesearch.run_files import read_recipe_settings, read_result
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import Spec, load_spec
 from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept
+from scalesearch.settings import DataSettings
 
 SHOWN = 224
 """Pixels of the images in the figure; those that are drawn to order come as the networks saw them."""
