@@ -45,6 +45,7 @@ LATER = (
     ("data", "max_pixels"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
+    ("train", "eval_resolutions"),
     ("augment", "mixup"), ("augment", "cutmix"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""

@@ -183,7 +183,8 @@ class TrainSettings(Strict):
     estimators: they are kept in the ledger and rank nothing. ``stochastic_depth`` and ``norm_momentum`` replace the
     baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper. The schedule ``wsd``
     (warm-up, stable, decay) keeps its rate until the last ``cooldown`` of its steps; with it, ``lengths``, shares of
-    the schedule, are shorter schedules that branch off, so that one training answers for several lengths.
+    the schedule, are shorter schedules that branch off, so that one training answers for several lengths. At the end a
+    network is measured at ``eval_resolutions`` too, as shares of its own, its norm statistics estimated at each.
     """
 
     epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
@@ -213,6 +214,7 @@ class TrainSettings(Strict):
     compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
     evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
     progressive: ProgressiveSettings | None = None
+    eval_resolutions: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
     readings: bool = False
 
     @model_validator(mode="after")

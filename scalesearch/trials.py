@@ -58,7 +58,7 @@ class Outcome:
     is the peak of training in bytes (the device's own peak on CUDA; weights, gradients, optimiser state and tensors
     saved for backward elsewhere); ``resumed`` how often the trial went on from a checkpoint; ``readings`` what each
     evaluation measured beside the curve, where the recipe asks for it; ``shorter`` the steps, accuracy, loss and
-    correct images of the shorter schedules that branched off, shortest first.
+    correct images of the shorter schedules that branched off, shortest first; ``sizes`` what `eval_sizes` measured.
     """
 
     accuracy: float
@@ -73,6 +73,7 @@ class Outcome:
     resumed: int
     readings: tuple[Mapping[str, Any], ...] = ()
     shorter: tuple[Mapping[str, Any], ...] = ()
+    sizes: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -71,6 +71,11 @@ def lengths(value: str) -> dict[str, object]:
     return {"train.lengths": value.split(","), "train.schedule": "wsd"}
 
 
+def factors(value: str) -> dict[str, object]:
+    """``--eval-resolution``: shares of each network's own image size."""
+    return {"train.eval_resolutions": value.split(",")}
+
+
 def shares(value: str) -> dict[str, object]:
     """``--stage-depths``: a number for each stage."""
     return {"rounding.stage_depths": value.split(",")}
@@ -155,6 +160,16 @@ LengthsOption = Annotated[
         "--lengths",
         metavar="0.25,0.5",
         help="Rank after these shares of the schedule too: shorter schedules branch off (schedule: wsd).",
+        rich_help_panel=TRAINING,
+    ),
+]
+EvalResolutionOption = Annotated[
+    str | None,
+    Key("train.eval_resolutions", factors),
+    typer.Option(
+        "--eval-resolution",
+        metavar="1,1.15,1.3",
+        help="Measure trained networks at these shares of their image size too.",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -197,7 +197,7 @@ def scaled_repeats(spec: ModelSpec, depth: float, rounding: Rounding) -> tuple[i
     Raises:
         ScalingError: they are more than any network could have.
     """
-    most = max(stage.repeats for stage in spec.stages) * max(1.0, *rounding.stage_depths, 1.0)
+    most = max(stage.repeats for stage in spec.stages) * max((1.0, *rounding.stage_depths))
     _at_most("depth", math.ceil(min(most * depth, 1e300)), MOST_REPEATS, "blocks of a stage")
     return rounding.stage_repeats([stage.repeats for stage in spec.stages], depth)
 

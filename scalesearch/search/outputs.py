@@ -22,6 +22,7 @@ from scalesearch.search.setup import Prepared
 
 if TYPE_CHECKING:
     from scalesearch.ranking.certainty import Judgement
+    from scalesearch.ranking.eval_sizes import Sizes
     from scalesearch.ranking.lengths import Lengths
 
 FAMILY = range(8)
@@ -45,6 +46,8 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     if result.lengths is not None:
         folder.write("lengths.json", json.dumps(result.lengths.to_json(), indent=1, ensure_ascii=False) + "\n")
+    if result.sizes is not None:
+        folder.write("sizes.json", json.dumps(result.sizes.to_json(), indent=1, ensure_ascii=False) + "\n")
     folder.write("ranking.md", ranking_markdown(ranking, title, notes))
     for name, spec in _specs(prepared, ranking).items():
         folder.write(f"specs/{name}.yaml", dump_spec(spec))
@@ -84,6 +87,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
     notes += _told_apart(trials)
     if result.lengths is not None:
         notes.append(result.lengths.words)
+    if result.sizes is not None:
+        notes.append(result.sizes.words)
     step = step_in_last_maps(prepared.plan.candidates, prepared.baseline.resolution)
     notes += [step] if step else []
     grown = ranking.loc[ranking["ratio"] != 1, "ratio"]  # the baseline itself may be among named rows
@@ -190,11 +195,12 @@ def _network(candidate: Candidate) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Result:
     """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; how many seconds of
-    training had been expected of how many trials, if that was measured; and the ranking after several lengths of
-    training, where the recipe asks for them."""
+    training had been expected of how many trials, if that was measured; and, where the recipe asks for them, the
+    ranking after several lengths of training and with other test sizes."""
 
     ranking: pd.DataFrame
     trials: pd.DataFrame
     judgement: Judgement
     quoted: tuple[float, int] | None = None
     lengths: Lengths | None = None
+    sizes: Sizes | None = None

@@ -94,6 +94,7 @@ class Session:
             RunError: none of them is complete.
         """
         from scalesearch.ranking.certainty import judge, points_of
+        from scalesearch.ranking.eval_sizes import by_size
         from scalesearch.ranking.lengths import by_length
 
         records = self.records()
@@ -121,7 +122,8 @@ class Session:
             names={name: c.name for name, c in self.by_network.items()},
             points=points_of(self.prepared.plan.candidates),
         )
-        return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths)
+        sizes = by_size(records, judgement, judged, names={name: c.name for name, c in self.by_network.items()})
+        return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths, sizes)
 
     def _length_label(self, steps: int) -> str:
         """A training's length in the recipe's own unit."""

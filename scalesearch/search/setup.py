@@ -104,7 +104,8 @@ def prepare(recipe: Recipe) -> Prepared:
         latency=lambda candidates: _latencies(candidates, recipe, device, len(source.classes)),
     )
     if recipe.data.cache_resolution is None:
-        size = math.ceil(max(c.model.resolution for c in made.candidates) / recipe.augment.eval_crop)
+        largest = max((1.0, *recipe.train.eval_resolutions)) * max(c.model.resolution for c in made.candidates)
+        size = math.ceil(largest / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(source, recipe.data)]
     dearest, median = made.by_cost[-1].model, made.median.model

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import nn
 
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Split
 from scalesearch.runtime.seeding import generator_states, restore_generators
+from scalesearch.training.norm_statistics import with_fresh_statistics
 from scalesearch.training.optim import WeightAverage
 from scalesearch.training.trainer import Trainer
 
@@ -49,7 +46,9 @@ class Readings:
         reading: dict[str, Reading | int] = {"step": step}
         for name, model in (("weights", self.trainer.model), ("average", self._average.module)):
             reading[name] = self._measured(model, split)
-            reading[f"{name}_fresh"] = self._measured(self._with_fresh_statistics(model), split)
+            seen = (images for images, _ in self.batches.take(BATCHES))
+            fresh = with_fresh_statistics(self.trainer, model, seen, BATCHES)
+            reading[f"{name}_fresh"] = self._measured(fresh, split)
         self.taken.append(reading)
         restore_generators(states, self.trainer.device)
 
@@ -66,18 +65,3 @@ class Readings:
     def _measured(self, model: nn.Module, split: Split) -> Reading:
         accuracy, loss, _, brier = self.trainer.evaluate(split, model)
         return {"accuracy": accuracy, "loss": loss, "brier": brier}
-
-    def _with_fresh_statistics(self, model: nn.Module) -> nn.Module:
-        """A copy whose batch norms hold the mean over the first batches, with the weights as they are now."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
-        logging.getLogger("fvcore").setLevel(logging.ERROR)
-        copy = deepcopy(model).eval()
-        for module in copy.modules():
-            if isinstance(module, BN_MODULE_TYPES):
-                module.train()
-        seen = (self.trainer.normalise(images) for images, _ in self.batches.take(BATCHES))
-        with torch.inference_mode(), self.trainer.autocast():
-            update_bn_stats(copy, seen, num_iters=BATCHES)
-        return copy

@@ -23,6 +23,7 @@ from scalesearch.runtime.seeding import generator_states, restore_generators, se
 from scalesearch.runtime.team import ALONE, Team
 from scalesearch.settings import RunSettings, TrainSettings
 from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.training.eval_sizes import measured_at
 from scalesearch.training.legs import Leg, legs, steps_in_all
 from scalesearch.training.memory_estimate import state_bytes
 from scalesearch.training.optim import learning_rate_factor
@@ -210,8 +211,17 @@ class _Trial:
             resumed=self.resumed,
             readings=tuple(self.readings.taken) if self.readings else (),
             shorter=tuple(self.shorter),
+            sizes=tuple(self._sizes()),
         )
         return outcome, self.trainer
+
+    def _sizes(self) -> list[dict[str, Any]]:
+        """The trained network at other image sizes, and at its own, where the recipe asks for that."""
+        factors = self.settings.eval_resolutions
+        if not factors:
+            return []
+        every = tuple(sorted({1.0, *factors}))
+        return measured_at(self.trainer, self.images, every, self.trainer.resolution)
 
     def _branch(self, leg: Leg, listener: Listener) -> None:
         """Train a shorter schedule's cooldown, and come back."""

@@ -88,7 +88,7 @@ class Trainer:
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
-        self._seen: tuple[Split, int, list[Views]] | None = None
+        self._seen: tuple[Split, int, int, list[Views]] | None = None
         self._most_at_once: int | None = None
         self._as_written = as_written if self.settings.compile == "on" else nullcontext
         if self.settings.compile == "on":
@@ -115,7 +115,7 @@ class Trainer:
         Raises:
             TrialError: it runs at none that is near.
         """
-        most = min(self.resolution, wanted + NEARBY)
+        most = max(wanted, min(self.resolution, wanted + NEARBY)) if wanted <= self.resolution else wanted + NEARBY
         for size in range(wanted, most + 1):
             image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)
             try:
@@ -124,7 +124,7 @@ class Trainer:
             except (RuntimeError, ValueError, AssertionError, TypeError):
                 continue
             return size
-        raise TrialError(f"progressive: this network runs at no size from {wanted} to {most} px")
+        raise TrialError(f"this network runs at no size from {wanted} to {most} px")
 
     def enter(self, dropout: float | None) -> None:
         """From here on batches may have another size, and the head's dropout this rate (None: as it is).
@@ -204,18 +204,18 @@ class Trainer:
     @property
     def kept_views(self) -> int:
         """Bytes of the evaluation's images that are kept from one evaluation to the next."""
-        return sum(images.nbytes for images, _ in self._seen[2]) if self._seen is not None else 0
+        return sum(images.nbytes for images, _ in self._seen[-1]) if self._seen is not None else 0
 
     def _views(self, split: Split) -> Iterable[Views]:
         """The batches of an evaluation; a small split's are kept on the device for the next one."""
         size = self.evaluated_together
-        if self._seen is not None and self._seen[0] is split and self._seen[1] == size:
-            return self._seen[2]
+        if self._seen is not None and self._seen[0] is split and self._seen[1:3] == (size, self.resolution):
+            return self._seen[-1]
         made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team, self.device)
         if 3 * self.resolution**2 * len(self.team.part(len(split))) > KEPT_VIEWS:
             return made
-        self._seen = (split, size, list(made))
-        return self._seen[2]
+        self._seen = (split, size, self.resolution, list(made))
+        return self._seen[-1]
 
     def state(self) -> dict[str, Any]:
         """Everything that training changes, for a checkpoint."""
