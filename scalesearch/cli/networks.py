@@ -226,6 +226,9 @@ def bench(
     training: Annotated[
         bool, Key("training"), typer.Option("--training", help="Time a training step as well.")
     ] = False,
+    energy: Annotated[
+        bool, Key("energy"), typer.Option("--energy", help="Measure joules too, ten seconds of each (NVML or RAPL).")
+    ] = False,
     precision: Annotated[str | None, Key("precision"), typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     channels_last: Annotated[
         bool, Key("channels_last"), typer.Option(help="Channels last in memory, or contiguous images.")

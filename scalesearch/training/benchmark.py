@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.runtime.device import is_out_of_memory, pick_device, pick_precision, release_memory
+from scalesearch.runtime.energy import Counter, Energy, counter_of, idle_watts, used
 from scalesearch.runtime.memory import LiveTensors
 from scalesearch.runtime.threads import threads
 from scalesearch.runtime.timing import matrix_peak, seconds_of, summary
@@ -68,7 +69,25 @@ def bench(
             for network in networks:
                 told(f"{network.name}: round {number + 1} of {settings.rounds}")
                 network.round()
+        if settings.energy:
+            _energy(networks, settings, device, told)
     return [network.measurement(max(peaks)) for network in networks]
+
+
+def _energy(
+    networks: list[_Network], settings: BenchSettings, device: torch.device, told: Callable[[str], None]
+) -> None:
+    """Each network's window, one after the other."""
+    counter, reason = counter_of(device)
+    if counter is None:
+        for network in networks:
+            network.failures["energy"] = reason
+        return
+    told("idle")
+    idle = idle_watts(counter)
+    for network in networks:
+        told(f"{network.name}: energy")
+        network.use(counter, idle)
 
 
 class _Network:
@@ -83,6 +102,7 @@ class _Network:
         self.samples: dict[str, list[list[float]]] = {}
         self.memory: dict[str, int | None] = {}
         self.failures: dict[str, str] = {}
+        self.energy: Energy | None = None
         self._attempt("build", partial(self._build, compiler))
         if not self.failures:
             for kind in ("single", "batch", "training") if settings.training else ("single", "batch"):
@@ -92,6 +112,20 @@ class _Network:
         """Time every kind of call, after one call that brings the network back into the caches."""
         for kind in tuple(self.calls):
             self._attempt(kind, partial(self._measure, kind))
+
+    def use(self, counter: Counter, idle: float) -> None:
+        """Measure what inference uses."""
+        if "batch" in self.calls:
+            self._attempt("energy", partial(self._use, counter, idle))
+
+    def _use(self, counter: Counter, idle: float) -> None:
+        def wait() -> None:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+
+        with self._ready("batch") as (call, _):
+            seconds = self.settings.energy_seconds
+            self.energy = used(counter, call, wait, images=self.batch_size, seconds=seconds, idle=idle)
 
     def measurement(self, peak: float) -> Measurement:
         timings = {kind: summary(self.samples[kind]) for kind in self.calls}
@@ -106,6 +140,7 @@ class _Network:
             memory=self.memory.get("batch"),
             training_memory=self.memory.get("training"),
             matrix_peak=peak,
+            energy=self.energy,
             failures=self.failures,
         )
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from scalesearch.recipe import Recipe
+from scalesearch.runtime.energy import Energy
 from scalesearch.runtime.timing import Timing
 from scalesearch.scaling.cost import Cost
 from scalesearch.settings import TrainSettings
@@ -19,7 +20,8 @@ from scalesearch.validation import MOST_CLASSES, Strict
 class BenchSettings(Strict):
     """What to measure and for how long: ``seconds`` per measurement, spread over ``rounds``.
 
-    ``batch_size`` is 256 on CUDA and 32 elsewhere, unless it is given. Reduced precision is autocast's; its copies of
+    ``batch_size`` is 256 on CUDA and 32 elsewhere, unless it is given. ``energy`` is measured over windows of
+    ``energy_seconds``: counters are coarse. Reduced precision is autocast's; its copies of
     the weights are made once, except by a compiled network, which makes them in every call.
     """
 
@@ -31,6 +33,8 @@ class BenchSettings(Strict):
     channels_last: bool = True
     compile: bool = False
     training: bool = False
+    energy: bool = False
+    energy_seconds: PositiveFloat = 10.0
     num_classes: Annotated[PositiveInt, Field(le=MOST_CLASSES)] = 1000
     device: str = "auto"
 
@@ -59,8 +63,9 @@ class Measurement:
         memory: peak bytes of inference at ``batch_size``. CUDA: the allocator's peak, other networks left out. CPU:
             weights, images and the tensors alive between operations; scratch space inside one is not in it.
         training_memory: the same of a training step, on CUDA alone.
+        energy: what inference at ``batch_size`` uses.
         matrix_peak: FLOP/s of the fastest matrix product in this precision on this device, the best of all rounds.
-        failures: by "build", "single", "batch" or "training", why there is no result.
+        failures: by "build", "single", "batch", "training" or "energy", why there is no result.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Measurement:
     memory: int | None = None
     training_memory: int | None = None
     matrix_peak: float | None = None
+    energy: Energy | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
 
     @property

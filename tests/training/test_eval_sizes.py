@@ -25,7 +25,7 @@ def images() -> Images:
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_sizes_are_measured_and_the_rest_is_as_without(tiny: ModelSpec, images: Images, ema: float) -> None:
-    changes = {"train.steps": 20, "train.ema": ema}
+    changes: dict[str, object] = {"train.steps": 20, "train.ema": ema}
     plain, _ = train(SpecModel(tiny), images, load_recipe("quick", changes), seed=1, device=CPU)
     changes |= {"train.eval_resolutions": [1.25, 0.75]}
     outcome, trainer = train(SpecModel(tiny), images, load_recipe("quick", changes), seed=1, device=CPU)

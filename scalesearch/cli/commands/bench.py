@@ -22,6 +22,7 @@ from scalesearch.models.protocols import ScaledModel
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import amount, params
 from scalesearch.runtime.device import pick_device, pick_precision
+from scalesearch.runtime.energy import Energy
 from scalesearch.runtime.timing import Timing
 from scalesearch.search.provenance import environment
 from scalesearch.training.benchmark import bench
@@ -86,7 +87,7 @@ def as_plain(row: Measurement) -> dict[str, Any]:
 
 
 def show(rows: Sequence[Measurement], about: Mapping[str, Any], page: Page, document: object = None) -> None:
-    """Two tables or three, why something is missing in them, and the notes that a reader needs."""
+    """Two tables to four, why something is missing in them, and the notes that a reader needs."""
     settings, batch, console = about["settings"], rows[0].batch_size, page.remarks()
     costs = [
         (row.name, str(row.resolution), amount(row.cost.macs), params(row.cost.params), amount(row.cost.activations),
@@ -109,11 +110,26 @@ def show(rows: Sequence[Measurement], about: Mapping[str, Any], page: Page, docu
          _amount(row.training_memory, "B"))
         for row in rows
     ]  # fmt: skip
+    uses = [
+        (row.name, "–", "–", "–", "–")
+        if row.energy is None
+        else (
+            row.name,
+            _figures(row.energy.watts),
+            _figures(row.energy.idle_watts),
+            _figures(row.energy.joules_per_image),
+            amount(row.energy.images_per_watt_hour),
+        )
+        for row in rows
+    ]
     tables = [
         _table(("", "px", "MACs", "params", "activations", "memory"), costs, map(_record, rows)),
         _table(("inference", "batch 1, ms", f"batch {batch}, ms", "images/s", "MACs/s", "of peak"), speeds),
-        _table(("training", f"step of {batch}, ms", "images/s", "memory"), steps),
-    ][: 3 if settings["training"] else 2]
+    ]
+    if settings["training"]:
+        tables.append(_table(("training", f"step of {batch}, ms", "images/s", "memory"), steps))
+    if settings["energy"]:
+        tables.append(_table(("energy", "watts", "idle", "joules/image", "images/Wh"), uses))
     if page.is_terminal:
         for table in tables:
             page.show([table])
@@ -128,7 +144,13 @@ def show(rows: Sequence[Measurement], about: Mapping[str, Any], page: Page, docu
         console.print(note, style="dim")
 
 
-_KINDS = {"build": "building it", "single": "batch 1", "batch": "batch {}", "training": "training"}
+_KINDS = {
+    "build": "building it",
+    "single": "batch 1",
+    "batch": "batch {}",
+    "training": "training",
+    "energy": "energy is not measured",
+}
 
 
 def _notes(rows: Sequence[Measurement], settings: Mapping[str, Any], where: Mapping[str, Any]) -> list[str]:
@@ -157,6 +179,12 @@ def _notes(rows: Sequence[Measurement], settings: Mapping[str, Any], where: Mapp
         notes.append(f"memory at batch {rows[0].batch_size}: {kept}")
     elif any(row.batch is not None for row in rows):
         notes.append("memory is measured on CUDA, and on a CPU unless the network is compiled")
+    counted = next((row.energy.counter for row in rows if row.energy is not None), None)
+    if counted:
+        notes.append(
+            f"energy of inference at batch {rows[0].batch_size} over {settings['energy_seconds']:g} s each, by "
+            f"{counted}; idle power is in it"
+        )
     if settings["training"]:
         notes.append("training: forward, backward and update by SGD with momentum; its memory only on CUDA")
     return notes
@@ -174,7 +202,9 @@ def _record(row: Measurement) -> dict[str, object]:
     """A measurement as one line of values: those of a timing under its name, failures in words."""
     record: dict[str, object] = {}
     for key, value in as_plain(row).items():
-        if key in _KINDS:
+        if key == "energy":
+            record |= {f"energy_{what.name}": value and value[what.name] for what in fields(Energy)}
+        elif key in _KINDS:
             record |= {f"{key}_{what.name}": value and value[what.name] for what in fields(Timing)}
         else:
             record[key] = "; ".join(f"{k}: {why}" for k, why in value.items()) if isinstance(value, dict) else value
