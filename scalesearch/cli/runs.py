@@ -10,7 +10,7 @@ from scalesearch.cli.options import FormatOption, JsonOption, format_of
 
 def replay(
     run: Annotated[Path, typer.Argument(help="The folder of an --exhaustive run with several seeds.")],
-    replays: Annotated[int, typer.Option(min=1, max=10**6, help="How often each policy is played.")] = 1000,
+    replays: Annotated[int, typer.Option(min=1, max=10**6, help="How often each policy is played.")] = 200,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the orders in which candidates and seeds come.")
     ] = 0,

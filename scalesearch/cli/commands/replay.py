@@ -31,7 +31,7 @@ from scalesearch.scaling.shares import shares
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
 
-SLOW, SLOWER = "Optuna GP", 20
+SLOW, SLOWER = ("Optuna GP", "NePS"), 10
 """Policies whose games take minutes, of which so many times fewer are played."""
 MARKERS = "os^vDPX*<>p"
 HEAD = ("policy", "replays", "ends at", "within half a point", "points lost", f"{100 * SURE:g} % within it at")
