@@ -143,6 +143,16 @@ LimitOption = Annotated[
     Key("data.limit"),
     typer.Option("--limit", help="Most training images, balanced over classes.", rich_help_panel=TRAINING),
 ]
+BudgetOption = Annotated[
+    str | None,
+    Key("budget"),
+    typer.Option(
+        "--budget",
+        metavar="2h|30%|40-trials",
+        help="Train what tells most, for so long: hours or min, a share of everything, or trials.",
+        rich_help_panel=ANSWER,
+    ),
+]
 EpochsOption = Annotated[
     float | None,
     Key("train.epochs"),

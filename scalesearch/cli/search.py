@@ -15,6 +15,7 @@ from scalesearch.cli.options import (
     AddressOption,
     BaselineOption,
     BatchSizeOption,
+    BudgetOption,
     CompileOption,
     CudaGraphsOption,
     DataOption,
@@ -78,15 +79,7 @@ def grid(
         Key("max_seeds"),
         typer.Option(help="With --budget or --confidence, most seeds of a candidate.", rich_help_panel=ANSWER),
     ] = None,
-    budget: Annotated[
-        str | None,
-        Key("budget"),
-        typer.Option(
-            metavar="2h|30%|40-trials",
-            help="Train what tells most, for so long: hours or min, a share of everything, or trials.",
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
+    budget: BudgetOption = None,
     exhaustive: Annotated[
         bool | None,
         Key("exhaustive"),

@@ -66,7 +66,7 @@ def test_every_key_is_one_of_the_settings(command: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if keys_of(c)], ids=_ids)
 def test_what_an_option_sets_arrives(command: Callable[..., None]) -> None:
-    """Each option that has a key, given alone, sets that key and no other."""
+    """Each option that has a key, given alone, sets that key and no other, but for what it cannot be without."""
     from scalesearch.cli.options import given
 
     click_command = typer.main.get_command(app).commands[command.__name__]  # type: ignore[attr-defined]
@@ -80,8 +80,9 @@ def test_what_an_option_sets_arrives(command: Callable[..., None]) -> None:
         with click_command.make_context(command.__name__, arguments, resilient_parsing=False) as ctx:
             values = given(command, ctx)
         assert key.path in values, parameter.name
-        without = command.__name__ == "bench" and {"channels_last", "compile", "training"}  # these have defaults
-        assert set(values) - {key.path} <= (without or set())
+        defaults = {"channels_last", "compile", "training", "energy"} if command.__name__ == "bench" else set()
+        needs = {"train.lengths": {"train.schedule"}}.get(key.path, set())
+        assert set(values) - {key.path} <= defaults | needs
 
 
 def _value(parameter: Any, key: Key) -> str | None:

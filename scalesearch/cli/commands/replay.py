@@ -33,6 +33,8 @@ from scalesearch.search.ledger.ledger import Ledger
 
 SLOW, SLOWER = ("Optuna GP", "NePS"), 10
 """Policies whose games take minutes, of which so many times fewer are played."""
+FEW = 20
+"""Replays for which processes of their own would take longer to start than to play."""
 MARKERS = "os^vDPX*<>p"
 HEAD = ("policy", "replays", "ends at", "within half a point", "points lost", f"{100 * SURE:g} % within it at")
 
@@ -46,8 +48,12 @@ def replay_command(run: Path, *, replays: int, seed: int, confidence: float, pee
     page, bank = Page(form), read_bank(run)
     names = [*POLICIES, *(_peers() if peers else ())]
     tasks = [(bank, name, max(1, replays // SLOWER) if name.startswith(SLOW) else replays, seed) for name in names]
-    with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), get_context("spawn"), initializer=_quiet) as pool:
-        scores = list(pool.map(_play, *zip(*tasks, strict=True)))
+    if replays <= FEW:
+        scores = [_play(*task) for task in tasks]
+    else:
+        processes = min(len(names), os.cpu_count() or 1)
+        with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_quiet) as pool:
+            scores = list(pool.map(_play, *zip(*tasks, strict=True)))
     table = _table([score.to_json() for score in scores])
     write_text(run / "replay.csv", comma_separated([table]))
     write_text(run / "replay-curves.csv", _curves(scores))
