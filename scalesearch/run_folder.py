@@ -45,7 +45,8 @@ LATER = (
     ("data", "max_pixels"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
-    ("train", "eval_resolutions"),
+    ("train", "eval_resolutions"), ("train", "from_weights"), ("train", "freeze"), ("train", "head_only_epochs"),
+    ("train", "features_rate"),
     ("augment", "mixup"), ("augment", "cutmix"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
@@ -58,9 +59,24 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
     settings["data"]["fingerprint"] = data_fingerprint
+    if recipe.train.from_weights is not None:  # wherever they lie
+        settings["train"]["from_weights"] = _digest_of(Path(recipe.train.from_weights))
     for key in ("source", "cache", "cache_size", "workers", "on_error"):
         settings["data"].pop(key)
     return dict(_flat(settings, ""))
+
+
+def _digest_of(file: Path) -> str:
+    """Sixteen hex digits of a file's content.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+    except OSError as failure:
+        raise RunError(f"no weights: cannot read {file}: {failure.strerror}") from failure
 
 
 def _flat(value: object, path: str) -> list[tuple[str, object]]:

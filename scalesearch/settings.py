@@ -183,7 +183,9 @@ class TrainSettings(Strict):
     estimators: they are kept in the ledger and rank nothing. ``stochastic_depth`` and ``norm_momentum`` replace the
     baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper. The schedule ``wsd``
     (warm-up, stable, decay) keeps its rate until the last ``cooldown`` of its steps; with it, ``lengths``, shares of
-    the schedule, are shorter schedules that branch off, so that one training answers for several lengths. At the end a
+    the schedule, are shorter schedules that branch off, so that one training answers for several lengths.
+    ``from_weights`` is a file of weights to begin with (`models.weights`); with ``freeze`` only the classifier is
+    trained, or for the first ``head_only_epochs``; all else learns at ``features_rate`` times the rate. At the end a
     network is measured at ``eval_resolutions`` too, as shares of its own, its norm statistics estimated at each.
     """
 
@@ -214,6 +216,10 @@ class TrainSettings(Strict):
     compile: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
     evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
     progressive: ProgressiveSettings | None = None
+    from_weights: str | None = None
+    freeze: bool = False
+    head_only_epochs: NonNegativeFloat = 0.0
+    features_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     eval_resolutions: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
     readings: bool = False
 

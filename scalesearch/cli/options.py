@@ -153,6 +153,15 @@ BudgetOption = Annotated[
         rich_help_panel=ANSWER,
     ),
 ]
+ObjectiveOption = Annotated[
+    str | None,
+    Key("objective"),
+    typer.Option(
+        "--objective",
+        help="accuracy, or acc_macs: the paper's accuracy·(MACs/target)^−0.07.",
+        rich_help_panel=ANSWER,
+    ),
+]
 EpochsOption = Annotated[
     float | None,
     Key("train.epochs"),
@@ -171,6 +180,28 @@ LengthsOption = Annotated[
         metavar="0.25,0.5",
         help="Rank after these shares of the schedule too: shorter schedules branch off (schedule: wsd).",
         rich_help_panel=TRAINING,
+    ),
+]
+FromWeightsOption = Annotated[
+    str | None,
+    Key("train.from_weights"),
+    typer.Option(
+        "--from-weights",
+        metavar="FILE",
+        help="Begin with these weights (torch's or safetensors), as far as they fit.",
+        rich_help_panel=TRAINING,
+    ),
+]
+FreezeOption = Annotated[
+    bool | None,
+    Key("train.freeze"),
+    typer.Option("--freeze", help="Train the classifier alone.", rich_help_panel=TRAINING),
+]
+HeadOnlyOption = Annotated[
+    float | None,
+    Key("train.head_only_epochs"),
+    typer.Option(
+        "--head-only", help="Epochs in which the classifier alone is trained, first.", rich_help_panel=TRAINING
     ),
 ]
 EvalResolutionOption = Annotated[

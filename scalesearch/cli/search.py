@@ -23,6 +23,7 @@ from scalesearch.cli.options import (
     EpochsOption,
     EvalResolutionOption,
     FormatOption,
+    FromWeightsOption,
     JsonOption,
     KeepWeightsOption,
     Key,
@@ -32,6 +33,7 @@ from scalesearch.cli.options import (
     MatchOption,
     MaxChannelsOption,
     MaxResolutionOption,
+    ObjectiveOption,
     OptimizerOption,
     PhiOption,
     PrecisionOption,
@@ -155,11 +157,7 @@ def grid(
             help="Most milliseconds for one image, measured on this device before training.", rich_help_panel=COST
         ),
     ] = None,
-    objective: Annotated[
-        str | None,
-        Key("objective"),
-        typer.Option(help="accuracy, or acc_macs: the paper's accuracy·(MACs/target)^−0.07.", rich_help_panel=ANSWER),
-    ] = None,
+    objective: ObjectiveOption = None,
     verify: Annotated[
         int | None,
         typer.Option(
@@ -172,6 +170,7 @@ def grid(
     epochs: EpochsOption = None,
     steps: StepsOption = None,
     lengths: LengthsOption = None,
+    from_weights: FromWeightsOption = None,
     eval_resolution: EvalResolutionOption = None,
     batch_size: BatchSizeOption = None,
     compile_: CompileOption = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scalesearch.data.about import doubts
 from scalesearch.data.images import load_images
+from scalesearch.models.weights import fitted
 from scalesearch.report.html.write import write_report
 from scalesearch.run_files import read_sessions
 from scalesearch.run_folder import RunFolder
@@ -48,6 +49,10 @@ def run(
     )
     for words in doubts(images):
         watcher.remarked(f"note: {words}")
+    if recipe.train.from_weights is not None:
+        median = prepared.plan.median
+        told = fitted(recipe.train.from_weights, median.model, images.num_classes).words
+        watcher.remarked(f"{median.name}: {told}")
     if images.skipped:
         folder.write("skipped-images.txt", "".join(f"{name}\t{reason}\n" for name, reason in images.skipped))
     session = Session(prepared, folder, ledger, where, images, watcher)

@@ -64,8 +64,11 @@ class RMSpropTF(torch.optim.Optimizer):
             torch._foreach_sub_(params, buffers)
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings, *, scaled: bool = False) -> torch.optim.Optimizer:
-    """The recipe's optimiser; norms and biases are spared weight decay.
+def make_optimizer(
+    model: nn.Module, settings: TrainSettings, *, scaled: bool = False, head: nn.Module | None = None
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser; norms and biases are spared weight decay. With a ``head``, all that is not in it learns
+    at the recipe's ``features_rate`` times the rate.
 
     ``scaled``: a `GradScaler` may skip steps. Fused SGD takes part in that, and where the first step is skipped it goes
     on with momentum buffers that nobody has filled (torch 2.15).
@@ -75,6 +78,8 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, *, scaled: bool = 
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if head is not None:
+        groups = [part for group in groups for part in _apart(group, head, settings)]
     rate, momentum = settings.learning_rate, settings.momentum
     # A third of foreach's time, on a CPU too; None: what torch takes by itself.
     fused = True if all(p.device.type in ("cpu", "cuda") for p in trained) else None
@@ -84,6 +89,15 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, *, scaled: bool = 
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
     return RMSpropTF(groups, lr=rate, alpha=settings.rms_decay, eps=settings.rms_epsilon, momentum=momentum)
+
+
+def _apart(group: dict[str, Any], head: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+    """A group of parameters in two: the classifier's, and all others with a rate of their own."""
+    own = {id(parameter) for parameter in head.parameters()}
+    inside = [p for p in group["params"] if id(p) in own]
+    outside = [p for p in group["params"] if id(p) not in own]
+    slow = settings.features_rate * settings.learning_rate
+    return [{**group, "params": inside}, {**group, "params": outside, "lr": slow}]
 
 
 def learning_rate_factor(step: int, total: int, steps_per_epoch: int, settings: TrainSettings) -> float:

@@ -159,6 +159,8 @@ class _Trial:
         }
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, self._learning_rate)
         self.checkpoints, self.stage = checkpoints, cast(Stage | None, None)
+        self.head_only = self.steps if self.settings.freeze else round(self.settings.head_only_epochs * per_epoch)
+        self.frozen = False
         self.step, self.resumed, self.memory = 0, 0, 0
         self.curve: list[tuple[int, float, float]] = []
         self.shorter: list[dict[str, Any]] = []
@@ -180,6 +182,10 @@ class _Trial:
         if entered and len(self.stages) > 1:
             self.trainer.enter(stage.dropout)
         self.stage = stage
+        frozen = self.step < self.head_only
+        if frozen != self.frozen:
+            self.trainer.freeze_features(frozen)
+            self.frozen = frozen
         return entered
 
     def run(self, listener: Listener) -> tuple[Outcome, Trainer]:

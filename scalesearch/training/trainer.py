@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from scalesearch.errors import TrialError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.surgery.regularisation import set_head_dropout
 from scalesearch.models.surgery.tagger import flatten
+from scalesearch.models.weights import classifier_of, load_weights, read_weights
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.allocator import keep_freed
 from scalesearch.runtime.device import pick_precision
@@ -76,7 +78,11 @@ class Trainer:
         self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
         self._classes = num_classes
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
-        self.model: nn.Module = candidate.build(num_classes).to(device, memory_format=layout)  # type: ignore[call-overload]
+        built = candidate.build(num_classes)
+        if self.settings.from_weights is not None:
+            file = Path(self.settings.from_weights)
+            load_weights(built, read_weights(file), file.name)
+        self.model: nn.Module = built.to(device, memory_format=layout)  # type: ignore[call-overload]
         self._logits_at: dict[bool, tuple[int, ...]] = getattr(self.model, "_logits_at", {})
         if self.settings.norm_momentum is not None:
             for module in self.model.modules():
@@ -84,7 +90,9 @@ class Trainer:
                     module.momentum = self.settings.norm_momentum
         self.model = team.normalised(self.model)
         self.parallel = team.parallel(self.model, device)
-        self.optimizer = make_optimizer(self.model, self.settings, scaled=self.precision == "fp16")
+        self._frozen = False
+        head = self._classifier() if self.settings.features_rate != 1 else None
+        self.optimizer = make_optimizer(self.model, self.settings, scaled=self.precision == "fp16", head=head)
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
@@ -137,6 +145,32 @@ class Trainer:
         if self._recorder is not None:
             self._graphed = GraphedPass(self._recorder)
 
+    def freeze_features(self, frozen: bool) -> None:
+        """From here on only the classifier is trained, or everything again; frozen norms keep their statistics too.
+
+        Raises:
+            TrialError: a team trains, whose processes exchange all gradients.
+        """
+        if self.team.world > 1:
+            raise TrialError("train.freeze and head_only_epochs take one process")
+        kept = {id(parameter) for parameter in self._classifier().parameters()}
+        for parameter in self.model.parameters():
+            if id(parameter) not in kept:
+                parameter.requires_grad_(not frozen)
+                parameter.grad = None
+        self._frozen = frozen
+        self.model.eval()  # the next step turns on what is to be on
+        if self._recorder is not None:
+            self._graphed = GraphedPass(self._recorder)
+
+    def _classifier(self) -> nn.Module:
+        return classifier_of(self.model, self._classes)
+
+    def _norms_as_they_are(self) -> None:
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
     def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
         """One update from images (B, 3, r, r), uint8 or mixed floats, and their labels (B,), or shares of the classes
         (B, classes); returns their mean loss, on the device until the next step.
@@ -145,6 +179,8 @@ class Trainer:
         """
         if not self.model.training:
             self.model.train()
+            if self._frozen:
+                self._norms_as_they_are()
         labels = labels.to(self.device, non_blocking=True)
         if self._graphed is not None and len(images) <= micro_batch:
             total = self._graphed(images, labels, self._pass, self._clear)

@@ -54,16 +54,18 @@ def replay_command(run: Path, *, replays: int, seed: int, confidence: float, pee
         processes = min(len(names), os.cpu_count() or 1)
         with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_quiet) as pool:
             scores = list(pool.map(_play, *zip(*tasks, strict=True)))
-    table = _table([score.to_json() for score in scores])
+    told = [score.to_json() for score in scores]
+    table = _table(told)
     write_text(run / "replay.csv", comma_separated([table]))
-    write_text(run / "replay-curves.csv", _curves(scores))
+    curves = _curves(scores)
+    write_text(run / "replay-curves.csv", str(curves.to_csv(index=False, float_format="%.6g")))
     about = (
         f"{len(bank.names)} candidates × {len(bank.seeds)} seeds; {len(bank.tied(confidence))} cannot be told from the "
         f"winner at {100 * confidence:g} %"
     )
     command = f"scalesearch replay RUN --replays {replays} --seed {seed}{' --peers' if peers else ''}"
     write_text(run / "replay.md", _markdown(table, about, command))
-    _figure(scores, about, run / "figures")
+    _figure(curves, told, about, run / "figures")
     console = page.remarks()
     console.print(f"{run.name}: {about}\n", soft_wrap=True)
     page.show([table])
@@ -143,15 +145,13 @@ def _table(scores: Sequence[Mapping[str, Any]]) -> Table:
     return Table(columns, list(scores))
 
 
-def _curves(scores: Sequence[Regret]) -> str:
-    """Every policy's curves, one line for each compute."""
+def _curves(scores: Sequence[Regret]) -> pd.DataFrame:
+    """Every policy's curves, one row for each compute; ``lost`` and its half interval are accuracies."""
     parts = [
-        pd.DataFrame(
-            {"policy": s.policy, "compute": COMPUTE, "points_lost": s.mean, "half_interval": s.half, "near": s.near}
-        )
+        pd.DataFrame({"policy": s.policy, "compute": COMPUTE, "lost": s.mean, "half_interval": s.half, "near": s.near})
         for s in scores
     ]
-    return str(pd.concat(parts).to_csv(index=False, float_format="%.6g"))
+    return pd.concat(parts)
 
 
 def _markdown(table: Table, about: str, command: str) -> str:
@@ -165,7 +165,8 @@ def _markdown(table: Table, about: str, command: str) -> str:
     )
 
 
-def _figure(scores: Sequence[Regret], title: str, folder: Path) -> None:
+def _figure(curves: pd.DataFrame, scores: Sequence[Mapping[str, Any]], title: str, folder: Path) -> None:
+    """Accuracy lost, and how often one as good as the best is named, over compute; what ends by itself is a point."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -175,18 +176,21 @@ def _figure(scores: Sequence[Regret], title: str, folder: Path) -> None:
     figure, (lost, near) = plt.subplots(2, 1, figsize=(7.2, 7.0), sharex=True, layout="constrained")
     colors = plt.get_cmap("tab20")
     for number, score in enumerate(scores):
-        ours = score.policy.startswith("scalesearch")
-        ended = score.compute.mean() < 1 - 1e-6 and score.compute.std() > 0
+        curve = curves[curves["policy"] == score["policy"]]
+        ours = str(score["policy"]).startswith("scalesearch")
         color = "#c2410c" if ours else colors(number % 20)
-        if ours and ended:  # ends by itself: a point, not a curve
-            for axes, values in ((lost, 100 * score.mean), (near, 100 * score.near)):
-                axes.plot(100 * score.compute.mean(), values[-1], MARKERS[number], color=color, label=score.policy)
+        if "--" in score["policy"]:
+            for axes, value in ((lost, score["lost"]), (near, score["near"])):
+                at = 100 * score["compute"], 100 * value
+                axes.plot(*at, MARKERS[number], color=color, label=score["policy"], linestyle="none", zorder=6)
             continue
-        width, order = (2.2, 5) if score.policy == "scalesearch" else (1.0, 2)
-        x, mean, half = 100 * COMPUTE, 100 * score.mean, 100 * score.half
-        lost.plot(x, mean, color=color, linewidth=width, zorder=order, label=score.policy)
-        lost.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
-        near.plot(x, 100 * score.near, color=color, linewidth=width, zorder=order, label=score.policy)
+        width, order = (2.4, 5) if score["policy"] == "scalesearch" else (1.0, 2)
+        dash = (0, (4, 2)) if ours and width < 2 else "-"
+        style = {"color": color, "linewidth": width, "zorder": order, "linestyle": dash, "label": score["policy"]}
+        x, mean, half = (100 * curve[name] for name in ("compute", "lost", "half_interval"))
+        lost.plot(x, mean, **style)
+        lost.fill_between(x, mean - half, mean + half, color=color, alpha=0.12, linewidth=0)
+        near.plot(x, 100 * curve["near"], **style)
     for axes in (lost, near):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e5e7eb", zorder=0)

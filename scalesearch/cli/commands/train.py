@@ -17,6 +17,7 @@ from scalesearch.data.images import load_images
 from scalesearch.errors import RunError
 from scalesearch.files import write_whole
 from scalesearch.models.fvcore_count import counted
+from scalesearch.models.weights import fitted
 from scalesearch.report.units import duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import RunFolder
@@ -85,6 +86,8 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     if team.leads:
         for words in [described(job.source), *filter(None, [job.source.note]), *doubts(images)]:
             console.print(words, soft_wrap=True)
+    if recipe.train.from_weights is not None and team.leads:
+        console.print(fitted(recipe.train.from_weights, job.model, images.num_classes).words)
     images = images.on(job.device)
     checkpoints = Checkpoints(job.folder / "checkpoints")
     count = counted(job.model, images.num_classes)
