@@ -230,9 +230,11 @@ class TrainSettings(Strict):
         return self
 
     @model_validator(mode="after")
-    def _only_a_constant_rate_has_branches(self) -> TrainSettings:
+    def _what_goes_together(self) -> TrainSettings:
         if self.lengths and self.schedule != "wsd":
             raise ValueError(f"schedule: wsd where there are lengths (it is {self.schedule})")
+        if (self.freeze or self.head_only_epochs) and self.from_weights is None:
+            raise ValueError("from_weights where features are frozen: those that nobody has trained would stay so")
         if self.progressive and (self.lengths or self.readings):
             raise ValueError("no lengths and no readings where progressive is on: stages are of one schedule")
         return self

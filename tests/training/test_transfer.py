@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scalesearch.data.images import Images, load_images
 from scalesearch.data.sources import open_source
-from scalesearch.errors import BaselineError
+from scalesearch.errors import BaselineError, RecipeError
 from scalesearch.models.build import build_model
 from scalesearch.models.spec_model import SpecModel
 from scalesearch.models.weights import classifier_of
@@ -107,6 +107,12 @@ def test_an_interrupted_transfer_goes_on_the_same(
     again, _ = train(SpecModel(tiny), images, recipe, seed=1, device=CPU, checkpoints=kept)
     assert again.resumed == 1
     assert (again.accuracy, again.loss, again.curve) == (whole.accuracy, whole.loss, whole.curve)
+
+
+@pytest.mark.parametrize("changes", [{"train.freeze": True}, {"train.head_only_epochs": 1}])
+def test_features_that_nobody_trained_are_not_frozen(changes: dict[str, object]) -> None:
+    with pytest.raises(RecipeError, match="from_weights where features are frozen"):
+        load_recipe("quick", changes)
 
 
 def test_features_learn_at_a_rate_of_their_own(tiny: ModelSpec, images: Images) -> None:

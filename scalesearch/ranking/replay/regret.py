@@ -54,7 +54,9 @@ class Regret:
 
     @property
     def half(self) -> Floats:
-        """Half the 95 % interval of `mean` (computes,)."""
+        """Half the 95 % interval of `mean` (computes,); nan for one replay."""
+        if len(self.lost) < 2:
+            return np.full(len(COMPUTE), np.nan)
         return np.asarray(1.96 * self.lost.std(axis=0, ddof=1) / len(self.lost) ** 0.5)
 
     @property
