@@ -44,7 +44,7 @@ class Normaliser:
 
 
 @dataclass(frozen=True)
-class Views:
+class StageViews:
     """What batches are made of from step ``start`` on."""
 
     start: int
@@ -70,7 +70,7 @@ class TrainBatches:
         seed: int,
         device: torch.device = CPU,
         team: Team = ALONE,
-        views: Sequence[Views] = (),
+        views: Sequence[StageViews] = (),
         classes: int = 0,
     ) -> None:
         """``views`` are those of a schedule whose stages differ, the first one's start at 0; ``classes`` are needed
@@ -78,7 +78,7 @@ class TrainBatches:
         self.split, self.seed, self.device, self.team, self.classes = split, seed, device, team, classes
         self.batch_size = min(batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
-        self.views = tuple(views) or (Views(0, Augmentation(augment, resolution), Mixing()),)
+        self.views = tuple(views) or (StageViews(0, Augmentation(augment, resolution), Mixing()),)
         self.mixes = any(each.mixing for each in self.views)
 
     def take(self, steps: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

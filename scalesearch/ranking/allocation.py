@@ -76,6 +76,7 @@ def next_training(
     confidence: float | None = 0.95,
     within: float = 0.0,
     with_images: bool = True,
+    known: Posterior | None = None,
 ) -> Next:
     """What to train next; a function of what was measured and what runs, so that an interrupted search goes on alike.
 
@@ -88,45 +89,15 @@ def next_training(
         confidence: how probable it has to be that one candidate is the best; None never ends by itself.
         within: an accuracy that does not matter: it is enough that the first is at most that much worse.
         with_images: False takes these very images for all there are; then it is never "hopeless".
+        known: the candidates' `pooled.pool`, where it is there already.
     """
     near = neighbours or Neighbours.none(len(names))
     found = [measured.get(name) for name in names]
     if not any(found):
         waiting = [name for name in names if name not in running]
         return Next(waiting[0], "start") if waiting else Next(None, "max seeds")
-    return choose(
-        names,
-        found,
-        pool(found, images=images, neighbours=near, with_images=with_images, settings=SETTINGS),
-        costs,
-        images=images,
-        running=running,
-        max_seeds=max_seeds,
-        confidence=confidence,
-        within=within,
-        with_images=with_images,
-    )
-
-
-def choose(
-    names: Sequence[str],
-    found: Sequence[SeedScores | None],
-    known: Posterior,
-    costs: Floats,
-    *,
-    images: int,
-    running: Sequence[str] = (),
-    max_seeds: int,
-    confidence: float | None = 0.95,
-    within: float = 0.0,
-    with_images: bool = True,
-) -> Next:
-    """`next_training` where the candidates' posterior is there already.
-
-    Args:
-        found: what was measured, one per name; at least one is not None.
-        known: that one's `pooled.pool`.
-    """
+    if known is None:
+        known = pool(found, images=images, neighbours=near, with_images=with_images, settings=SETTINGS)
     if confidence is not None:
         drawn = known.draws(DRAWS)
         if decided(dict(zip(names, shares_of_wins(drawn).tolist(), strict=True)), confidence):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from scalesearch.ranking.estimator import scores
+from scalesearch.ranking.estimator import Training, seed_scores
 from scalesearch.ranking.fitted_optimum import Fitted, fit
 from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
 from scalesearch.ranking.pooled import Neighbours, pool
@@ -77,24 +76,18 @@ def measured(records: Iterable[Record], images: int) -> list[SeedScores]:
     Args:
         images: of the minival. Trials of older runs do not say which of them they got right.
     """
-    complete = [(r, r.outcome) for r in records if r.state == "complete" and r.outcome]
-    complete.sort(key=lambda pair: (pair[0].task.fingerprint, pair[0].task.seed))
-    names = [r.task.fingerprint for r, _ in complete]
-    made = scores(
-        names,
-        [float(o["accuracy"]) for _, o in complete],
-        [float(o.get("loss", nan)) for _, o in complete],
-        images=images,
+    complete = [(r.task, r.outcome) for r in records if r.state == "complete" and r.outcome]
+    trainings = (
+        Training(
+            task.fingerprint,
+            task.seed,
+            float(outcome["accuracy"]),
+            float(outcome.get("loss", math.nan)),
+            unpacked(outcome["correct"], images) if outcome.get("correct") else None,
+        )
+        for task, outcome in complete
     )
-    found = []
-    for name in dict.fromkeys(names):
-        rows = [i for i, other in enumerate(names) if other == name]
-        outcomes = [complete[i][1] for i in rows]
-        texts = [outcome.get("correct") for outcome in outcomes]
-        correct = np.stack([unpacked(text, images) for text in texts if text]) if all(texts) else None
-        accuracies, seeds = (float(o["accuracy"]) for o in outcomes), (complete[i][0].task.seed for i in rows)
-        found.append(SeedScores(name, tuple(accuracies), correct, tuple(seeds), tuple(made[rows].tolist())))
-    return found
+    return list(seed_scores(sorted(trainings, key=lambda t: (t.name, t.seed)), images).values())
 
 
 def judge(
@@ -151,8 +144,8 @@ def neighbours(candidates: Sequence[Candidate | None]) -> Neighbours:
     known = [c for c in candidates if c is not None and c.label is None and c.coefficients.growth() > 1]
     if not known or len(known) < len(candidates):
         return Neighbours.none(len(candidates))
-    costs, points = np.log2([c.ratio for c in known]), points_of(known)
-    return Neighbours(np.array([points[c.model.fingerprint] for c in known]), costs - np.median(costs))
+    points = points_of(known)
+    return Neighbours.of([points[c.model.fingerprint] for c in known], [c.ratio for c in known])
 
 
 def points_of(candidates: Iterable[Candidate]) -> dict[str, Floats]:

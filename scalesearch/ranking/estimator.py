@@ -9,11 +9,13 @@ accuracies: their mean over a candidate's seeds tends to that of its accuracies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scalesearch.ranking.seed_scores import Floats
+from scalesearch.ranking.seed_scores import Floats, SeedScores
 
 SLOPE, SLOPE_SD = 0.4, 0.05
 """How much accuracy a nat of loss is, before anything is trained: 0.31 to 0.54 on the committed runs. What is trained
@@ -29,6 +31,40 @@ it is 0 to 0.5; that much more is careful with a single training, whose score is
 
 FREEDOM = 4
 """Degrees of freedom that `LUCK` and `OWN` count for."""
+
+
+class Training(NamedTuple):
+    """One training: its candidate and seed, final accuracy and loss (nan: not known), and which images were right."""
+
+    name: str
+    seed: int
+    accuracy: float
+    loss: float
+    correct: NDArray[np.bool_] | None
+
+
+def seed_scores(trainings: Iterable[Training], images: int) -> dict[str, SeedScores]:
+    """What trainings come to, by candidate, in their order; which images were right only where all know it.
+
+    Args:
+        images: held out.
+    """
+    every = list(trainings)
+    made = scores([t.name for t in every], [t.accuracy for t in every], [t.loss for t in every], images=images)
+    rows: dict[str, list[int]] = {}
+    for row, training in enumerate(every):
+        rows.setdefault(training.name, []).append(row)
+    found = {}
+    for name, own in rows.items():
+        right = [correct for i in own if (correct := every[i].correct) is not None]
+        found[name] = SeedScores(
+            name,
+            tuple(every[i].accuracy for i in own),
+            np.stack(right) if len(right) == len(own) else None,
+            tuple(every[i].seed for i in own),
+            tuple(made[own].tolist()),
+        )
+    return found
 
 
 def scores(names: Sequence[str], accuracies: Sequence[float], losses: Sequence[float], *, images: int) -> Floats:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
+from scalesearch.ranking.schedules import mean_interval
 from scalesearch.ranking.standings import Standing
 
 if TYPE_CHECKING:
@@ -87,10 +87,8 @@ def _sizes(record: Record) -> dict[float, Mapping[str, Any]]:
 def _gain(factor: float, trials: Sequence[Mapping[float, Mapping[str, Any]]], confidence: float) -> Gain:
     differences = np.array([sizes[factor]["accuracy"] - sizes[1.0]["accuracy"] for sizes in trials])
     kept = float(np.mean([sizes[factor]["kept"] - sizes[1.0]["accuracy"] for sizes in trials]))
-    mean, half = float(differences.mean()), float("nan")
-    if len(differences) > 1:
-        half = float(stats.t.ppf((1 + confidence) / 2, len(trials) - 1) * stats.sem(differences))
-    return Gain(factor, mean, mean - half, mean + half, kept)
+    low, mean, high = mean_interval(differences, confidence)
+    return Gain(factor, mean, low, high, kept)
 
 
 def _words(

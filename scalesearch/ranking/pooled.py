@@ -58,6 +58,12 @@ class Neighbours:
         return Neighbours(None if self.points is None else self.points[rows], self.log_cost[rows])
 
     @classmethod
+    def of(cls, points: Sequence[Floats], costs: Sequence[float]) -> Neighbours:
+        """Candidates at these shares (3,), which cost so much, in any unit."""
+        logs = np.log2(costs)
+        return cls(np.array(points), logs - np.median(logs))
+
+    @classmethod
     def none(cls, count: int) -> Neighbours:
         """So many candidates of which nothing is known but their trials."""
         return cls(None, np.zeros(count))

@@ -49,8 +49,8 @@ def saved(plain: pd.DataFrame, other: pd.DataFrame, confidence: float) -> Saved 
         return None
     differences = np.array([after[key][0] - before[key][0] for key in both])
     ratios = np.log([after[key][1] / before[key][1] for key in both])
-    low, middle, high = np.exp(_interval(ratios, confidence)).tolist()
-    less, mean, more = _interval(differences, confidence)
+    low, middle, high = np.exp(mean_interval(ratios, confidence)).tolist()
+    less, mean, more = mean_interval(differences, confidence)
     return Saved(len(both), confidence, (mean, less, more), (middle, low, high))
 
 
@@ -59,7 +59,7 @@ def _complete(trials: pd.DataFrame) -> dict[Any, tuple[float, float]]:
     return {(row["network"], row["seed"]): (float(row["accuracy"]), float(row["seconds"])) for row in rows}
 
 
-def _interval(values: Floats, confidence: float) -> tuple[float, float, float]:
+def mean_interval(values: Floats, confidence: float) -> tuple[float, float, float]:
     """Student's interval of a mean, and the mean in its middle."""
     mean = float(values.mean())
     if len(values) < 2:

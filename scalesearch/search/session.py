@@ -103,10 +103,11 @@ class Session:
         if ranking.empty:
             reasons = [record.reason for record in records if record.reason]
             raise RunError("no trial finished" + (f"; the last one failed with: {reasons[-1]}" if reasons else ""))
+        names = {name: c.name for name, c in self.by_network.items()}
         judged = partial(
             judge,
             images=len(self.images.minival),
-            labels={name: c.name for name, c in self.by_network.items()},
+            labels=names,
             confidence=self.prepared.recipe.confidence or DEFAULT_CONFIDENCE,
             why=self.why,
             target=self.prepared.target,
@@ -119,10 +120,10 @@ class Session:
             judgement,
             judged,
             label=self._length_label,
-            names={name: c.name for name, c in self.by_network.items()},
+            names=names,
             points=points_of(self.prepared.plan.candidates),
         )
-        sizes = by_size(records, judgement, judged, names={name: c.name for name, c in self.by_network.items()})
+        sizes = by_size(records, judgement, judged, names=names)
         return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths, sizes)
 
     def _length_label(self, steps: int) -> str:

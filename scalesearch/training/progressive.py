@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalesearch.data.augment import Augmentation
-from scalesearch.data.batches import Views
+from scalesearch.data.batches import StageViews
 from scalesearch.data.mixing import Mixing
 from scalesearch.recipe import Recipe
 from scalesearch.settings import AugmentSettings, ProgressiveSettings
@@ -22,11 +22,11 @@ class Stage:
     mixing: Mixing
     dropout: float | None
 
-    def views(self, augment: AugmentSettings) -> Views:
+    def views(self, augment: AugmentSettings) -> StageViews:
         """What batches are made of from here on."""
         if self.magnitude is not None:
             augment = augment.model_copy(update={"policy": "randaugment", "magnitude": self.magnitude})
-        return Views(self.start, Augmentation(augment, self.resolution), self.mixing)
+        return StageViews(self.start, Augmentation(augment, self.resolution), self.mixing)
 
 
 def stages(recipe: Recipe, resolution: int, steps: int) -> list[Stage]:

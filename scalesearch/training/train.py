@@ -24,7 +24,7 @@ from scalesearch.runtime.team import ALONE, Team
 from scalesearch.settings import RunSettings, TrainSettings
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.eval_sizes import measured_at
-from scalesearch.training.legs import Leg, legs, steps_in_all
+from scalesearch.training.legs import Leg, legs
 from scalesearch.training.memory_estimate import state_bytes
 from scalesearch.training.optim import learning_rate_factor
 from scalesearch.training.progressive import Stage, stages
@@ -149,7 +149,8 @@ class _Trial:
             classes=images.num_classes,
         )
         self.readings = Readings(self.trainer, self.batches) if self.settings.readings else None
-        self.legs, self.in_all = legs(self.settings, self.steps), steps_in_all(self.settings, self.steps)
+        self.legs = legs(self.settings, self.steps)
+        self.in_all = sum(leg.steps for leg in self.legs)
         self.length = self.steps  # of the schedule that sets the learning rate
         branches = [leg for leg in self.legs if leg.branch]
         self.evaluate_at = {  # what a branch measures is not measured on the way
@@ -164,7 +165,6 @@ class _Trial:
         self.step, self.resumed, self.memory = 0, 0, 0
         self.curve: list[tuple[int, float, float]] = []
         self.shorter: list[dict[str, Any]] = []
-        self.beside = 0  # steps of branches
         self.train_loss, self.correct = math.nan, cast(Tensor | None, None)
         self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
 
@@ -196,9 +196,8 @@ class _Trial:
         self._go_on()
         if generators is not None:
             restore_generators(generators, device)
-        known = {each["steps"] for each in self.shorter}
         for leg in self.legs:
-            if leg.branch and leg.length not in known:
+            if leg.branch and leg not in self._branched:
                 self._branch(leg, listener)
             elif not leg.branch and self.step < leg.stop:
                 self._train(leg, listener, due)
@@ -229,6 +228,12 @@ class _Trial:
         every = tuple(sorted({1.0, *factors}))
         return measured_at(self.trainer, self.images, every, self.trainer.resolution)
 
+    @property
+    def _branched(self) -> list[Leg]:
+        """The branches that are trained."""
+        known = {each["steps"] for each in self.shorter}
+        return [leg for leg in self.legs if leg.branch and leg.length in known]
+
     def _branch(self, leg: Leg, listener: Listener) -> None:
         """Train a shorter schedule's cooldown, and come back."""
         trunk = deepcopy({**self._progress(), "generators": generator_states(self.device)})
@@ -239,7 +244,7 @@ class _Trial:
         listener.evaluated(leg.length, accuracy, loss, self.steps)
         self._set_progress(trunk)
         restore_generators(trunk["generators"], self.device)
-        self.step, self.beside = leg.start, self.beside + leg.steps
+        self.step = leg.start
         self._go_on()
 
     def _train(self, leg: Leg, listener: Listener, due: _Due | None) -> None:
@@ -250,7 +255,7 @@ class _Trial:
             loss = self._update(batch, labels)
             if self.step % REPORT_EVERY == 0 or self.step == leg.stop:
                 self.train_loss = self._finite(self.team.mean(loss))
-                done = self.step + self.beside
+                done = self.step + sum(each.steps for each in self._branched)
                 speed = done * self.batches.batch_size / (self.training + self.lap.seconds())
                 listener.step(done, self.in_all, self.train_loss, speed)
             if self.step in evaluate_at:
@@ -339,8 +344,6 @@ class _Trial:
             return None
         self._set_progress(state)
         self.shorter = list(state.get("shorter", []))
-        known = {each["steps"] for each in self.shorter}
-        self.beside = sum(leg.steps for leg in self.legs if leg.branch and leg.length in known)
         self.step, self.resumed, self.memory = state["step"], state["resumed"] + 1, state["memory"]
         self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
         self.micro_batch = min(self.micro_batch, state["micro_batch"])

@@ -102,7 +102,8 @@ class Trainer:
         if self.settings.compile == "on":
             compile_blocks(self.model)
         self._recorder = (recorder or CudaRecorder(device)) if recipe.run.cuda_graphs else None
-        self._graphed = GraphedPass(self._recorder) if self._recorder is not None else None
+        self._graphed: GraphedPass | None = None
+        self._record_anew()
 
     @property
     def warm_up(self) -> int:
@@ -123,7 +124,7 @@ class Trainer:
         Raises:
             TrialError: it runs at none that is near.
         """
-        most = max(wanted, min(self.resolution, wanted + NEARBY)) if wanted <= self.resolution else wanted + NEARBY
+        most = wanted + NEARBY if wanted > self.resolution else min(self.resolution, wanted + NEARBY)
         for size in range(wanted, most + 1):
             image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)
             try:
@@ -142,8 +143,7 @@ class Trainer:
         """
         if dropout is not None and not set_head_dropout(self.model, dropout):
             raise TrialError("progressive.dropout: this network has no dropout before its classifier; leave it out")
-        if self._recorder is not None:
-            self._graphed = GraphedPass(self._recorder)
+        self._record_anew()
 
     def freeze_features(self, frozen: bool) -> None:
         """From here on only the classifier is trained, or everything again; frozen norms keep their statistics too.
@@ -160,8 +160,11 @@ class Trainer:
                 parameter.grad = None
         self._frozen = frozen
         self.model.eval()  # the next step turns on what is to be on
-        if self._recorder is not None:
-            self._graphed = GraphedPass(self._recorder)
+        self._record_anew()
+
+    def _record_anew(self) -> None:
+        """What was recorded of a pass no longer holds."""
+        self._graphed = GraphedPass(self._recorder) if self._recorder is not None else None
 
     def _classifier(self) -> nn.Module:
         return classifier_of(self.model, self._classes)

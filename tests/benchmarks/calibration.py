@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from scalesearch.ranking.allocation import next_training, start
-from scalesearch.ranking.estimator import scores
+from scalesearch.ranking.estimator import Training, seed_scores
 from scalesearch.ranking.pooled import Neighbours, pool
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 from scalesearch.ranking.standings import closeness, contenders, shares_of_wins
@@ -28,7 +28,7 @@ DIFFICULTY, TASTE = 2.0, 0.5
 BOLDNESS = 0.02
 """Standard deviation of the logarithm of a candidate's boldness, by which its margins are multiplied in its loss."""
 Right = NDArray[np.bool_]
-Training = tuple[Right, float]
+Trained = tuple[Right, float]
 """Which images a training gets right, and its loss on them."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
@@ -78,28 +78,21 @@ class World:
         values = 1 / (1 + np.exp(-(self.effect[:, None] + spread * NODES)))
         return np.asarray(values @ WEIGHTS / WEIGHTS.sum())
 
-    def train(self, candidate: int, seed: int) -> Training:
+    def train(self, candidate: int, seed: int) -> Trained:
         """One training: an image is right whose margin is above zero, and a bold candidate's loss makes more of it."""
         logits = self.logits[candidate] + self.block[seed] + self.rng.normal(0, self.moods)
         margins = logits + self.rng.logistic(size=self.images)
         return margins > 0, float(np.logaddexp(0, -self.boldness[candidate] * margins).mean())
 
-    def scores(self, trained: Mapping[int, list[Training]]) -> list[SeedScores | None]:
+    def scores(self, trained: Mapping[int, list[Trained]]) -> list[SeedScores | None]:
         """What a search has of every candidate, some of whom have no trial."""
-        every = [(i, right, loss) for i, trainings in trained.items() for right, loss in trainings]
-        made = scores(
-            [str(i) for i, _, _ in every],
-            [float(right.mean()) for _, right, _ in every],
-            [loss for *_, loss in every],
-            images=self.images,
+        every = (
+            Training(str(i), seed, float(right.mean()), loss, right)
+            for i, trainings in trained.items()
+            for seed, (right, loss) in enumerate(trainings)
         )
-        found: list[SeedScores | None] = [None] * self.count
-        for i in trained:
-            rows = [k for k, (j, _, _) in enumerate(every) if j == i]
-            right = np.array([every[k][1] for k in rows])
-            accuracies, own = tuple(right.mean(axis=1).tolist()), tuple(made[rows].tolist())
-            found[i] = SeedScores(str(i), accuracies, right, (), own)
-        return found
+        found = seed_scores(every, self.images)
+        return [found.get(str(i)) for i in range(self.count)]
 
 
 @dataclass

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from scalesearch.data.batches import TrainBatches, Views
+from scalesearch.data.batches import StageViews, TrainBatches
 from scalesearch.data.mixing import Mixing
 from scalesearch.recipe import load_recipe
 from scalesearch.training.progressive import stages
@@ -71,7 +71,7 @@ def test_batches_follow_the_stages_wherever_they_are_taken_up() -> None:
 
     settings = {"stages": 3, "resolution": [8, 16], "mixup": [0, 0.4]}
     recipe = load_recipe("quick", {"train.steps": 6, "train.progressive": settings})
-    views: list[Views] = [stage.views(recipe.augment) for stage in stages(recipe, 16, 6)]
+    views: list[StageViews] = [stage.views(recipe.augment) for stage in stages(recipe, 16, 6)]
     made = TrainBatches(_split(), recipe.augment, 16, batch_size=8, seed=5, views=views, classes=40)
     whole = list(made.take(6))
     assert [images.shape[-1] for images, _ in whole] == [8, 8, 12, 12, 16, 16]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.ranking.estimator import scores
+from scalesearch.ranking.estimator import Training, seed_scores
 from scalesearch.ranking.pooled import Neighbours, Posterior, pool
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 from scalesearch.ranking.standings import contenders, shares_of_wins
@@ -93,9 +93,9 @@ class Bank:
         kept = {name: tuple(t for t in trainings if t.seed in seeds) for name, trainings in self.trained.items()}
         return Bank(kept, self.images, self.neighbours)
 
-    def expected(self, trained: Mapping[str, Sequence[Trained]] | None = None) -> Posterior:
-        """What some of its trainings say, by default all, about these very images: candidates in ``names``' order."""
-        found = measured(self.trained if trained is None else trained, self.images)
+    def expected(self) -> Posterior:
+        """What all its trainings say about these very images: candidates in ``names``' order."""
+        found = measured(self.trained, self.images)
         rows = [found.get(name) for name in self.trained]
         return pool(rows, images=self.images, neighbours=self.neighbours, with_images=False)
 
@@ -122,27 +122,15 @@ def bank_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, po
             loss = float(record.outcome["curve"][-1][2])
             trained.setdefault(name, []).append(Trained(name, record.task.seed, curve, correct, ratios[name], loss))
     names = sorted(trained)
-    costs = np.log2([ratios[name] for name in names])
     near = Neighbours.none(len(names))
     if points and names:
-        near = Neighbours(np.array([points[name] for name in names]), costs - np.median(costs))
+        near = Neighbours.of([points[name] for name in names], [ratios[name] for name in names])
     by_seed = {name: tuple(sorted(trained[name], key=lambda t: t.seed)) for name in names}
     return Bank(by_seed, images, near)
 
 
 def measured(trained: Mapping[str, Sequence[Trained]], images: int) -> dict[str, SeedScores]:
     """What is known of the candidates that have a training."""
-    every = [t for trainings in trained.values() for t in trainings]
-    made = scores([t.network for t in every], [t.accuracy for t in every], [t.loss for t in every], images=images)
-    by_training = dict(zip(map(id, every), made.tolist(), strict=True))
-    return {
-        name: SeedScores(
-            name,
-            tuple(t.accuracy for t in ts),
-            np.stack([t.correct for t in ts]),
-            tuple(t.seed for t in ts),
-            tuple(by_training[id(t)] for t in ts),
-        )
-        for name, ts in trained.items()
-        if ts
-    }
+    return seed_scores(
+        (Training(t.network, t.seed, t.accuracy, t.loss, t.correct) for ts in trained.values() for t in ts), images
+    )

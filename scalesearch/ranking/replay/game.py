@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from scalesearch.ranking.replay.bank import Bank, Trained
 
 
-@dataclass(eq=False)
 class Game:
     """A bank whose candidates and whose seeds come in a new order, each candidate's in its own.
 
     ``spent`` is in shares of training everything to the end. ``named`` holds whom the search would name, from which
-    expense on; before it knows anything, that is any candidate. ``best_seen`` is the rule of all who have no model: the
-    highest mean over seeds, among those whose curves are known farthest.
+    expense on; before it knows anything, that is any candidate. `name_best_seen` is the rule of all who have no model:
+    the highest mean over seeds, among those whose curves are known farthest.
     """
 
-    bank: Bank
-    dice: np.random.Generator
-    spent: float = 0.0
-    named: list[tuple[float, str]] = field(default_factory=list)
-    finished: dict[str, list[Trained]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = list(self.bank.names)
-        self.dice.shuffle(names)
+    def __init__(self, bank: Bank, dice: np.random.Generator) -> None:
+        self.bank, self.dice, self.spent = bank, dice, 0.0
+        names = list(bank.names)
+        dice.shuffle(names)
         self.names = tuple(names)
-        self.finished = {name: [] for name in names}
-        self._ahead = {name: self._shuffled(self.bank.trained[name]) for name in names}
+        self.named: list[tuple[float, str]] = [(0.0, names[0])]
+        self.finished: dict[str, list[Trained]] = {name: [] for name in names}
+        self._ahead = {name: self._shuffled(bank.trained[name]) for name in names}
         self._seen: dict[str, dict[int, list[float]]] = {name: {} for name in names}
-        self._whole = self.bank.whole
-        self.named = [(0.0, names[0])]
+        self._whole = bank.whole
 
     def _shuffled(self, trainings: tuple[Trained, ...]) -> list[Trained]:
         return [trainings[i] for i in self.dice.permutation(len(trainings))]

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from scalesearch.ranking.allocation import SETTINGS, choose, start
+from scalesearch.ranking.allocation import SETTINGS, next_training, start
 from scalesearch.ranking.pooled import pool
 from scalesearch.ranking.pruning import FIRST_LOOK, INTERVAL, behind
 from scalesearch.ranking.replay.bank import measured
@@ -46,16 +46,16 @@ def search(confidence: float | None = None, *, within: float = 0.0, drop: bool =
             if queue:
                 name = queue.pop(0)
             elif any(rows):
-                chosen = choose(
+                chosen = next_training(
                     [names[i] for i in left],
-                    rows,
-                    known,
+                    found,
                     costs[left],
                     images=bank.images,
                     max_seeds=len(bank.seeds),
                     confidence=confidence,
                     within=within,
                     with_images=False,
+                    known=known,
                 )
                 if chosen.name is None:
                     return
