@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.candidates.space import open_space
 from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
 from scalesearch.errors import RecipeError
 from scalesearch.recipe import load_recipe
@@ -15,6 +16,7 @@ from scalesearch.report.units import amount, duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import digest, slug
 from scalesearch.runtime.default_recipe import default_recipe
+from scalesearch.search.nas.wishes import recipe_for_nas
 
 if TYPE_CHECKING:
     from scalesearch.search.nas.setup import PreparedNas
@@ -43,9 +45,10 @@ def nas_command(
             raise RecipeError(f"--set {key}", "no such key with nas, which scales nothing and ends no trial", value)
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
     check_engine(engine, address, first)
-    from scalesearch.search.nas.setup import prepare_nas, recipe_for_nas
-
     recipe_for_nas(first)
+    open_space(first.nas.space)
+    from scalesearch.search.nas.setup import prepare_nas
+
     recipe = recipe_for_nas(load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides))
     from scalesearch.runtime.device import every_device
     from scalesearch.search.engine import EngineSettings

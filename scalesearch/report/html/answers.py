@@ -93,7 +93,8 @@ def trained(run: Run) -> str:
     fewest, most = int(run.ranking["seeds"].min()), int(run.ranking["seeds"].max())
     seeds = _count(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
     images = f"{data['train']:,} images of {data['title']}" if data else "images that were not noted"
-    at = f", {'all' if run.nas else "the baseline's"} at {side} px" if side else ""
+    whose = "all" if run.nas else "the baseline's"
+    at = f", {whose} at {side} px" if side else ""
     held = f", ranked on {data['minival']:,} held-out ones (the minival)" if data else ""
     return f"Each was trained from scratch for {length} on {images}{at}{held}, {seeds} each."
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -14,6 +16,8 @@ from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.trials import Architecture, Choice, Task
 from scalesearch.validation import parse
+
+optuna.logging.set_verbosity(logging.ERROR)  # what there is to tell is told by the search
 
 SEEDS = IntDistribution(0, 2**31 - 1)
 

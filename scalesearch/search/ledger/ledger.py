@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -30,8 +29,6 @@ PATIENCE = 300.0
 """Seconds that a database may take to come back."""
 
 T = TypeVar("T")
-
-optuna.logging.set_verbosity(logging.ERROR)  # a server that does not answer is ours to tell
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def proposals(
 
 def _sampler(name: str, seed: int, population: int) -> BaseSampler:
     if name == "tpe":
-        return TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=False, constant_liar=True)
+        return TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True, constant_liar=True)
     if name == "nsga2":
         return NSGAIISampler(seed=seed, population_size=population)
     return RandomSampler(seed=seed)

@@ -109,16 +109,16 @@ def caveats(prepared: PreparedNas, result: Result) -> list[str]:
 def _best_of_many(result: Result) -> str:
     """What the winner's own reading is worth, having been chosen by it."""
     first, trained = result.ranking.iloc[0], len(result.ranking)
+    own, low, high = (f"{100 * first[name]:.1f}" for name in ("accuracy", "low", "high"))
     expected = (
-        f"the first is the best of {trained} noisy readings, so that its own, {100 * first['accuracy']:.1f} %, is biased "
-        f"upward; of all of them together {100 * first['pooled']:.1f} % is expected ({100 * first['low']:.1f} to "
-        f"{100 * first['high']:.1f})"
+        f"the first is the best of {trained} noisy readings, so that its own, {own} %, is biased upward; by all "
+        f"of them together {100 * first['pooled']:.1f} % is expected ({low} to {high})"
     )
-    own = result.trials[(result.trials["network"] == first["network"]) & (result.trials["state"] == "complete")]
-    further_seeds = own[own["seed"] > 0]["accuracy"].astype(float)
+    trials = result.trials[(result.trials["network"] == first["network"]) & (result.trials["state"] == "complete")]
+    further_seeds = trials[trials["seed"] > 0]["accuracy"].astype(float)
     if further_seeds.empty:
         return f"{expected}; --seeds 3 trains the best again"
-    chosen = float(own[own["seed"] == 0]["accuracy"].iloc[0])
+    chosen = float(trials[trials["seed"] == 0]["accuracy"].iloc[0])
     return (
         f"{expected}; the training that chose it came to {100 * chosen:.1f} %, the {len(further_seeds)} after it to "
         + (f"{100 * further_seeds.mean():.1f} %")

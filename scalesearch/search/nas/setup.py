@@ -13,20 +13,15 @@ import numpy as np
 from scalesearch.candidates.grid import Candidate, Plan, Rejections
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.candidates.space import Space, open_space
-from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
+from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.spec_baseline import SpecBaseline
-from scalesearch.recipe import Budget, Recipe
+from scalesearch.recipe import Recipe
 from scalesearch.report.units import amount
 from scalesearch.run_folder import settings_of
-from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.points import Points
 from scalesearch.search.nas.planner import UNSCALED, ArchitecturePlanner, network_of
 from scalesearch.search.setup import Prepared, place_of, settle
-from scalesearch.settings import SearchSettings
 from scalesearch.trials import Choice
-
-DEFAULT_TRIALS = 40
-"""Architectures that are trained where the recipe has neither trials nor a budget."""
 
 SAMPLE = 1_000
 """Architectures at random whose costs say what the space's are like."""
@@ -48,32 +43,6 @@ class Costs:
         return f"{amount(low)} to {amount(high)}, median {amount(middle)}"
 
 
-def recipe_for_nas(recipe: Recipe) -> Recipe:
-    """The recipe with what a search for a baseline does not use at its default, and with a budget.
-
-    Nothing is scaled (φ = 0), and no training is ended early: an architecture that is behind by accuracy may be ahead
-    by reward, or on the front.
-
-    Raises:
-        RecipeError: there are trials and a budget, or a budget that is a share of everything.
-    """
-    trials, budget = recipe.nas.trials, recipe.budget
-    if trials is not None and budget is not None:
-        raise RecipeError("--trials", f"nothing beside a budget (it is {budget})", trials)
-    if budget is not None and Budget.parse(budget).unit == "share":
-        raise RecipeError("--budget", "a time or a number of trials: nobody trains the whole space", budget)
-    changes: dict[str, Any] = {
-        "phi": 0.0,
-        "confidence": None,
-        "exhaustive": True,
-        "objective": "accuracy",
-        "search": SearchSettings(),
-        "rounding": Rounding(),
-        "budget": budget or f"{trials or DEFAULT_TRIALS}-trials",
-    }
-    return recipe.model_copy(update=changes)
-
-
 @dataclass(frozen=True)
 class PreparedNas(Prepared):
     """A search for a baseline: ``baseline`` is the space's skeleton, and ``plan`` has the first architectures."""
@@ -82,7 +51,7 @@ class PreparedNas(Prepared):
     costs: Costs | None = None
 
     @cached_property
-    def planner(self) -> ArchitecturePlanner:  # type: ignore[override]  # one, which learns what was proposed
+    def planner(self) -> ArchitecturePlanner:
         """What decides which architectures there are."""
         assert self.space is not None and self.target is not None
         classes = len(self.source.classes)
@@ -140,7 +109,7 @@ def prepare_nas(recipe: Recipe) -> PreparedNas:
     """Open the space, list the images, and choose what to begin with; nothing is decoded or trained.
 
     Args:
-        recipe: of `recipe_for_nas`.
+        recipe: of `search.nas.wishes.recipe_for_nas`.
 
     Raises:
         EmptyGridError: no architecture of the space costs about what it should.
