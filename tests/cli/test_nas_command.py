@@ -69,7 +69,7 @@ def test_from_a_space_to_a_baseline_to_its_family(small: Cli, tmp_path: Path) ->
     assert again.returncode == 0 and "reward" in again.stdout.splitlines()[0]
     page = small("report", "found")
     assert page.returncode == 0, page.stderr
-    assert "found for 100 k MACs" in (tmp_path / "found" / "report.html").read_text()
+    assert "architectures of the space space, found for" in (tmp_path / "found" / "report.html").read_text()
     refused = small("scale", "--from", "found", "--phi", "1")
     assert refused.returncode == 2 and "found/winner.yaml" in " ".join(refused.stderr.split())
 

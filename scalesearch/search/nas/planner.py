@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import chain, islice
 
 from scalesearch.candidates.grid import Candidate
@@ -51,6 +50,7 @@ class ArchitecturePlanner(Planner):
         super().__init__(recipe, (), images)
         self.space, self.target, self.classes = space, target, classes
         self._exhausted: int | None = None
+        self._first = self._beginning()  # before anything is known, so that every sitting begins alike
 
     @property
     def step_by_step(self) -> bool:
@@ -83,9 +83,8 @@ class ArchitecturePlanner(Planner):
 
     def first(self) -> list[Task]:
         """The trials to begin with."""
-        return self._beginning
+        return self._first
 
-    @cached_property
     def _beginning(self) -> list[Task]:
         count = self.recipe.nas.population if self.recipe.nas.sampler == "nsga2" else STARTUP
         count = count if self.trials is None else min(count, self.trials)

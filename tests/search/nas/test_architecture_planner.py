@@ -66,7 +66,7 @@ def test_every_architecture_is_new_and_near_the_target(sampler: str) -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_proposals_are_a_function_of_the_records(sampler: str) -> None:
     """A planner that knows nothing but the ledger's records goes on as the one that made them."""
-    overrides = {"nas__trials": 14, "nas__sampler": sampler, "nas__population": 4}
+    overrides: dict[str, Any] = {"nas__trials": 14, "nas__sampler": sampler, "nas__population": 4}
     tasks = searched(planner(**overrides))
     for known in range(10, 14):
         fresh = planner(**overrides)
@@ -74,6 +74,12 @@ def test_proposals_are_a_function_of_the_records(sampler: str) -> None:
         assert task is not None and task.fingerprint == tasks[known].fingerprint
         names = [c.label for c in fresh.by_network.values()]
         assert names == [c.label for c in planner_of(tasks, overrides).by_network.values()][: len(names)]
+
+
+def test_every_sitting_begins_alike() -> None:
+    """Also one that has seen the ledger before it is asked where it begins."""
+    tasks = planner(nas__trials=12).first()
+    assert [t.key for t in planner_of(tasks[:3], {"nas__trials": 12}).first()] == [t.key for t in tasks]
 
 
 def planner_of(tasks: list[Task], overrides: dict[str, Any]) -> ArchitecturePlanner:
