@@ -102,6 +102,12 @@ class Recipe(Strict):
     run: RunSettings = RunSettings()
 
 
+def refuse_nas(recipe: Recipe) -> None:
+    """Raises RecipeError if the recipe is of a search for a baseline: what it asks for would not be done."""
+    if recipe.nas.target_macs is not None:
+        raise RecipeError("nas.target_macs", "nothing: `scalesearch nas` takes it", recipe.nas.target_macs)
+
+
 def recipe_folder() -> Path:
     """Where the shipped recipes are: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / "recipes"

@@ -76,6 +76,7 @@ class PlainWatcher:
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         """The trials of a search are known; some may be done already. Called again for a longer schedule."""
+        total = prepared.planner.total(tasks)
         if self.total:
             self._say(f"on a longer schedule: {len(tasks) - len(done)} trials")
         else:
@@ -84,8 +85,8 @@ class PlainWatcher:
             for line in prepared.tuned:
                 self._say(line)
             if done:
-                self._say(f"{len(done)} of {len(tasks)} trials were done before")
-        self.done, self.total = len(done), len(tasks)
+                self._say(f"{len(done)} of {total} trials were done before")
+        self.done, self.total = len(done), total
 
     def quoted(self, quote: Quote) -> None:
         """What the search will take was estimated."""
@@ -192,14 +193,17 @@ class LiveWatcher:
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         """The trials of a search are known; some may be done already. Called again for a longer schedule."""
         macs = {name: c.cost.macs for name, c in prepared.planner.by_network.items()}
+        total = prepared.planner.total(tasks)
         if self.total:
             self.console.print(f"on a longer schedule: {len(tasks) - len(done)} trials")
         else:
             self.console.print(headline(prepared), prepared.about_images, *prepared.tuned, sep="\n", soft_wrap=True)
             if done:
-                self.console.print(f"{len(done)} of {len(tasks)} trials were done before")
-        self.done, self.total = len(done), len(tasks)
-        left = sum(macs[t.fingerprint] for t in tasks) - sum(macs[t.fingerprint] for t in done)
+                self.console.print(f"{len(done)} of {total} trials were done before")
+        self.done, self.total = len(done), total
+        left = sum(macs[t.fingerprint] for t in tasks) * total / max(1, len(tasks)) - sum(
+            macs[t.fingerprint] for t in done
+        )
         self.bars.reset(self.search, total=left, told=f"{self.done}/{self.total}")
         self.live.start()
 

@@ -115,16 +115,16 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def architectures_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
-    """The result of a search for a baseline, best first, of `ranking.json`'s values: as `ranking_table`, with rewards
-    (per cent) and sizes in the place of multipliers. What no row has is left out."""
+    """The result of a search for a baseline, best first, of `ranking.json`'s values: as `ranking_table`, with the
+    measured and the expected rewards (per cent) in the place of multipliers. What no row has is left out."""
     columns = {
         "#": [f"{row['rank']}{'*' if row.get('front') else ' '}" for row in ranking],
         "": [row.get("label") or "" for row in ranking],
-        "blocks": [str(row["shape"]).partition(" ")[0] for row in ranking],
         "MACs": [amount(row["macs"]) for row in ranking],
         "params": [amount(row["params"]) for row in ranking],
         "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
         "reward": [f"{100 * row['reward']:.1f}" for row in ranking],
+        "exp.": [f"{100 * row['score']:.1f}" for row in ranking],
         "to first": [to_first(row, brief=True) for row in ranking],
         "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
         "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],

@@ -179,7 +179,6 @@ class Session:
     def _announce(self, every: Sequence[Record]) -> None:
         done = _complete(every)
         self.watcher.search_started(self.prepared, self.tasks, [t for t in self.tasks if t.key in done])
-        self.watcher.wanted(self.planner.total(self.tasks))
 
     def _quote(self) -> None:
         """Say what the search will take, and keep that until it has taken it."""

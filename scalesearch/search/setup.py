@@ -14,11 +14,11 @@ from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.data.about import described
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
-from scalesearch.errors import DeviceError, RecipeError
+from scalesearch.errors import DeviceError
 from scalesearch.files import kept
 from scalesearch.models.protocols import Baseline
 from scalesearch.ranking.ranking import EXPONENT
-from scalesearch.recipe import Recipe
+from scalesearch.recipe import Recipe, refuse_nas
 from scalesearch.run_folder import settings_of
 from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.scaling.compound import Multipliers
@@ -113,8 +113,7 @@ def prepare(recipe: Recipe) -> Prepared:
     Raises:
         ScaleSearchError: whatever of it the user can mend.
     """
-    if recipe.nas.target_macs is not None:
-        raise RecipeError("nas.target_macs", "nothing: it is `scalesearch nas`'s", recipe.nas.target_macs)
+    refuse_nas(recipe)
     resolved = resolve_baseline(recipe)
     place = place_of(recipe, resolved.baseline)
     recipe, classes = place.recipe, len(place.source.classes)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.catalogue import build_model
 from scalesearch.models.fvcore_count import count
 from scalesearch.scaling.spec_files import load_spec
 from scalesearch.search.ledger.journal import JOURNAL
@@ -50,9 +50,7 @@ def test_from_a_space_to_a_baseline_to_its_family(small: Cli, tmp_path: Path) ->
     ranking = json.loads((tmp_path / "found" / "ranking.json").read_text())
     first = ranking["ranking"][0]
     assert winner.resolution == 16 and len(ranking["ranking"]) == 4
-    model = open_baseline(str(tmp_path / "found" / "winner.yaml"))
-    build = model.scaled(__import__("scalesearch").Multipliers(1, 1, 1)).build(12)
-    assert count(build, 16).macs == first["macs"] and 50_000 <= first["macs"] <= 200_000
+    assert count(build_model(winner, 12), 16).macs == first["macs"] and 50_000 <= first["macs"] <= 200_000
     assert first["reward"] == pytest.approx(first["accuracy"] * (first["macs"] / 100_000) ** -0.07)
     assert "is biased upward" in " ".join(found.stdout.split())
     grid = small(
@@ -85,29 +83,37 @@ def test_a_finished_search_goes_on_with_more_trials_and_seeds(small: Cli, tmp_pa
     assert other.returncode == 2 and "nas.target_macs" in other.stderr
 
 
-def test_a_search_that_was_killed_goes_on_with_nothing_doubled(small: Cli, tmp_path: Path) -> None:
-    options = (*NAS, "--trials", "4", "--steps", "60")
+def _disturbed(folder: Path, options: tuple[str, ...], after: str, how: signal.Signals) -> tuple[int, str]:
+    """A search into ``chaos``, sent a signal after a line that begins with ``after``: its exit code, and what it said."""
     command = [sys.executable, "-m", "scalesearch", *options, "--out", "chaos"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("[2/4]"):
-            break
-    time.sleep(0.2)  # into the third
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    first = Ledger(tmp_path / "chaos" / JOURNAL, "chaos").records()
-    done = {r.task.key for r in first if r.state == "complete"}
-    assert 2 <= len(done) < 4
-    after = small(*options, "--out", "chaos")
+    said = ""
+    while not said.rpartition("\n")[0].rpartition("\n")[2].startswith(after) and (line := process.stdout.readline()):
+        said += line
+    time.sleep(0.2)  # into the next trial
+    process.send_signal(how)
+    said += process.stdout.read()
+    return process.wait(), " ".join(said.split())
+
+
+@pytest.mark.long
+def test_a_search_that_was_stopped_and_killed_goes_on_with_nothing_doubled(small: Cli, tmp_path: Path) -> None:
+    options = (*NAS, "--trials", "12", "--steps", "60", "--seeds", "2", "--top", "1")
+    code, said = _disturbed(tmp_path, options, "[2/13]", signal.SIGINT)
+    assert code == 130 and "the same command goes on from there" in said, said
+    code, said = _disturbed(tmp_path, options, "[11/13]", signal.SIGKILL)
+    assert code == -9 and "2 of 13 trials were done before" in said
+    done = {r.task.key for r in Ledger(tmp_path / "chaos" / JOURNAL, "chaos").records() if r.state == "complete"}
+    assert 11 <= len(done) < 13
+    after, calm = small(*options, "--out", "chaos"), small(*options, "--out", "calm")
     assert after.returncode == 0, after.stderr
-    assert f"{len(done)} of 4 trials were done before" in after.stdout
+    assert f"{len(done)} of " in after.stdout
     records = Ledger(tmp_path / "chaos" / JOURNAL, "chaos").records()
     complete = Counter(r.task.key for r in records if r.state == "complete")
-    assert done < set(complete) and len(complete) == 4 and set(complete.values()) == {1}
-    calm = small(*options, "--out", "calm")
+    assert done < set(complete) and len(complete) >= 13 and set(complete.values()) == {1}
     assert calm.returncode == 0, calm.stderr
-    for name in ("ranking.csv", "winner.yaml", "candidates.csv"):
+    for name in ("ranking.csv", "ranking.json", "winner.yaml", "candidates.csv"):
         assert (tmp_path / "chaos" / name).read_text() == (tmp_path / "calm" / name).read_text(), name
 
 
@@ -149,5 +155,6 @@ def test_without_a_target_it_says_what_the_space_costs(small: Cli) -> None:
 
 
 def test_a_grid_does_not_take_a_searchs_recipe_for_its_own(small: Cli) -> None:
-    done = small("grid", "--recipe", "quick", "--set", "nas.target_macs=60M", "--dry-run")
-    assert done.returncode == 2 and "`scalesearch nas`'s" in done.stderr
+    for command in (("grid", "--dry-run"), ("candidates",)):
+        done = small(*command, "--recipe", "quick", "--set", "nas.target_macs=60M")
+        assert done.returncode == 2 and "`scalesearch nas` takes it" in done.stderr

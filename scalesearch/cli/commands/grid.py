@@ -14,7 +14,7 @@ from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.errors import ScaleSearchError
-from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.recipe import Recipe, load_recipe, refuse_nas
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import plan_summary, plan_table, ranking_table
 from scalesearch.report.units import duration
@@ -37,6 +37,7 @@ def candidates(recipe_name: str | None, overrides: Mapping[str, object], *, num_
     """Print the plan of a grid without touching images or torch."""
     page = Page(form)
     recipe = load_recipe(recipe_name or "paper", overrides)
+    refuse_nas(recipe)
     resolved = resolve_baseline(recipe)
     made = plan(resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout)
     document = [_candidate_json(c) for c in made.candidates] if form == "json" else None
@@ -83,6 +84,7 @@ def grid(
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     page = Page(form)
     first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
+    refuse_nas(first)
     check_engine(engine, address, first)
     from scalesearch.search.setup import prepare
 

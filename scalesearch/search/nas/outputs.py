@@ -94,8 +94,8 @@ def caveats(prepared: PreparedNas, result: Result) -> list[str]:
     return [
         *certainty(prepared, result),
         _best_of_many(result),
-        f"reward: accuracy·(MACs/{prepared.target:,})^{prepared.exponent:g}, MACs at {side} px; the order and P (of "
-        "being the best) are of the expected accuracy in the place of the measured one",
+        f"reward: accuracy·(MACs/{prepared.target:,})^{prepared.exponent:g}, MACs at {side} px; exp. is what is "
+        "expected of it given all trainings and their losses, which makes the order and P (of being the best)",
         *_skeleton(prepared, ranking),
         *_passed_over(prepared, result),
         *_sampler(prepared, result),
@@ -115,13 +115,12 @@ def _best_of_many(result: Result) -> str:
         f"of them together {100 * first['pooled']:.1f} % is expected ({low} to {high})"
     )
     trials = result.trials[(result.trials["network"] == first["network"]) & (result.trials["state"] == "complete")]
-    further_seeds = trials[trials["seed"] > 0]["accuracy"].astype(float)
-    if further_seeds.empty:
+    again = trials[trials["seed"] > 0]["accuracy"].astype(float)
+    if again.empty:
         return f"{expected}; --seeds 3 trains the best again"
-    chosen = float(trials[trials["seed"] == 0]["accuracy"].iloc[0])
-    return (
-        f"{expected}; the training that chose it came to {100 * chosen:.1f} %, the {len(further_seeds)} after it to "
-        + (f"{100 * further_seeds.mean():.1f} %")
+    chosen = 100 * float(trials[trials["seed"] == 0]["accuracy"].iloc[0])
+    return f"{expected}; the training that it was chosen by came to {chosen:.1f} %, further ones to " + (
+        f"{100 * again.mean():.1f} %"
     )
 
 

@@ -9,7 +9,10 @@ from scalesearch.candidates.grid import Candidate
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.candidates.space import Space
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.ranking.certainty import measured
+from scalesearch.ranking.pooled import Neighbours, pool
 from scalesearch.ranking.ranking import trade_off
+from scalesearch.ranking.standings import DECIMALS
 from scalesearch.recipe import Recipe
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec import ModelSpec
@@ -138,22 +141,36 @@ class ArchitecturePlanner(Planner):
         return likely is None or self.affords(search, Task(UNSCALED, likely.model.fingerprint, 0), workers=workers)
 
     def _further_seed(self, records: Sequence[Record]) -> Task | None:
-        """The next further training of one of the best, once the search itself has ended."""
+        """The next further training of one of the best, once the search itself has ended; at last also of whatever is
+        the first by then, so that no single reading wins."""
         search = [r for r in records if r.task.seed == 0]
-        if any(r.state in UNDER_WAY for r in search):
+        if self.recipe.seeds == 1 or any(r.state in UNDER_WAY for r in search):
             return None
-        there = {r.task.key for r in records}
+        task = self._missing(self.order(search)[: self.finalists], records)
+        if task is None and not any(r.state in UNDER_WAY for r in records):
+            task = self._missing(self.order(records)[:1], records)
+        return task
+
+    def _missing(self, names: Sequence[str], records: Sequence[Record]) -> Task | None:
+        """The first of these networks' seeds that has no trial."""
+        there = {r.task.key: r.task for r in records}
         for seed in range(1, self.recipe.seeds):
-            for record in self.best(search)[: self.finalists]:
-                task = Task(UNSCALED, record.task.fingerprint, seed, record.task.architecture)
-                if task.key not in there:
-                    return task
+            for name in names:
+                if (name, seed) not in there:
+                    return Task(UNSCALED, name, seed, there[name, 0].architecture)
         return None
 
-    def best(self, records: Sequence[Record]) -> list[Record]:
-        """The complete trials of seed 0, highest reward first, cheaper first among equals."""
-        done = [r for r in records if r.state == "complete" and r.outcome and r.task.seed == 0]
-        return sorted(done, key=lambda r: (-self._reward_of(r), self._macs(r), r.number))
+    def order(self, records: Sequence[Record]) -> list[str]:
+        """The networks that have a complete trial, highest expected reward first, as the ranking has them."""
+        found = sorted(measured(records, self.images), key=lambda m: m.name)
+        if not found:
+            return []
+        expected = pool(found, images=self.images, neighbours=Neighbours.none(len(found))).mean
+        rewards = {
+            m.name: round(self.reward(float(accuracy), self.by_network[m.name].cost.macs), DECIMALS)
+            for m, accuracy in zip(found, expected, strict=True)
+        }
+        return sorted(rewards, key=lambda name: (-rewards[name], self.by_network[name].cost.macs))
 
     def _macs(self, record: Record) -> int:
         return self.by_network[record.task.fingerprint].cost.macs
