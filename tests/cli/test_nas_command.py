@@ -84,7 +84,7 @@ def test_a_finished_search_goes_on_with_more_trials_and_seeds(small: Cli, tmp_pa
 
 
 def _disturbed(folder: Path, options: tuple[str, ...], after: str, how: signal.Signals) -> tuple[int, str]:
-    """A search into ``chaos``, sent a signal after a line that begins with ``after``: its exit code, and what it said."""
+    """A search into ``chaos``, sent a signal after a line that begins with ``after``: its exit code, and its words."""
     command = [sys.executable, "-m", "scalesearch", *options, "--out", "chaos"]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
