@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scalesearch.cli.comparisons import compare
 from scalesearch.cli.networks import baselines, bench, check, export, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, show
-from scalesearch.cli.search import candidates, compare, grid, worker
+from scalesearch.cli.search import candidates, grid, worker
 from scalesearch.version import __version__
 
 if TYPE_CHECKING:
