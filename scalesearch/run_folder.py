@@ -42,7 +42,7 @@ LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"), ("rounding", "lowest_share"),
     ("rounding", "max_resolution"), ("rounding", "max_channels"), ("rounding", "stage_depths"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
-    ("data", "max_pixels"),
+    ("data", "max_pixels"), ("data", "mean"), ("data", "std"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
     ("train", "eval_resolutions"), ("train", "from_weights"), ("train", "freeze"), ("train", "head_only_epochs"),
