@@ -1,8 +1,8 @@
 """Weights that somebody trained, put into a network: by name where names agree, else by shape in order.
 
 Names differ between libraries that have the same network; the order in which a network's tensors are defined seldom
-does. So what no name fits is matched along both orders, if all of it fits but for the classifier: a part that happens to
-have the same shapes proves nothing. What is left is said, and starts afresh.
+does. So what no name fits is matched along both orders, if all of it fits but for the classifier: a part that happens
+to have the same shapes proves nothing. What is left is said, and starts afresh.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Loaded:
         parts = [f"{len(self.by_name)} tensors by name"]
         if self.by_shape:
             theirs, ours = self.by_shape[0]
-            parts.append(f"{len(self.by_shape)} by shape and order, their names differ (the first: {theirs} for {ours})")
+            parts.append(
+                f"{len(self.by_shape)} by shape and order, their names differ (the first: {theirs} for {ours})"
+            )
         parts.append(f"{len(self.new)} start afresh" + (f": {_listed(self.new)}" if self.new else ""))
         if self.unused:
             parts.append(f"{len(self.unused)} of the file's are not used: {_listed(self.unused)}")

@@ -14,7 +14,7 @@ from scalesearch.run_files import read_result
 from scalesearch.scaling.spec_files import Spec
 from scalesearch.settings import DataSettings
 
-RECIPE, OUTCOME = "recipe.yaml", "outcome.json"
+RECIPE, OUTCOME = "recipe.yaml", "linear.json"
 """What lies beside the weights that scalesearch wrote, and says how they were trained."""
 
 
@@ -49,9 +49,9 @@ def _listed(values: Channels) -> str:
 def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None) -> Normalisation:
     """How images are normalised for a file's weights in the network of ``spec``.
 
-    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, then what timm
-    or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes ``mean``
-    and ``std``; else ImageNet's.
+    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, then what
+    timm or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes
+    ``mean`` and ``std``; else ImageNet's.
 
     Raises:
         RecipeError, RunError: what lies beside the file cannot be read.
