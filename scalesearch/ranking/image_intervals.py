@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Truths = np.ndarray[Any, np.dtype[np.bool_]]
-Labels = np.ndarray[Any, np.dtype[np.int64]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 DRAWS = 10_000
 """Of the bootstrap."""
@@ -49,17 +49,15 @@ def paired_difference(one: Truths, other: Truths, confidence: float = 0.95) -> I
     return Interval(more / len(one), max(-1.0, more / images - reach), min(1.0, more / images + reach))
 
 
-def mean_of_classes(correct: Truths, labels: Labels, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """The mean over classes of the share of each class's images that are right, with the percentiles of a bootstrap
-    that draws the images of every class anew.
+def mean_of_classes(right: Counts, images: Counts, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """The mean over classes of the share of each class's ``images`` (K,) that are ``right``, with the percentiles of a
+    bootstrap that draws the images of every class anew; classes without images are left out.
 
     A class whose images are all right or all wrong adds nothing to the width: with few images a class, the interval is
     too narrow.
     """
-    classes, index = np.unique(labels, return_inverse=True)
-    images = np.bincount(index, minlength=len(classes))
-    shares = np.bincount(index, weights=correct, minlength=len(classes)) / images
-    drawn = np.random.default_rng(seed).binomial(images, shares, (DRAWS, len(classes))) / images
+    right, images = right[images > 0], images[images > 0]
+    drawn = np.random.default_rng(seed).binomial(images, right / images, (DRAWS, len(images))) / images
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn.mean(axis=1), [tail, 1 - tail])
-    return Interval(float(shares.mean()), float(low), float(high))
+    return Interval(float((right / images).mean()), float(low), float(high))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from scalesearch.settings import DataSettings
 from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.regression import Labelled, Regression, regression
 from scalesearch.validation import Strict
+
+Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class LinearSettings(Strict):
@@ -94,11 +96,17 @@ class Judged:
     features: int
     correct: np.ndarray[tuple[int], np.dtype[np.bool_]]
     labels: np.ndarray[tuple[int], np.dtype[np.int64]]
+    classes: int
     measured_on: str
     trained_on: int
     chosen_on: int
     feature_seconds: float
     fit_seconds: float
+
+    def of_classes(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None) -> Counts:
+        """How many of the images, or of those ``chosen``, bool (N,), each class has: int64 (classes,)."""
+        labels = self.labels if chosen is None else self.labels[chosen]
+        return np.bincount(labels, minlength=self.classes)
 
 
 def open_probe(
@@ -158,6 +166,7 @@ def judge(
         head.width,
         predicted == seen.labels,
         seen.labels,
+        probe.classes,
         "minival" if images.val is None else "val",
         len(train) + len(choice),
         len(choice),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,6 +36,9 @@ from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
 
 OUTCOME, WEIGHTS, SPEC = "linear.json", "weights.pt", "spec.yaml"
+
+WORDY = ("correct", "weights")
+"""Keys of an outcome that are no cell of a table."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,8 @@ def _as_plain(job: Job, name: str, probe: Probe, images: Images, judged: Judged)
         "features": judged.features,
         "accuracy": float(judged.correct.mean()),
         "correct": packed(torch.from_numpy(judged.correct)),
-        "labels": judged.labels.tolist(),
+        "right_of_class": judged.of_classes(judged.correct).tolist(),
+        "images_of_class": judged.of_classes().tolist(),
         "penalty": fit.penalty,
         "chosen_accuracy": fit.chosen.accuracy,
         "tried": [asdict(each) for each in fit.tried],
@@ -258,14 +263,15 @@ def _show(done: Mapping[str, Mapping[str, Any]], job: Job, page: Page, confidenc
     first = ranked[0]
     rows, records = [], []
     for each in ranked:
-        right, labels = _right(each), torch.tensor(each["labels"]).numpy()
-        share, classes = share_right(right, confidence), mean_of_classes(right, labels, confidence)
+        right = _right(each)
+        share = share_right(right, confidence)
+        classes = mean_of_classes(np.array(each["right_of_class"]), np.array(each["images_of_class"]), confidence)
         gap = paired_difference(right, _right(first), confidence) if each is not first else None
         rows.append(
             (each["network"], str(each["resolution"]), amount(each["macs"]), params(each["params"]), _percent(share),
              _percent(classes), "" if gap is None else _points(gap))
         )  # fmt: skip
-        told = {key: value for key, value in each.items() if key not in ("correct", "labels", "tried", "environment")}
+        told = {key: value for key, value in each.items() if not isinstance(value, list | dict) and key not in WORDY}
         extra = {"accuracy": share, "per_class": classes, "gap": gap}
         bounds = {
             f"{key}_{end}": None if value is None else getattr(value, end)
@@ -288,7 +294,7 @@ def _show(done: Mapping[str, Mapping[str, Any]], job: Job, page: Page, confidenc
 
 
 def _right(each: Mapping[str, Any]) -> Any:
-    return unpacked(each["correct"], len(each["labels"]))
+    return unpacked(each["correct"], each["environment"]["data"]["measured"])
 
 
 def _percent(share: Interval) -> str:
