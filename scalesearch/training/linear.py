@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,14 +23,18 @@ from torch import Tensor, nn
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Images, Split
 from scalesearch.errors import BaselineError
+from scalesearch.files import write_whole
 from scalesearch.models.linear_head import AGREE, LinearHead, linear_head, logits_of
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.models.weights import Loaded, classifier_of, load_weights, read_weights
+from scalesearch.models.weights import Loaded, load_weights, read_weights
 from scalesearch.runtime.timing import seconds_of
 from scalesearch.settings import DataSettings
 from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.regression import Labelled, Regression, regression
 from scalesearch.validation import Strict
+
+FEATURES = ("features-train.npy", "features-minival.npy", "features-val.npy")
+"""Files of features that are kept until a network is finished."""
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -45,10 +50,11 @@ class LinearSettings(Strict):
 
 @dataclass(frozen=True)
 class Probe:
-    """A network with somebody's weights, ready to compute features: nothing of them starts afresh."""
+    """A network with somebody's weights, ready to compute features, and its classifier."""
 
     model: ScaledModel
     network: nn.Module
+    head: LinearHead
     loaded: Loaded
     normalisation: Normalisation
     classes: int
@@ -62,20 +68,8 @@ class Probe:
 
     def normalised(self, views: Tensor) -> Tensor:
         """Views, uint8 (N, 3, r, r), as the network sees them."""
-        normaliser = Normaliser(
-            self.device, channels_last=True, mean=self.normalisation.mean, std=self.normalisation.std
-        )
-        return normaliser(views)
-
-    def head(self) -> LinearHead:
-        """Its classifier, found by running it.
-
-        Raises:
-            BaselineError: it is not one linear layer.
-        """
-        side = self.model.resolution
-        views = torch.randint(256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        return linear_head(self.network, self.normalised(views), self.classes)
+        mean, std = self.normalisation.mean, self.normalisation.std
+        return Normaliser(self.device, channels_last=True, mean=mean, std=std)(views)
 
     @torch.inference_mode()
     def seconds_an_image(self) -> float:
@@ -115,19 +109,24 @@ def open_probe(
     """Build the network with a file's weights.
 
     Raises:
-        BaselineError: the file does not fit, or leaves features that nobody has trained.
+        BaselineError: the file does not fit, or leaves features that nobody has trained; the classifier is not one
+            linear layer.
     """
     network = model.build(classes)
     loaded = load_weights(network, read_weights(weights), weights.name)
-    head = classifier_of(network, classes)
-    own = {name for name, module in network.named_modules() if module is head}
-    untrained = [name for name in loaded.new if name.rpartition(".")[0] not in own]
+    network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    head = linear_head(network, _noise(model.resolution).to(device), classes)
+    untrained = [name for name in loaded.new if name.rpartition(".")[0] != head.name]
     if untrained:
         shown = ", ".join(untrained[:3]) + (f" and {len(untrained) - 3} more" if len(untrained) > 3 else "")
         raise BaselineError(f"{weights} leaves features of {model.spec.name} that nobody has trained: {shown}")
     normalisation = normalisation_of(weights, model.spec, settings.data)
-    network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Probe(model, network, loaded, normalisation, classes, settings, device)
+    return Probe(model, network, head, loaded, normalisation, classes, settings, device)
+
+
+def _noise(side: int) -> Tensor:
+    """Two images, float32 (2, 3, side, side), always the same."""
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def judge(
@@ -135,6 +134,7 @@ def judge(
     images: Images,
     computed: Callable[[int], object] = lambda count: None,
     told: Callable[[str], object] = lambda words: None,
+    kept: Path | None = None,
 ) -> Judged:
     """Compute features, fit a classifier and put it into the network; how it does on images that it was not fitted to.
 
@@ -143,22 +143,27 @@ def judge(
     Args:
         computed: told of every batch whose features are computed, how many images it has.
         told: what the regression does.
+        kept: a folder of this network and these images alone, where features are kept, and taken from where they are.
 
     Raises:
-        BaselineError: the classifier is not one linear layer.
+        BaselineError: the network does more with its logits than its classifier says.
         DataError: a class has no image to fit.
     """
-    head, started = probe.head(), time.perf_counter()
-    train, minival = (_features(probe, head, split, computed) for split in (images.train, images.minival))
+    head, started = probe.head, time.perf_counter()
+    train, minival = (
+        _features(probe, split, computed, kept and kept / name)
+        for split, name in zip((images.train, images.minival), FEATURES, strict=False)
+    )
     features, started = time.perf_counter() - started, time.perf_counter()
     choice = minival
     if images.val is None:
         train, choice = _held_out(train, images.settings.minival, images.settings.split_seed)
     fit = regression(train, choice, probe.classes, bias=head.has_bias, told=told)
     fitting, started = time.perf_counter() - started, time.perf_counter()
-    seen = _features(probe, head, images.val, computed) if images.val is not None else minival
+    file = kept and kept / FEATURES[-1]
+    seen = _features(probe, images.val, computed, file) if images.val is not None else minival
     head.put(fit.weight, fit.bias)
-    _prove(probe, head)
+    _prove(probe)
     with torch.inference_mode():
         predicted = head.logits(torch.from_numpy(seen.features).to(probe.device)).argmax(1).cpu().numpy()
     return Judged(
@@ -175,13 +180,21 @@ def judge(
     )
 
 
-def _features(probe: Probe, head: LinearHead, split: Split, computed: Callable[[int], object]) -> Labelled:
+def _features(probe: Probe, split: Split, computed: Callable[[int], object], file: Path | None) -> Labelled:
+    labels = split.labels.cpu().numpy()
+    if file is not None and file.is_file():
+        computed(len(split))
+        return Labelled(np.load(file), labels)
     found = []
     size, crop = probe.settings.batch_size, probe.settings.eval_crop
-    for views, labels in evaluation_batches(split, probe.model.resolution, crop, size, device=probe.device):
-        found.append(head.features(probe.network, probe.normalised(views)).cpu().numpy())
-        computed(len(labels))
-    return Labelled(np.concatenate(found), split.labels.cpu().numpy())
+    for views, truth in evaluation_batches(split, probe.model.resolution, crop, size, device=probe.device):
+        found.append(probe.head.features(probe.network, probe.normalised(views)).cpu().numpy())
+        computed(len(truth))
+    features = np.concatenate(found)
+    if file is not None:
+        with suppress(OSError):  # no room is no reason to stop: they will be computed again
+            write_whole(file, lambda content: np.save(content, features))
+    return Labelled(features, labels)
 
 
 def _held_out(images: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
@@ -196,15 +209,16 @@ def _held_out(images: Labelled, share: float, seed: int) -> tuple[Labelled, Labe
 
 
 @torch.inference_mode()
-def _prove(probe: Probe, head: LinearHead) -> None:
+def _prove(probe: Probe) -> None:
     """See that the network gives out what the classifier makes of its features.
 
     Raises:
         BaselineError: it does not.
     """
-    side = probe.model.resolution
-    batch = probe.normalised(torch.randint(256, (2, 3, side, side), dtype=torch.uint8))
-    said = logits_of(probe.network, batch, probe.classes)
-    wanted = head.logits(head.features(probe.network, batch))
+    images = _noise(probe.model.resolution).to(probe.device)
+    said = logits_of(probe.network, images, probe.classes)
+    wanted = probe.head.logits(probe.head.features(probe.network, images))
     if not (said - wanted).abs().max() <= AGREE * wanted.abs().max():
-        raise BaselineError(f"{probe.model.spec.name} does more with its logits than the classifier {head.name} says")
+        raise BaselineError(
+            f"{probe.model.spec.name} does more with its logits than the classifier {probe.head.name} says"
+        )

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scalesearch.errors import DataError
 
-FIRST = tuple(10.0**power for power in (6, 4, 2, 0, -2, -4, -6))
-"""The penalties that are tried first, largest first: each fit begins where the one before has ended."""
+FIRST = tuple(10.0**power for power in (6, 4, 2, 0, -2))
+"""The penalties that are tried first, largest first: each fit begins where the one before has ended. Smaller ones than
+the last would do nothing before `TOLERANCE` ends the fit."""
 
 HALVINGS = 4
 """How often the step between penalties, at first two decades, is halved around the best: to eight steps a decade."""
@@ -22,7 +23,12 @@ HALVINGS = 4
 ITERATIONS = 1000
 """Most iterations of L-BFGS for one penalty."""
 
+TOLERANCE = 1e-6
+"""Largest slope of the mean loss, by any weight, at which a fit ends. (scikit-learn's 1e-4 ends fits of many features
+where they begin: penalties of 1 and of 1e-6 then have one and the same.)"""
+
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Doubles = np.ndarray[Any, np.dtype[np.float64]]
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -131,9 +137,9 @@ class _Fit:
         spread = images.features.std(axis=0, dtype=np.float64)
         self.scale = np.where(spread > 0, spread, 1.0)
         self.mean = images.features.mean(axis=0, dtype=np.float64) if bias else np.zeros_like(self.scale)
-        self.standard = ((images.features - self.mean) / self.scale).astype(np.float32)
+        self.standard: Doubles = (images.features - self.mean) / self.scale
         self.labels, self.bias = images.labels, bias
-        self.model = LogisticRegression(max_iter=ITERATIONS, warm_start=True, fit_intercept=bias)
+        self.model = LogisticRegression(max_iter=ITERATIONS, tol=TOLERANCE, warm_start=True, fit_intercept=bias)
 
     def __call__(self, penalty: float) -> Regression:
         from sklearn.exceptions import ConvergenceWarning

@@ -18,7 +18,7 @@ from scalesearch.models.catalogue import model_of
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.settings import DataSettings
-from scalesearch.training.linear import Judged, LinearSettings, Probe, judge, open_probe
+from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
 from scalesearch.training.trainer import Trainer
 
 CPU, CLASSES = torch.device("cpu"), 12
@@ -47,7 +47,7 @@ class _Seen(Images):
     """Images with another validation split."""
 
     @property
-    def val(self) -> Split | None:  # type: ignore[override]
+    def val(self) -> Split | None:
         return OTHER
 
 
@@ -113,3 +113,15 @@ def test_features_that_nobody_has_trained_are_not_judged(tiny: ModelSpec, weight
     torch.save({name: value for name, value in state.items() if name != stem}, weights)
     with pytest.raises(BaselineError, match=rf"leaves features of tiny that nobody has trained: {stem}"):
         open_probe(model_of(tiny), weights, CLASSES, SETTINGS, CPU)
+
+
+def test_features_that_are_kept_are_not_computed_again(
+    tiny: ModelSpec, weights: Path, images: Images, tmp_path: Path
+) -> None:
+    probe, first = _judged(tiny, weights, images)
+    judge(probe, images, kept=tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.npy")) == sorted(FEATURES)
+    blind = open_probe(model_of(tiny), weights, CLASSES, SETTINGS, CPU)
+    nothing = Split(torch.zeros_like(images.train.images), images.train.labels)  # type: ignore[arg-type]
+    again = judge(blind, replace(images, train=nothing), kept=tmp_path)
+    assert torch.equal(again.fit.weight, first.fit.weight) and np.array_equal(again.correct, first.correct)

@@ -78,8 +78,8 @@ def test_the_best_penalty_on_the_images_that_choose_wins_and_the_search_is_eight
 
 def test_labels_that_mean_nothing_are_fitted_with_a_large_penalty() -> None:
     random = np.random.default_rng(0)
-    noise = [Labelled(random.normal(size=(60, 20)).astype(np.float32), np.arange(60) % 3) for _ in range(2)]
-    fit = regression(*noise, 3)
+    one, other = (Labelled(random.normal(size=(60, 20)).astype(np.float32), np.arange(60) % 3) for _ in range(2))
+    fit = regression(one, other, 3)
     losses = {each.penalty: each.loss for each in fit.tried}
     assert losses[max(losses)] < losses[min(losses)]
 
@@ -88,3 +88,15 @@ def test_labels_that_mean_nothing_are_fitted_with_a_large_penalty() -> None:
 def test_classes_that_cannot_be_told_apart_are_said(classes: int, told: str) -> None:
     with pytest.raises(DataError, match=told):
         regression(_images(30, min(classes, 3)), _images(30, min(classes, 3)), classes)
+
+
+def test_penalties_that_matter_give_fits_that_differ() -> None:
+    """Many features, few images: a fit that ends too soon is the one before."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(10, 200))
+    one, other = (
+        Labelled((centres[np.arange(150) % 10] + 2 * random.normal(size=(150, 200))).astype(np.float32), labels)
+        for labels in [np.arange(150) % 10] * 2
+    )
+    losses = {each.penalty: each.loss for each in regression(one, other, 10).tried}
+    assert abs(losses[1.0] - losses[0.01]) > 1e-3 < abs(losses[100.0] - losses[1.0])

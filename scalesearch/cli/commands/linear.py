@@ -31,7 +31,7 @@ from scalesearch.run_folder import RunFolder, digest, digest_of, flat, slug
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
-from scalesearch.training.linear import Judged, LinearSettings, Probe, judge, open_probe
+from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
 from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
 
@@ -100,7 +100,7 @@ def linear_command(wish: LinearRequest, *, dry_run: bool, form: str) -> None:
         done = {name: _outcome(job, name, told) for name in job.models}
     except KeyboardInterrupt:
         Console(stderr=True).print(
-            "\nstopped: the same command goes on with the networks that are left", soft_wrap=True
+            "\nstopped: the same command goes on; features that were finished are kept", soft_wrap=True
         )
         raise
     _show(done, job, page, wish.confidence)
@@ -157,7 +157,7 @@ def _price(job: Job, page: Page) -> None:
     rows, records, notes, total = [], [], [], 0.0
     for name in job.models:
         probe = _opened(job, name)
-        width, each = probe.head().width, probe.seconds_an_image()
+        width, each = probe.head.width, probe.seconds_an_image()
         seconds, cost = each * job.images, probe.model.cost(probe.classes)
         rows.append((name, str(probe.model.resolution), amount(cost.macs), str(width), duration(seconds)))
         records.append(
@@ -197,7 +197,7 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         if images.size < probe.decoded_at:
             told.print(f"images of {images.size} px are enlarged to {probe.decoded_at}", soft_wrap=True)
         with _progress(job.images) as (computed, doing):
-            judged = judge(probe, images, computed, doing)
+            judged = judge(probe, images, computed, doing, place)
         done = _as_plain(job, name, probe, images, judged)
         weights = {key: value.cpu().contiguous() for key, value in probe.network.state_dict().items()}
         try:
@@ -205,6 +205,8 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         except (OSError, RuntimeError) as failure:
             raise RunError(f"cannot write {place / WEIGHTS}: {str(failure).partition(chr(10))[0]}") from failure
         folder.write(SPEC, dump_spec(probe.model.spec))
+        for feature in FEATURES:
+            (place / feature).unlink(missing_ok=True)
         folder.write(OUTCOME, json.dumps(done, indent=1, ensure_ascii=False) + "\n")
         told.print(f"wrote   {place}/{WEIGHTS} · {OUTCOME} · {SPEC}", soft_wrap=True)
         return done
