@@ -52,7 +52,7 @@ def test_it_is_the_minimum_of_the_penalised_loss_with_the_standardisation_folded
     every = train.with_others(choice)
     logits = functional.linear(torch.from_numpy(every.features), fit.weight, fit.bias).double().softmax(1)
     wanted = softmax(_minimum(every, 3, fit.penalty, bias), axis=1)
-    np.testing.assert_allclose(logits.numpy(), wanted, atol=2e-3)
+    np.testing.assert_allclose(logits.numpy(), wanted, atol=3e-4)
     assert (fit.bias is not None) == bias and fit.converged
 
 
@@ -63,7 +63,7 @@ def test_of_two_classes_both_have_a_row_and_the_odds_are_the_minimums() -> None:
     every = train.with_others(choice)
     shares = functional.linear(torch.from_numpy(every.features), fit.weight, fit.bias).softmax(1).numpy()
     # a row for each class carries half the odds each: twice the penalty on the difference
-    np.testing.assert_allclose(shares, softmax(_minimum(every, 2, 2 * fit.penalty, True), axis=1), atol=2e-3)
+    np.testing.assert_allclose(shares, softmax(_minimum(every, 2, 2 * fit.penalty, True), axis=1), atol=3e-4)
 
 
 def test_the_best_penalty_on_the_images_that_choose_wins_and_the_search_is_eight_steps_a_decade_fine() -> None:
@@ -88,15 +88,3 @@ def test_labels_that_mean_nothing_are_fitted_with_a_large_penalty() -> None:
 def test_classes_that_cannot_be_told_apart_are_said(classes: int, told: str) -> None:
     with pytest.raises(DataError, match=told):
         regression(_images(30, min(classes, 3)), _images(30, min(classes, 3)), classes)
-
-
-def test_penalties_that_matter_give_fits_that_differ() -> None:
-    """Many features, few images: a fit that ends too soon is the one before."""
-    random = np.random.default_rng(0)
-    centres = random.normal(size=(10, 200))
-    one, other = (
-        Labelled((centres[np.arange(150) % 10] + 2 * random.normal(size=(150, 200))).astype(np.float32), labels)
-        for labels in [np.arange(150) % 10] * 2
-    )
-    losses = {each.penalty: each.loss for each in regression(one, other, 10).tried}
-    assert abs(losses[1.0] - losses[0.01]) > 1e-3 < abs(losses[100.0] - losses[1.0])
