@@ -182,9 +182,9 @@ def judge(
 
 def _features(probe: Probe, split: Split, computed: Callable[[int], object], file: Path | None) -> Labelled:
     labels = split.labels.cpu().numpy()
-    if file is not None and file.is_file():
+    if file is not None and file.is_file() and len(features := np.load(file)) == len(labels):
         computed(len(split))
-        return Labelled(np.load(file), labels)
+        return Labelled(features, labels)
     found = []
     size, crop = probe.settings.batch_size, probe.settings.eval_crop
     for views, truth in evaluation_batches(split, probe.model.resolution, crop, size, device=probe.device):
