@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalesearch.cli.comparisons import compare
-from scalesearch.cli.networks import baselines, bench, check, export, scale, train
+from scalesearch.cli.networks import baselines, bench, check, export, linear, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, show
 from scalesearch.cli.search import candidates, grid, worker
 from scalesearch.version import __version__
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Search": (grid, candidates, compare, worker),
-    "One network": (scale, check, baselines, train, bench, export),
+    "One network": (scale, check, baselines, train, linear, bench, export),
     "Finished runs": (show, report, merit, replay, cam),
 }
 """The commands, in the order of ``--help``."""

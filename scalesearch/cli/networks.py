@@ -1,4 +1,4 @@
-"""Commands about one network: scale, baselines, check, export, train, bench."""
+"""Commands about one network: scale, baselines, check, export, train, linear, bench."""
 
 from pathlib import Path
 from typing import Annotated
@@ -210,6 +210,39 @@ def train(
 
     wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, resolution, sync_batchnorm, out)
     train_command(wish, processes=nproc_per_node, as_json=json_)
+
+
+def linear(
+    ctx: typer.Context,
+    specs: Annotated[
+        list[str], typer.Argument(metavar="SPEC...", help="Spec files, or any baseline: timm:NAME, FILE.py:FACTORY, …")
+    ],
+    from_weights: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A network's weights; as often as there are networks, in their order."),
+    ] = None,
+    data: DataOption = None,
+    limit: LimitOption = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: each network's own).")
+    ] = None,
+    batch_size: Annotated[int | None, Key("batch_size"), typer.Option(help="Images at once (default: 32).")] = None,
+    device: Annotated[str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="data.… as in a recipe, eval_crop (repeatable)."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what fits and how long it takes, and stop.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the networks (default: results/linear-…).")] = None,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Judge trained networks' features on your images: logistic regression in place of the classifier."""
+    from scalesearch.cli.commands.linear import LinearRequest, linear_command
+
+    wish = LinearRequest(specs, from_weights or [], overrides(linear, ctx, assign), resolution, out, confidence)
+    linear_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
 
 
 def bench(

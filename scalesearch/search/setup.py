@@ -27,6 +27,7 @@ from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.memory_estimate import estimated_memory
+from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
 from scalesearch.trials import Task
 
@@ -47,7 +48,7 @@ class Prepared:
     train_images: int
     minival_images: int
     tuned: tuple[str, ...] = ()
-    """What a probe decided, a sentence each."""
+    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found."""
 
     @property
     def about_images(self) -> str:
@@ -109,8 +110,9 @@ def prepare(recipe: Recipe) -> Prepared:
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(source, recipe.data)]
     dearest, median = made.by_cost[-1].model, made.median.model
+    recipe, normalised = with_normalisation(recipe, baseline.native)
     recipe, tuned = decide(recipe, dearest, median, device, len(source.classes), counts[0])
-    return Prepared(recipe, baseline, source, made, device, precision, counts[0], counts[1], tuned)
+    return Prepared(recipe, baseline, source, made, device, precision, counts[0], counts[1], (*normalised, *tuned))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

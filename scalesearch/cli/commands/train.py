@@ -29,6 +29,7 @@ from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials import packed
 
 OUTCOME, WEIGHTS, SPEC = "outcome.json", "weights.pt", "spec.yaml"
 
@@ -115,6 +116,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         "network": job.model.spec.name,
         "resolution": job.model.resolution,
         "val_accuracy": val and val.accuracy,
+        "val_correct": val and packed(val.correct),
         **outcome.to_json(),
         "count": asdict(count),
         "seed": job.seed,
