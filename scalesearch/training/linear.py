@@ -8,6 +8,7 @@ and a last fit of those too.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,12 +74,12 @@ class Probe:
 
     @torch.inference_mode()
     def seconds_an_image(self) -> float:
-        """How long a batch takes on this device, measured once after one that is not, per image."""
+        """How long a batch takes on this device, per image: the median of three after one that is not measured."""
         side, size = self.model.resolution, self.settings.batch_size
         batch = self.normalised(torch.zeros(size, 3, side, side, dtype=torch.uint8))
         self.network.eval()
         self.network(batch)
-        return seconds_of(lambda: self.network(batch), self.device) / size
+        return statistics.median(seconds_of(lambda: self.network(batch), self.device) for _ in range(3)) / size
 
 
 @dataclass(frozen=True)

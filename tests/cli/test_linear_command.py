@@ -75,7 +75,7 @@ def test_two_networks_are_compared_and_the_same_command_goes_on(run: Run, weight
 def test_the_price_comes_first_and_nothing_is_written(run: Run, weights: None, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     out, _ = run("linear", "tiny.yaml", "--from-weights", "one.pt", *FEW, "--dry-run")
-    assert "of 1,020 images" in out and "of features, from a batch of 32 each" in out
+    assert "of 1,020 images" in out and "of features, from batches of 32" in out
     assert "2 start afresh" in out and "nothing says whether the weights" in out.replace("\n", " ")
     assert sorted(tmp_path.iterdir()) == before
 

@@ -169,7 +169,7 @@ def _price(job: Job, page: Page) -> None:
         total += seconds
         notes += [probe.loaded.words, probe.normalisation.words]
     notes += [
-        f"about {duration(total)} of features, from a batch of {job.settings.batch_size} each; decoding the images and "
+        f"about {duration(total)} of features, from batches of {job.settings.batch_size}; decoding the images and "
         "the regressions come on top, and are not foreseen"
     ]
     headings = ("", "px", "MACs", "features", f"of {job.images:,} images")
