@@ -16,6 +16,7 @@ from scalesearch.scaling.compound import Rounding
 from scalesearch.settings import (
     AugmentSettings,
     DataSettings,
+    NasSettings,
     Pixels,
     RunSettings,
     SearchSettings,
@@ -74,7 +75,8 @@ class Recipe(Strict):
     most, up to ``max_seeds`` seeds of one: until the budget is spent, or one is the best with that probability, or at
     most ``within`` (an accuracy) worse than the best. A candidate whose interval no longer reaches the leader's after
     the same number of steps is dropped in mid-schedule, unless ``exhaustive``. ``objective`` orders the ranking: by
-    accuracy, or by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4).
+    accuracy, or by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4). ``nas`` is
+    `scalesearch nas`'s alone.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
@@ -92,6 +94,7 @@ class Recipe(Strict):
     top: NonNegativeInt = 3
     device: str = "auto"
     search: SearchSettings = SearchSettings()
+    nas: NasSettings = NasSettings()
     rounding: Rounding = Rounding()
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()

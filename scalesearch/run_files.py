@@ -84,6 +84,13 @@ class FittedPoint(_Kept):
     shares: FittedShares
 
 
+class NasTarget(_Kept):
+    """What a search for a baseline was for."""
+
+    space: str
+    target_macs: Positive
+
+
 class RankingFile(_Kept):
     """`ranking.json`."""
 
@@ -91,6 +98,7 @@ class RankingFile(_Kept):
     notes: list[str]
     ranking: Annotated[list[RankedRow], Field(min_length=1)]
     fitted: FittedPoint | None = None
+    nas: NasTarget | None = None
 
 
 class SessionImages(_Kept):

@@ -42,6 +42,8 @@ LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"), ("rounding", "lowest_share"),
     ("rounding", "max_resolution"), ("rounding", "max_channels"), ("rounding", "stage_depths"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
+    ("nas", "space"), ("nas", "target_macs"), ("nas", "factor"), ("nas", "exponent"), ("nas", "sampler"),
+    ("nas", "population"), ("nas", "seed"),
     ("data", "max_pixels"), ("data", "mean"), ("data", "std"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
@@ -58,6 +60,7 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
     for section, key in LATER:
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
+    settings["nas"].pop("trials")  # a run goes on with more
     settings["data"]["fingerprint"] = data_fingerprint
     if recipe.train.from_weights is not None:  # wherever they lie
         settings["train"]["from_weights"] = digest_of(Path(recipe.train.from_weights))

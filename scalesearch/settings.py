@@ -93,6 +93,26 @@ class SearchSettings(Strict):
         return self
 
 
+class NasSettings(Strict):
+    """A search for a baseline (`scalesearch nas`): of which ``space``, and for how many MACs.
+
+    An architecture's reward is accuracy·(MACs/``target_macs``)^``exponent`` (Tan et al. 2019, MnasNet, Eq. 2, with the
+    exponent of Tan & Le 2019, §4). One whose MACs are more than ``factor`` times the target, or less than the target
+    over ``factor``, is not trained. ``sampler`` learns from the rewards of trained ones (``tpe``), from accuracies and
+    MACs as two objectives, in generations of ``population`` (``nsga2``), or from nothing (``random``); ``seed`` is its
+    own. ``trials`` bounds how many architectures are trained, where there is no ``budget``.
+    """
+
+    space: str = "mbconv"
+    target_macs: Amount | None = None
+    factor: Annotated[float, Field(gt=1, le=1000)] = 1.25
+    exponent: Annotated[float, Field(ge=-10, le=0)] = -0.07
+    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+    population: Annotated[int, Field(ge=2, le=10**4)] = 10
+    seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
+    trials: Annotated[PositiveInt, Field(le=10**6)] | None = None
+
+
 class DataSettings(Strict):
     """Which images. ``source``: embedded, folder:PATH, cifar10:PATH, cifar100:PATH, or torchvision:NAME[:PATH].
 

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Choice = str | int | float
+"""One of an axis's options."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that was not scaled but proposed: its table of stages, and the choices that it came from.
+
+    ``sampler`` is what the sampler keeps of a proposal beside it, ``passed_over`` how many proposals came before it and
+    were not taken, by reason.
+    """
+
+    spec: ModelSpec
+    choices: Mapping[str, Choice]
+    sampler: Mapping[str, Any] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class Task:
-    """One trial to do: a candidate, named by its network's fingerprint, and a seed."""
+    """One trial to do: a candidate, named by its network's fingerprint, and a seed.
+
+    The candidate is what the coefficients make of the search's baseline, or else an architecture, whose coefficients
+    are 1.
+    """
 
     coefficients: Coefficients
     fingerprint: str
     seed: int
+    architecture: Architecture | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalesearch.cli.comparisons import compare
+from scalesearch.cli.nas import nas
 from scalesearch.cli.networks import baselines, bench, check, export, linear, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, show
 from scalesearch.cli.search import candidates, grid, worker
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PANELS = {
-    "Search": (grid, candidates, compare, worker),
+    "Search": (grid, candidates, compare, nas, worker),
     "One network": (scale, check, baselines, train, linear, bench, export),
     "Finished runs": (show, report, merit, replay, cam),
 }

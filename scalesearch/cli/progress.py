@@ -26,10 +26,8 @@ _NOT_THERE = "its weights are to be kept, and are not here"
 
 def headline(prepared: Prepared) -> str:
     """What is searched, on what, with what."""
-    rows = prepared.recipe.search.rows
-    growth = f"{len(rows)} rows" if rows else f"φ {prepared.recipe.phi:g}"
     return (
-        f"{prepared.baseline.name} · {growth} · {prepared.source.title} ({prepared.train_images:,} train · "
+        f"{prepared.aim} · {prepared.source.title} ({prepared.train_images:,} train · "
         f"{prepared.minival_images:,} minival) · {prepared.device} {prepared.precision}"
     )
 
@@ -50,11 +48,15 @@ def _packing(workers: int) -> str:
 def leaderboard(ranking: pd.DataFrame, most: int = 5) -> Text:
     """The first candidates, a line each."""
     lines = [
-        f"  {row['rank']:>2}  α {row['alpha']:<6.4g} β {row['beta']:<6.4g} γ {row['gamma']:<6.4g} "
-        f"{percent(row['accuracy'], row['sd']):>11} %   {row['ratio']:.2f}×"
+        f"  {row['rank']:>2}  {_name(row):<29} {percent(row['accuracy'], row['sd']):>11} %   {row['ratio']:.2f}×"
         for row in ranking.head(most).to_dict("records")
     ]
     return Text("\n".join(["  best so far", *lines]))
+
+
+def _name(row: Mapping[Any, Any]) -> str:
+    label = row.get("label")
+    return label if isinstance(label, str) else f"α {row['alpha']:<6.4g} β {row['beta']:<6.4g} γ {row['gamma']:<6.4g}"
 
 
 class PlainWatcher:
@@ -189,7 +191,7 @@ class LiveWatcher:
 
     def search_started(self, prepared: Prepared, tasks: Sequence[Task], done: Sequence[Task]) -> None:
         """The trials of a search are known; some may be done already. Called again for a longer schedule."""
-        macs = {c.model.fingerprint: c.cost.macs for c in prepared.plan.candidates}
+        macs = {name: c.cost.macs for name, c in prepared.planner.by_network.items()}
         if self.total:
             self.console.print(f"on a longer schedule: {len(tasks) - len(done)} trials")
         else:

@@ -124,8 +124,16 @@ def _mbconv(slot: _Slot) -> nn.Module:
 def _fused_mbconv(slot: _Slot) -> nn.Module:
     stage = slot.stage
     config = FusedMBConvConfig(stage.expand, stage.kernel, slot.stride, slot.inputs, stage.channels, 1)
-    block: nn.Module = FusedMBConv(config, slot.drop, slot.norm)
+    block: nn.Module = (FusedMBConv if slot.activation is nn.SiLU else _Fused)(config, slot.drop, slot.norm)
     return block
+
+
+class _Fused(FusedMBConv):  # type: ignore[misc]
+    """torchvision's, whose skip is added in place: with ReLU, that would overwrite what the backward pass needs."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        result: Tensor = self.block(input)
+        return self.stochastic_depth(result) + input if self.use_res_connect else result
 
 
 def _inverted_residual(slot: _Slot) -> nn.Module:

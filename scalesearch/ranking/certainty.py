@@ -14,7 +14,7 @@ from scalesearch.ranking.estimator import Training, seed_scores
 from scalesearch.ranking.fitted_optimum import Fitted, fit
 from scalesearch.ranking.fitted_optimum import in_words as fitted_in_words
 from scalesearch.ranking.pooled import Neighbours, pool
-from scalesearch.ranking.ranking import trade_off
+from scalesearch.ranking.ranking import EXPONENT, trade_off
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 from scalesearch.ranking.standings import Standing, closeness, contenders, in_words, summarise
 from scalesearch.recipe import DEFAULT_CONFIDENCE
@@ -98,6 +98,7 @@ def judge(
     confidence: float = DEFAULT_CONFIDENCE,
     why: str | None = None,
     target: int | None = None,
+    exponent: float = EXPONENT,
     candidates: Iterable[Candidate] = (),
     within: float = 0.0,
 ) -> Judgement:
@@ -106,7 +107,8 @@ def judge(
     Args:
         labels: what to call the candidates, by network.
         why: no more was trained, of `allocation.Next`.
-        target: MACs; then P(best) is of `ranking.trade_off`'s score. The intervals stay the accuracies'.
+        target: MACs; then P(best) is of accuracy times `ranking.trade_off` with ``exponent``. The intervals stay the
+            accuracies'.
         within: an accuracy that does not matter; how probably the first is within it of the best is said in words.
         candidates: with them, each learns from its neighbours, those without a trial too, and the best shares beyond
             the grid are fitted, if there are enough.
@@ -120,7 +122,7 @@ def judge(
     drawn = posterior.draws(DRAWS)
     factors = None
     if target is not None:
-        factors = np.array([trade_off(by_network[name].cost.macs, target) for name in names])
+        factors = np.array([trade_off(by_network[name].cost.macs, target, exponent) for name in names])
     standings = summarise(names, found, drawn, confidence, pooled=posterior.mean, factors=factors)
     likely = contenders({s.name: s.p_best for s in standings}, confidence)
     words = in_words(

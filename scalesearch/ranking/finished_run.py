@@ -25,7 +25,8 @@ LATER = (
 @dataclass(frozen=True, eq=False)
 class Run:
     """``ranking`` has two columns more than the file: ``name``, what to call the candidate, and ``papers``, whether it
-    is the paper's point. ``bars`` says what ``low`` and ``high`` are; it is empty where nothing is known of them."""
+    is the paper's point. ``bars`` says what ``low`` and ``high`` are; it is empty where nothing is known of them.
+    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks."""
 
     path: Path
     title: str
@@ -41,6 +42,7 @@ class Run:
     verified: dict[str, Any] | None
     lengths: dict[str, Any] | None
     bars: str
+    nas: dict[str, Any] | None = None
 
     @property
     def judged(self) -> bool:
@@ -56,6 +58,11 @@ class Run:
     def confidence(self) -> float:
         """Of its intervals."""
         return float(self.recipe.get("confidence") or DEFAULT_CONFIDENCE)
+
+    @property
+    def unit(self) -> str:
+        """What costs are ratios of."""
+        return "the target" if self.nas else "the baseline's"
 
     @property
     def baseline(self) -> str:
@@ -114,6 +121,7 @@ def read_run(path: Path) -> Run:
         verified=read_result(path, "verify.json") if (path / "verify.json").exists() else None,
         lengths=read_result(path, "lengths.json") if (path / "lengths.json").exists() else None,
         bars=bars or confidence,
+        nas=found.get("nas"),
     )
 
 

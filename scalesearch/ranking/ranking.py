@@ -19,6 +19,9 @@ RANKING_COLUMNS = (
     "uncounted", "memory", "estimated_memory", "latency_ms", "also", "network",
 )  # fmt: skip
 
+EXPONENT = -0.07
+"""The paper's (Tan & Le 2019, §4), after MnasNet (Tan et al. 2019, Eq. 2)."""
+
 
 def trials_frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row per trial, failed ones included: coefficients, seed, state, and what the trial measured."""
@@ -57,6 +60,7 @@ def rank(
     memory: Mapping[str, int] | None = None,
     val: Mapping[str, float] | None = None,
     target: int | None = None,
+    exponent: float = EXPONENT,
 ) -> pd.DataFrame:
     """The candidates that have a complete trial, best mean accuracy first, cheaper first among equals.
 
@@ -66,7 +70,8 @@ def rank(
         trials: of `trials_frame`.
         memory: estimated training bytes by network fingerprint.
         val: accuracy on the validation split by network fingerprint, for the few that were validated.
-        target: MACs. With it the best is not the most accurate but the highest `trade_off`.
+        target: MACs. With it the best is not the most accurate but the highest accuracy times `trade_off`.
+        exponent: of the trade-off.
     """
     complete = trials[trials["state"] == "complete"] if len(trials) else trials
     groups = {str(name): group for name, group in complete.groupby("network")} if len(complete) else {}
@@ -110,7 +115,8 @@ def rank(
         return pd.DataFrame(columns=list(RANKING_COLUMNS))
     ranking = pd.DataFrame(rows)
     if target is not None:
-        ranking["score"] = [a * trade_off(m, target) for a, m in zip(ranking["accuracy"], ranking["macs"], strict=True)]
+        pairs = zip(ranking["accuracy"], ranking["macs"], strict=True)
+        ranking["score"] = [a * trade_off(m, target, exponent) for a, m in pairs]
     else:
         ranking["score"] = ranking["accuracy"]
     ranking = ranking.sort_values(
@@ -121,9 +127,9 @@ def rank(
     return ranking[[RANKING_COLUMNS[0], *named, *RANKING_COLUMNS[1:]]]
 
 
-def trade_off(macs: int, target: int) -> float:
-    """What an accuracy is multiplied by: (MACs/target)^−0.07 (Tan & Le 2019, §4, after MnasNet)."""
-    return float((macs / target) ** -0.07)
+def trade_off(macs: int, target: int, exponent: float = EXPONENT) -> float:
+    """What an accuracy is multiplied by: (MACs/target)^exponent."""
+    return float((macs / target) ** exponent)
 
 
 def holdout_error(accuracy: float, images: int) -> float:

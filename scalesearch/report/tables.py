@@ -114,6 +114,25 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
     return Table(shown, ranking, notes)
 
 
+def architectures_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
+    """The result of a search for a baseline, best first, of `ranking.json`'s values: as `ranking_table`, with rewards
+    (per cent) and sizes in the place of multipliers. What no row has is left out."""
+    columns = {
+        "#": [f"{row['rank']}{'*' if row.get('front') else ' '}" for row in ranking],
+        "": [row.get("label") or "" for row in ranking],
+        "blocks": [str(row["shape"]).partition(" ")[0] for row in ranking],
+        "MACs": [amount(row["macs"]) for row in ranking],
+        "params": [amount(row["params"]) for row in ranking],
+        "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        "reward": [f"{100 * row['reward']:.1f}" for row in ranking],
+        "to first": [to_first(row, brief=True) for row in ranking],
+        "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
+        "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
+    }
+    shown = [Column(heading, cells, heading in WORDS) for heading, cells in columns.items() if any(cells)]
+    return Table(shown, ranking)
+
+
 def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
     headings = (
@@ -138,8 +157,12 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
         ]
         for row in records
     ]
-    lines = [f"# {title}", "", *(f"- {note}" for note in notes), "", Table.of(headings, rows).markdown(aligned=False)]
-    return "\n".join(lines)
+    return markdown_page(title, notes, Table.of(headings, rows))
+
+
+def markdown_page(title: str, notes: Iterable[str], table: Table) -> str:
+    """A table as a page of its own, the notes above it."""
+    return "\n".join([f"# {title}", "", *(f"- {note}" for note in notes), "", table.markdown(aligned=False)])
 
 
 def verified_table(verified: Mapping[str, Any], ranking: Sequence[Mapping[str, Any]]) -> Table:

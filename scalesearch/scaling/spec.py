@@ -25,6 +25,16 @@ Kernel = Annotated[PositiveInt, AfterValidator(_odd)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Fraction01 = Annotated[float, Field(ge=0, lt=1)]
 
+FIELDS: dict[Op, frozenset[str]] = {
+    "mbconv": frozenset({"kernel", "expand", "se"}),
+    "fused_mbconv": frozenset({"kernel", "expand"}),
+    "inverted_residual": frozenset({"expand"}),
+    "depthwise_separable": frozenset(),
+    "bottleneck": frozenset(),
+    "basic": frozenset(),
+}
+"""What can be chosen of an operator; without, its kernel is 3, and it has neither ``expand`` nor ``se``."""
+
 BOTTLENECK_EXPANSION = 4
 """A bottleneck's output is four times as wide as its 3x3 convolution (He et al. 2016, Table 1)."""
 
@@ -68,11 +78,12 @@ class StageSpec(Strict):
 
     @model_validator(mode="after")
     def _only_what_the_operator_has(self) -> StageSpec:
-        if self.op in ("bottleneck", "basic", "inverted_residual", "depthwise_separable") and self.kernel != 3:
+        has = FIELDS[self.op]
+        if "kernel" not in has and self.kernel != 3:
             raise ValueError(f"kernel 3, the only one {self.op} has")
-        if self.op in ("bottleneck", "basic", "depthwise_separable") and self.expand != 1:
+        if "expand" not in has and self.expand != 1:
             raise ValueError(f"no expand: {self.op} has none")
-        if self.op != "mbconv" and self.se:
+        if "se" not in has and self.se:
             raise ValueError(f"no se: {self.op} has none")
         return self
 

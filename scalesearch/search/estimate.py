@@ -30,13 +30,15 @@ STEPS = 4
 class Quote:
     """Expected seconds of all trials together, how many train side by side, and bytes at the peak of the largest.
 
-    ``speeds`` are the images a second that each network was expected to train at, by its fingerprint.
+    ``speeds`` are the images a second that each network was expected to train at, by its fingerprint, ``per_trial`` the
+    expected seconds of one.
     """
 
     seconds: float
     workers: int
     memory: int
     speeds: Mapping[str, float] = field(default_factory=dict)
+    per_trial: float = 0.0
 
     @property
     def wall(self) -> float:
@@ -81,7 +83,10 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
     speeds = {c.model.fingerprint: batch / float(each) for c, each in zip(by_cost, steps_each, strict=True)}
     workers = max(1, min(workers_side_by_side(recipe, prepared.device), len(prepared.tasks)))
     memory = max(prepared.memory(c.cost) for c in by_cost)
-    return Quote(float(each.sum()) * recipe.seeds, workers, memory, speeds)
+    total = float(each.mean()) * prepared.trainings
+    if (budget := prepared.planner.budget) and budget.unit == "seconds":
+        total = min(total, budget.amount * workers)
+    return Quote(total, workers, memory, speeds, float(each.mean()))
 
 
 def told_quote(prepared: Prepared) -> Quote:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from scalesearch.ranking.certainty import Judgement
     from scalesearch.ranking.eval_sizes import Sizes
     from scalesearch.ranking.lengths import Lengths
+    from scalesearch.trials import Record
 
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
@@ -38,18 +40,41 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     recipe = prepared.recipe
     growth = f"{len(recipe.search.rows)} rows" if recipe.search.rows else f"φ = {recipe.phi:g}"
     title = f"{prepared.baseline.name}, {growth}, {prepared.source.title} ({recipe.name})"
-    trials, ranking = result.trials, result.ranking
     notes = caveats(prepared, result)
+    markdown = ranking_markdown(result.ranking, title, notes)
+    write_result(folder, result, title, notes, _specs(prepared, result.ranking), markdown)
+
+
+def write_result(
+    folder: RunFolder,
+    result: Result,
+    title: str,
+    notes: list[str],
+    specs: Mapping[str, Spec],
+    markdown: str,
+    **more: object,
+) -> None:
+    """Write a finished search.
+
+    Args:
+        specs: by the names of their files.
+        markdown: the ranking for people.
+        more: what `ranking.json` holds beside.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    trials, ranking = result.trials, result.ranking
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
     folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
-    data = {"title": title, "notes": notes, "fitted": _fitted(result), "ranking": records_json(ranking)}
+    data = {"title": title, "notes": notes, "fitted": _fitted(result), **more, "ranking": records_json(ranking)}
     folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     if result.lengths is not None:
         folder.write("lengths.json", json.dumps(result.lengths.to_json(), indent=1, ensure_ascii=False) + "\n")
     if result.sizes is not None:
         folder.write("sizes.json", json.dumps(result.sizes.to_json(), indent=1, ensure_ascii=False) + "\n")
-    folder.write("ranking.md", ranking_markdown(ranking, title, notes))
-    for name, spec in _specs(prepared, ranking).items():
+    folder.write("ranking.md", markdown)
+    for name, spec in specs.items():
         folder.write(f"specs/{name}.yaml", dump_spec(spec))
 
 
@@ -71,35 +96,21 @@ def _specs(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Spec]:
 def caveats(prepared: Prepared, result: Result) -> list[str]:
     """What a reader must know before believing the ranking, one sentence a line."""
     recipe, trials, ranking = prepared.recipe, result.trials, result.ranking
-    best, most = float(ranking["accuracy"].iloc[0]), int(ranking["seeds"].max())
-    error = 100 * holdout_error(best, prepared.minival_images)
     notes = [
-        result.judgement.words,
-        f"accuracy on a minival of {prepared.minival_images:,} images: sampling alone is worth ±{error:.1f} points "
-        "(one standard error)",
-        "one seed: the spread between trainings is not measured; --seeds 3 measures it"
-        if most == 1
-        else f"± is the standard deviation over seeds ({int(ranking['seeds'].min())} to {most} of each candidate)",
+        *certainty(prepared, result),
         f"to first: {100 * result.judgement.confidence:g} % interval of the difference to the first, in points; it, P "
         f"(of being the best) and the order know seeds, images{'' if recipe.search.rows else ', neighbours'} and cost",
-        "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS",
+        MACS,
     ]
     notes += _told_apart(trials)
-    if result.lengths is not None:
-        notes.append(result.lengths.words)
-    if result.sizes is not None:
-        notes.append(result.sizes.words)
+    notes += further(result)
     step = step_in_last_maps(prepared.plan.candidates, prepared.baseline.resolution)
     notes += [step] if step else []
     grown = ranking.loc[ranking["ratio"] != 1, "ratio"]  # the baseline itself may be among named rows
     low, high = grown.min(), grown.max()
     if recipe.search.match == "nominal" and high > 1.05 * low:
         notes.append(f"candidates cost {low:.2f}× to {high:.2f}× the baseline: a dearer one may win by cost alone")
-    keys = trials[["network", "seed"]]
-    lost = len(keys.drop_duplicates()) - len(keys[trials["state"].isin(["complete", "dropped"])].drop_duplicates())
-    if lost:
-        reason = trials["reason"].dropna().iloc[-1]
-        notes.append(f"{lost} trials failed, the last with: {reason}; the same command tries them again")
+    notes += failed(trials)
     notes += _dropped(prepared, trials)
     if result.judgement.fitted is not None:
         from scalesearch.ranking.certainty import beyond_the_grid
@@ -107,6 +118,45 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         notes.append(beyond_the_grid(result.judgement.fitted))
     if prepared.target is not None:
         notes.append(f"ranked by accuracy·(MACs/{prepared.target:,})^−0.07; P is of this")
+    return notes + images(prepared, ranking)
+
+
+MACS = "MACs are multiply-adds of convolutions and linear layers, what the paper calls FLOPS"
+
+
+def certainty(prepared: Prepared, result: Result) -> list[str]:
+    """How sure the order is, what the minival's size is worth, and what is known of the spread between seeds."""
+    ranking = result.ranking
+    best, most = float(ranking["accuracy"].iloc[0]), int(ranking["seeds"].max())
+    error = 100 * holdout_error(best, prepared.minival_images)
+    return [
+        result.judgement.words,
+        f"accuracy on a minival of {prepared.minival_images:,} images: sampling alone is worth ±{error:.1f} points "
+        "(one standard error)",
+        "one seed: the spread between trainings is not measured; --seeds 3 measures it"
+        if most == 1
+        else f"± is the standard deviation over seeds ({int(ranking['seeds'].min())} to {most} of each candidate)",
+    ]
+
+
+def further(result: Result) -> list[str]:
+    """What other lengths and image sizes say, where they were measured."""
+    return [found.words for found in (result.lengths, result.sizes) if found is not None]
+
+
+def failed(trials: pd.DataFrame) -> list[str]:
+    """How many trials failed for good, and why the last one did."""
+    keys = trials[["network", "seed"]]
+    lost = len(keys.drop_duplicates()) - len(keys[trials["state"].isin(["complete", "dropped"])].drop_duplicates())
+    if not lost:
+        return []
+    reason = trials["reason"].dropna().iloc[-1]
+    return [f"{lost} trials failed, the last with: {reason}; the same command tries them again"]
+
+
+def images(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
+    """What the images cannot show."""
+    notes = []
     if prepared.source.val is None:
         notes.append("these images have no validation split: the minival, which chose the winner, is all there is")
     elif prepared.recipe.top and ranking["val_accuracy"].isna().all():
@@ -196,7 +246,7 @@ def _network(candidate: Candidate) -> dict[str, Any]:
 class Result:
     """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; how many seconds of
     training had been expected of how many trials, if that was measured; and, where the recipe asks for them, the
-    ranking after several lengths of training and with other test sizes."""
+    ranking after several lengths of training and with other test sizes; ``records`` are the trials' own."""
 
     ranking: pd.DataFrame
     trials: pd.DataFrame
@@ -204,3 +254,4 @@ class Result:
     quoted: tuple[float, int] | None = None
     lengths: Lengths | None = None
     sizes: Sizes | None = None
+    records: Sequence[Record] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,13 +30,20 @@ class Planner:
     def __init__(self, recipe: Recipe, candidates: Sequence[Candidate], images: int) -> None:
         """``images``: of the minival."""
         self.recipe, self.candidates, self.images = recipe, candidates, images
-        self.by_network: Mapping[str, Candidate] = {c.model.fingerprint: c for c in candidates}
+        self.by_network: dict[str, Candidate] = {c.model.fingerprint: c for c in candidates}
         self.budget = Budget.parse(recipe.budget) if recipe.budget else None
 
     @property
     def step_by_step(self) -> bool:
         """Whether trials are chosen as the search goes on."""
         return self.budget is not None or self.recipe.confidence is not None
+
+    def meet(self, records: Sequence[Record]) -> None:
+        """Nothing: what can be trained is known from the start."""
+
+    def total(self, tasks: Sequence[Task]) -> int:
+        """How many trials there will be, as far as that is known."""
+        return len(tasks)
 
     def first(self) -> list[Task]:
         """The trials to begin with, seed by seed, so that an interrupted run has seen as many candidates as it can."""

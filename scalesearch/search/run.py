@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scalesearch.data.about import doubts
@@ -24,11 +24,22 @@ from scalesearch.search.setup import Prepared
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import note_work
 
+Publish = Callable[[Prepared, RunFolder, Result], None]
+"""Writes what a search has found into its folder."""
+
 
 def run(
-    prepared: Prepared, folder: RunFolder, watcher: Watcher, command: Sequence[str], place: EngineSettings | None = None
+    prepared: Prepared,
+    folder: RunFolder,
+    watcher: Watcher,
+    command: Sequence[str],
+    place: EngineSettings | None = None,
+    publish: Publish = publish,
 ) -> Result:
     """Do what is left of the search in ``folder`` (already held by this process).
+
+    Args:
+        publish: writes what was found.
 
     Raises:
         RunError: the folder has other settings or cannot be written, or no trial could be completed.
@@ -40,7 +51,7 @@ def run(
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
     where: Path | str = place.storage or folder.path / JOURNAL
     ledger = Ledger(where, place.study or folder.path.name)
-    note_work(ledger, recipe, native, source.fingerprint)
+    note_work(ledger, recipe, native, source.fingerprint, prepared.axes)
     images = load_images(
         source,
         recipe.data,
@@ -60,7 +71,7 @@ def run(
         _sign(prepared, folder, command)
     session.train_all(place)
     ledger.note("open", False)
-    result = session.result()
+    result, prepared = session.result(), prepared.of(session.candidates)
     publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
     best = Best(prepared, folder, ledger, images, watcher)
     result = session.result(best.validated(result.ranking, session.records()))

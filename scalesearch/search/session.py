@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images
 from scalesearch.errors import RunError, TrialError
 from scalesearch.ranking.ranking import rank, trials_frame
@@ -50,14 +51,20 @@ class Session:
     ) -> None:
         self.prepared, self.ledger, self.where, self.images, self.watcher = prepared, ledger, where, images, watcher
         self.folder = folder.path
-        self.by_network = {c.model.fingerprint: c for c in prepared.plan.candidates}
         self.planner, self.workers = prepared.planner, 1
+        self.planner.meet(ledger.records())
+        self.by_network = self.planner.by_network
         self.tasks = self._begun_with(prepared.tasks)
         self.why: str | None = None
         self.pace = Pace()
         run = prepared.recipe.run
         self.supervisor = Supervisor(ledger, lease_seconds=run.lease_seconds, retries=run.retries, lost=self._tell_lost)
         self.looked, self.ended = -math.inf, False
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What can be trained; where networks are proposed as the search goes on, those so far."""
+        return tuple(self.by_network.values())
 
     def _begun_with(self, first: list[Task]) -> list[Task]:
         """The first trials and, where trials are chosen step by step, those that an earlier sitting has chosen."""
@@ -85,7 +92,8 @@ class Session:
 
     def _ranking(self, trials: pd.DataFrame, val: dict[str, float] | None = None) -> pd.DataFrame:
         memory = {name: self.prepared.memory(c.cost) for name, c in self.by_network.items()}
-        return rank(self.prepared.plan.candidates, trials, memory=memory, val=val, target=self.prepared.target)
+        target, exponent = self.prepared.target, self.prepared.exponent
+        return rank(self.candidates, trials, memory=memory, val=val, target=target, exponent=exponent)
 
     def result(self, val: dict[str, float] | None = None) -> Result:
         """What the trials come to.
@@ -111,7 +119,8 @@ class Session:
             confidence=self.prepared.recipe.confidence or DEFAULT_CONFIDENCE,
             why=self.why,
             target=self.prepared.target,
-            candidates=self.prepared.plan.candidates,
+            exponent=self.prepared.exponent,
+            candidates=self.candidates,
             within=self.prepared.recipe.within,
         )
         judgement, quoted = judged(records), tuple(self.ledger.noted("quote") or ()) or None
@@ -121,10 +130,10 @@ class Session:
             judged,
             label=self._length_label,
             names=names,
-            points=points_of(self.prepared.plan.candidates),
+            points=points_of(self.candidates),
         )
         sizes = by_size(records, judgement, judged, names=names)
-        return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths, sizes)
+        return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths, sizes, records)
 
     def _length_label(self, steps: int) -> str:
         """A training's length in the recipe's own unit."""
@@ -170,6 +179,7 @@ class Session:
     def _announce(self, every: Sequence[Record]) -> None:
         done = _complete(every)
         self.watcher.search_started(self.prepared, self.tasks, [t for t in self.tasks if t.key in done])
+        self.watcher.wanted(self.planner.total(self.tasks))
 
     def _quote(self) -> None:
         """Say what the search will take, and keep that until it has taken it."""
@@ -186,7 +196,7 @@ class Session:
         finally:
             release_memory(self.prepared.device)
         self.pace.speeds = price.speeds
-        self.ledger.note("quote", [price.seconds, len(self.tasks)])
+        self.ledger.note("quote", [price.seconds, self.planner.total(self.tasks)])
         self.watcher.quoted(price)
 
     def _go_on(self, every: Sequence[Record]) -> bool:
@@ -240,7 +250,7 @@ class Session:
         self.tasks = tasks
         failed = {r.task.key for r in records if r.state == "failed"}
         self.ledger.want([t for t in tasks if t.key not in failed])
-        self.watcher.wanted(len(tasks))
+        self.watcher.wanted(self.planner.total(tasks))
 
     def _pool(self, place: EngineSettings) -> Workers:
         pace, here = self.prepared.recipe.run, str(self.prepared.device)

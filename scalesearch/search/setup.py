@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -14,9 +14,10 @@ from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.data.about import described
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
-from scalesearch.errors import DeviceError
+from scalesearch.errors import DeviceError, RecipeError
 from scalesearch.files import kept
 from scalesearch.models.protocols import Baseline
+from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.recipe import Recipe
 from scalesearch.run_folder import settings_of
 from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
@@ -29,7 +30,7 @@ from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
-from scalesearch.trials import Task
+from scalesearch.trials import Choice, Task
 
 LATENCY_SECONDS = 1.0
 """How long each candidate is timed for ``target_latency``."""
@@ -61,6 +62,22 @@ class Prepared:
         return Planner(self.recipe, self.plan.candidates, self.minival_images)
 
     @property
+    def trainings(self) -> float:
+        """How many there will be, those of a budget's unknown number taken for all."""
+        return len(self.plan.candidates) * self.recipe.seeds
+
+    @property
+    def aim(self) -> str:
+        """What is searched, in a word or two."""
+        rows = self.recipe.search.rows
+        return f"{self.baseline.name} · " + (f"{len(rows)} rows" if rows else f"φ {self.recipe.phi:g}")
+
+    @property
+    def axes(self) -> Mapping[str, Sequence[Choice]]:
+        """What architectures are proposed from: nothing, where networks are scaled."""
+        return {}
+
+    @property
     def tasks(self) -> list[Task]:
         """The trials to begin with."""
         return self.planner.first()
@@ -73,9 +90,18 @@ class Prepared:
         return round(self.plan.baseline_cost.macs * float(self.recipe.search.target**self.recipe.phi))
 
     @property
+    def exponent(self) -> float:
+        """Of the objective's MACs."""
+        return EXPONENT
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Everything that changes a result, by dotted key."""
         return settings_of(self.recipe, self.baseline.identity, self.source.fingerprint)
+
+    def of(self, candidates: Iterable[Candidate]) -> Self:
+        """The same with these candidates."""
+        return replace(self, plan=replace(self.plan, candidates=tuple(candidates)))
 
     def memory(self, cost: Cost) -> int:
         """Bytes that training a network of this cost is expected to take."""
@@ -88,31 +114,68 @@ def prepare(recipe: Recipe) -> Prepared:
     Raises:
         ScaleSearchError: whatever of it the user can mend.
     """
+    if recipe.nas.target_macs is not None:
+        raise RecipeError("nas.target_macs", "nothing: it is `scalesearch nas`'s", recipe.nas.target_macs)
+    resolved = resolve_baseline(recipe)
+    place = place_of(recipe, resolved.baseline)
+    recipe, classes = place.recipe, len(place.source.classes)
+    made = plan(
+        resolved.baseline,
+        recipe.phi,
+        recipe.search,
+        num_classes=classes,
+        dropout=resolved.dropout,
+        training_memory=lambda cost: estimated_memory(cost, recipe.train, recipe.train.precision),
+        latency=lambda candidates: _latencies(candidates, recipe, place.device, classes),
+    )
+    settled = settle(place, made)
+    return Prepared(settled.recipe, resolved.baseline, place.source, made, place.device, *settled.rest)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a search trains: the device, the images, the recipe with its precision and normalisation settled, and what
+    is said of the latter."""
+
+    recipe: Recipe
+    source: Source
+    device: torch.device
+    normalised: tuple[str, ...]
+
+
+def place_of(recipe: Recipe, baseline: Baseline) -> Place:
+    """Find the device and the images.
+
+    Raises:
+        ScaleSearchError: one of them is not there.
+    """
     device = pick_device(recipe.device)
     check_graphs(recipe, device)
-    resolved = resolve_baseline(recipe)
-    baseline = resolved.baseline
     source = open_source(recipe.data)
     precision = _precision(baseline, recipe, device, len(source.classes))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    made = plan(
-        baseline,
-        recipe.phi,
-        recipe.search,
-        num_classes=len(source.classes),
-        dropout=resolved.dropout,
-        training_memory=lambda cost: estimated_memory(cost, recipe.train, precision),
-        latency=lambda candidates: _latencies(candidates, recipe, device, len(source.classes)),
-    )
+    recipe, normalised = with_normalisation(recipe, baseline.native)
+    return Place(recipe, source, device, normalised)
+
+
+class Settled(NamedTuple):
+    """A recipe without open questions, and the last of `Prepared`'s fields in their order."""
+
+    recipe: Recipe
+    rest: tuple[str, int, int, tuple[str, ...]]
+
+
+def settle(place: Place, made: Plan) -> Settled:
+    """Decide what depends on the candidates: how large images are kept, batches, compilation."""
+    recipe = place.recipe
     if recipe.data.cache_resolution is None:
         largest = max((1.0, *recipe.train.eval_resolutions)) * max(c.model.resolution for c in made.candidates)
         size = math.ceil(largest / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
-    counts = [len(part) for part in split_indices(source, recipe.data)]
+    counts = [len(part) for part in split_indices(place.source, recipe.data)]
     dearest, median = made.by_cost[-1].model, made.median.model
-    recipe, normalised = with_normalisation(recipe, baseline.native)
-    recipe, tuned = decide(recipe, dearest, median, device, len(source.classes), counts[0])
-    return Prepared(recipe, baseline, source, made, device, precision, counts[0], counts[1], (*normalised, *tuned))
+    recipe, tuned = decide(recipe, dearest, median, place.device, len(place.source.classes), counts[0])
+    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned)))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from scalesearch.runtime.threads import threads_each
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec_files import parse_spec
 from scalesearch.search.ledger.ledger import Ledger
+from scalesearch.trials import Choice, Task
 from scalesearch.validation import parse
 
 
@@ -86,15 +87,30 @@ class Work:
         """The candidate's network."""
         return self.resolved.model(coefficients)
 
+    def network(self, task: Task) -> ScaledModel:
+        """What the task trains: a candidate of the baseline's, or its own architecture."""
+        if task.architecture is None:
+            return self.model(task.coefficients)
+        return resolve_baseline(self.recipe, task.architecture.spec).model(task.coefficients)
 
-def note_work(ledger: Ledger, recipe: Recipe, native: str, fingerprint: str) -> None:
+
+def note_work(
+    ledger: Ledger,
+    recipe: Recipe,
+    native: str,
+    fingerprint: str,
+    axes: Mapping[str, Sequence[Choice]] | None = None,
+) -> None:
     """Write what the trials have in common into the ledger, for workers elsewhere.
 
     Args:
         native: the baseline's spec, as YAML.
         fingerprint: of the images.
+        axes: of the space that architectures are proposed from, where they are.
     """
     work = {"recipe": recipe.model_dump(mode="json"), "baseline": native, "data": fingerprint}
+    if axes:
+        work["axes"] = {name: list(options) for name, options in axes.items()}
     for key, value in work.items():
         if ledger.noted(key) != value:
             ledger.note(key, value)

@@ -142,7 +142,7 @@ class Worker:
         self.tell(Event("finished", claim.task.key, (claim.number,)))
 
     def _train(self, claim: Claim, heart: Heartbeat, checkpoints: Checkpoints) -> tuple[dict[str, Any], Trainer]:
-        model = self.work.model(claim.task.coefficients)
+        model = self.work.network(claim.task)
         if model.fingerprint != claim.task.fingerprint:
             raise RunError(
                 f"{claim.task.coefficients} is network {model.fingerprint} here and {claim.task.fingerprint} in the "

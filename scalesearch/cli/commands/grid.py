@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scalesearch.search.engine import EngineSettings
     from scalesearch.search.longer_schedule import Verified
     from scalesearch.search.outputs import Result
+    from scalesearch.search.run import Publish
     from scalesearch.search.setup import Prepared
 
 
@@ -142,9 +143,18 @@ def check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
 
 
 def train_in(
-    prepared: Prepared, path: Path, console: Console, place: EngineSettings, verify: tuple[int, float] | None = None
+    prepared: Prepared,
+    path: Path,
+    console: Console,
+    place: EngineSettings,
+    verify: tuple[int, float] | None = None,
+    publish: Publish | None = None,
 ) -> tuple[Result, Verified | None]:
-    """Do what is left of a run in the folder ``path``, telling how it goes; then verify it, if wanted."""
+    """Do what is left of a run in the folder ``path``, telling how it goes; then verify it, if wanted.
+
+    Args:
+        publish: writes what was found, as `search.run.run` takes it.
+    """
     from scalesearch.cli.progress import LiveWatcher, PlainWatcher
     from scalesearch.search.longer_schedule import verify as verified
     from scalesearch.search.run import run
@@ -153,7 +163,7 @@ def train_in(
     with RunFolder(path) as folder:
         try:
             command = ["scalesearch", *sys.argv[1:]]
-            result = run(prepared, folder, watcher, command, place)
+            result = run(prepared, folder, watcher, command, place, **({"publish": publish} if publish else {}))
             if verify is None:
                 return result, None
             candidates, longer = verify

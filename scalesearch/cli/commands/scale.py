@@ -185,6 +185,8 @@ def best_of(run: Path, *, fitted: bool) -> Coefficients:
         RunError: there is no finished ranking, or no fitted optimum.
     """
     found = read_result(run, "ranking.json")
+    if found.get("nas"):
+        raise RunError(f"{run} searched for a baseline and scaled nothing: it is --baseline {run / 'winner.yaml'}")
     best = found.get("fitted") if fitted else found["ranking"][0]
     if best is None:
         raise RunError(f"{run} has no fitted optimum: it takes twelve candidates that do not lie on a line")

@@ -9,7 +9,7 @@ from typing import Any
 from scalesearch.errors import RunError
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
-from scalesearch.report.tables import ranking_table, verified_table
+from scalesearch.report.tables import architectures_table, ranking_table, verified_table
 from scalesearch.run_files import read_result
 
 
@@ -39,7 +39,8 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
         return
     if page.is_terminal:
         console.print(f"{found['title']}\n", style="bold")
-    page.show([ranking_table(found["ranking"])], found, indent=1)
+    table = architectures_table if "nas" in found else ranking_table
+    page.show([table(found["ranking"])], found, indent=1)
     console.print()
     for note in found["notes"]:
         console.print(note, style="dim")

@@ -28,7 +28,7 @@ def of_run(run: Run) -> list[Answer]:
         Answer("What won", tuple(won(run))),
         Answer("How sure", tuple(sure(run))),
         Answer("What it cost", tuple(cost([run]))),
-        Answer("What it does not show", (alone(1), *unverified(run))),
+        Answer("What it does not show", (alone_of(run), *unverified(run))),
     ]
 
 
@@ -60,6 +60,11 @@ def alone(networks: int) -> str:
     return f"{what}, one set of images and one short schedule from scratch: no evidence about others."
 
 
+def alone_of(run: Run) -> str:
+    """What a search cannot say about others."""
+    return alone(1) if run.nas is None else alone(1).replace("one network", "one space of networks", 1)
+
+
 PRINTED = "The accuracies that its source printed are of other images and full schedules: compare orders, not values."
 
 
@@ -70,7 +75,10 @@ def printed(comparison: FinishedComparison) -> bool:
 
 def compared(run: Run) -> str:
     """What a run compared, in words."""
-    if (run.recipe.get("search") or {}).get("rows"):
+    if run.nas is not None:
+        what = f"{_count(len(run.ranking), 'architecture')} of the space {run.nas['space']}"
+        what += f", found for {amount(run.nas['target_macs'])} MACs"
+    elif (run.recipe.get("search") or {}).get("rows"):
         what = f"{_count(len(run.ranking), 'named network')} made from {run.baseline}"
     else:
         what = f"{_count(len(run.ranking), 'way')} to scale {run.baseline} at φ = {run.phi:g}"
@@ -85,7 +93,8 @@ def trained(run: Run) -> str:
     fewest, most = int(run.ranking["seeds"].min()), int(run.ranking["seeds"].max())
     seeds = _count(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
     images = f"{data['train']:,} images of {data['title']}" if data else "images that were not noted"
-    at = f", the baseline's at {side} px" if side else ""
+    whose = "all" if run.nas else "the baseline's"
+    at = f", {whose} at {side} px" if side else ""
     held = f", ranked on {data['minival']:,} held-out ones (the minival)" if data else ""
     return f"Each was trained from scratch for {length} on {images}{at}{held}, {seeds} each."
 
@@ -95,9 +104,9 @@ def won(run: Run) -> list[str]:
     rows = run.ranking.to_dict("records")
     first = rows[0]
     judged = f", the best with probability {first['p_best']:.2f}" if run.judged else ""
-    found = [f"{first['name']} ({first['shape']}): {measured(first)}{judged}."]
+    found = [f"{first['name']} ({first['shape']}): {measured(first, run.unit)}{judged}."]
     if len(rows) > 1:
-        found.append(f"Second: {rows[1]['name']}, {measured(rows[1])}.")
+        found.append(f"Second: {rows[1]['name']}, {measured(rows[1], run.unit)}.")
     papers = next((row for row in rows if row["papers"]), None)
     if papers is first:
         found.append("The winner is the paper's point.")
@@ -106,13 +115,11 @@ def won(run: Run) -> list[str]:
     return found
 
 
-def measured(row: Mapping[Any, Any]) -> str:
-    """A row's accuracies and cost."""
+def measured(row: Mapping[Any, Any], unit: str = "the baseline's") -> str:
+    """A row's accuracies and cost, as a ratio of the ``unit``."""
     interval = f" ({between(row['low'], row['high'])})" if between(row["low"], row["high"]) else ""
     val = f", {share(row['val_accuracy'])} % on the validation split" if share(row["val_accuracy"]) else ""
-    return (
-        f"{share(row['accuracy'])} %{interval} at {amount(row['macs'])} MACs, {row['ratio']:.2f}× the baseline's{val}"
-    )
+    return f"{share(row['accuracy'])} %{interval} at {amount(row['macs'])} MACs, {row['ratio']:.2f}× {unit}{val}"
 
 
 def sure(run: Run) -> list[str]:
@@ -131,11 +138,9 @@ def sure(run: Run) -> list[str]:
 
 def unverified(run: Run) -> list[str]:
     """What was not tried, a sentence each."""
-    return (
-        []
-        if run.verified or run.lengths
-        else ["Whether a longer schedule gives the same order was not tried (--verify tries it)."]
-    )
+    if run.verified or run.lengths:
+        return []
+    return [f"Whether a longer schedule gives the same order was not tried{'' if run.nas else ' (--verify tries it)'}."]
 
 
 def cost(runs: Sequence[Run]) -> list[str]:

@@ -61,7 +61,8 @@ def of_run(run: Run) -> list[Section]:
         return Section(name, heading, () if found else (otherwise,), [found] if found else ())
 
     kept = "The run did not keep its trials beside the ranking."
-    return [
+    scaled = [] if run.nas else ["simplex", "growth"]
+    found = [
         figure("accuracy-macs", "Accuracy and cost", ""),
         Section("ranking", "The ranking", table=tables.ranking(run), notes=tables.ranking_notes(run)),
         figure("simplex", "Where on the simplex", "Fewer than three candidates grow depth, width and resolution."),
@@ -74,6 +75,7 @@ def of_run(run: Run) -> list[Section]:
         environment([run]),
         repeat([run]),
     ]
+    return [section for section in found if section.anchor not in ("simplex", "growth") or section.anchor in scaled]
 
 
 def _lengths(run: Run, drawn: Shown | None) -> list[Section]:

@@ -30,7 +30,8 @@ def ranking(run: Run) -> HtmlTable:
         HtmlColumn("val. %", lambda row: share(row["val_accuracy"])),
         HtmlColumn("seeds", lambda row: str(row["seeds"]) if run.ranking["seeds"].nunique() > 1 else ""),
         HtmlColumn("depth · width · px", lambda row: str(row["shape"]), words=True),
-        HtmlColumn("growth", lambda row: f"{row['growth']:.2f}"),
+        HtmlColumn("growth", lambda row: "" if run.nas else f"{row['growth']:.2f}"),
+        HtmlColumn("reward", lambda row: f"{100 * row['reward']:.1f}" if run.nas else ""),
         HtmlColumn("MACs", lambda row: amount(row["macs"])),
         HtmlColumn("ratio", lambda row: f"{row['ratio']:.2f}×"),
         HtmlColumn("params", lambda row: amount(row["params"])),
@@ -43,7 +44,7 @@ def ranking_notes(run: Run) -> list[str]:
     """What the table's columns mean, and who shares a network."""
     spread = " ± their standard deviation" if run.ranking["sd"].notna().any() else ""
     found = [
-        f"acc.: minival top-1, mean over seeds{spread}; ratio: measured MACs over the baseline's; MACs are "
+        f"acc.: minival top-1, mean over seeds{spread}; ratio: measured MACs over {run.unit}; MACs are "
         "multiply-adds, what the paper calls FLOPS"
     ]
     if run.judged:

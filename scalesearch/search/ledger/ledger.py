@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.errors import LeaseLostError, RunError, UnreachableError
-from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.ledger.forms import state_of, task_of, waiting
 from scalesearch.search.ledger.storages import UNREACHABLE, open_storage, said
 from scalesearch.search.ledger.urls import masked
 from scalesearch.trials import Record, Task
@@ -31,8 +29,6 @@ PATIENCE = 300.0
 """Seconds that a database may take to come back."""
 
 T = TypeVar("T")
-
-optuna.logging.set_verbosity(logging.ERROR)  # a server that does not answer is ours to tell
 
 
 @dataclass(frozen=True)
@@ -124,7 +120,7 @@ class Ledger:
         wanted = {task.key: task for task in tasks}
         settled: set[tuple[str, int]] = set()
         for trial in self._trials():
-            key, state = self._task(trial).key, _state(trial)
+            key, state = self._task(trial).key, state_of(trial)
             if state == "waiting" and key not in wanted:
                 self._finish(trial._trial_id, "withdrawn", None)
             elif state in ("waiting", "running", "complete") or (state == "dropped" and not also_dropped):
@@ -278,7 +274,8 @@ class Ledger:
 
     def _add(self, tasks: list[tuple[Task, int]]) -> None:
         if tasks:
-            self._patiently(lambda: self._study.add_trials([_waiting(task, attempt) for task, attempt in tasks]))
+            axes = self.noted("axes") or {}
+            self._patiently(lambda: self._study.add_trials([waiting(task, attempt, axes) for task, attempt in tasks]))
 
     def _finish(self, trial_id: int, how: str, reason: str | None) -> bool:
         try:
@@ -335,13 +332,11 @@ class Ledger:
         """The trial's task, which never changes."""
         found = self._tasks.get(trial._trial_id)
         if found is None:
-            p = trial.params
-            found = Task(Coefficients(p["alpha"], p["beta"], p["gamma"]), trial.user_attrs["network"], p["seed"])
-            self._tasks[trial._trial_id] = found
+            found = self._tasks[trial._trial_id] = task_of(trial)
         return found
 
     def _record(self, trial: FrozenTrial) -> Record:
-        attributes, state = trial.user_attrs, _state(trial)
+        attributes, state = trial.user_attrs, state_of(trial)
         duration = trial.duration
         return Record(
             number=trial.number,
@@ -355,27 +350,3 @@ class Ledger:
             curve=trial.intermediate_values,
             seconds=duration.total_seconds() if duration else None,
         )
-
-
-def _waiting(task: Task, attempt: int) -> FrozenTrial:
-    values = asdict(task.coefficients)
-    return create_trial(
-        state=TrialState.WAITING,
-        params={**values, "seed": task.seed},
-        distributions={
-            **{name: FloatDistribution(0.01, 100.0) for name in values},
-            "seed": IntDistribution(0, 2**31 - 1),
-        },
-        user_attrs={"network": task.fingerprint, "attempt": attempt},
-    )
-
-
-def _state(trial: FrozenTrial) -> str:
-    if trial.state == TrialState.FAIL:
-        return next((how for how in ("lost", "withdrawn") if how in trial.user_attrs), "failed")
-    return {
-        TrialState.WAITING: "waiting",
-        TrialState.RUNNING: "running",
-        TrialState.COMPLETE: "complete",
-        TrialState.PRUNED: "dropped",
-    }[trial.state]

@@ -1,0 +1,85 @@
+"""A task as a trial of Optuna's, and back: what is written into the study, and what its states mean here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from scalesearch.errors import SpecError
+from scalesearch.scaling.compound import Coefficients
+from scalesearch.scaling.spec import ModelSpec
+from scalesearch.trials import Architecture, Choice, Task
+from scalesearch.validation import parse
+
+optuna.logging.set_verbosity(logging.ERROR)  # what there is to tell is told by the search
+
+SEEDS = IntDistribution(0, 2**31 - 1)
+
+
+def waiting(task: Task, attempt: int, axes: Mapping[str, Sequence[Choice]]) -> FrozenTrial:
+    """The trial of a task that nobody has taken yet.
+
+    Args:
+        axes: of the space that the task's architecture is from, if it has one.
+    """
+    values: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    attributes: dict[str, Any] = {"network": task.fingerprint, "attempt": attempt}
+    if task.architecture is None:
+        values |= asdict(task.coefficients)
+        distributions |= {name: FloatDistribution(0.01, 100.0) for name in values}
+    else:
+        values |= task.architecture.choices
+        distributions |= categorical({name: axes[name] for name in values})
+        attributes["architecture"] = {
+            "spec": task.architecture.spec.model_dump(mode="json", exclude_defaults=True),
+            "sampler": dict(task.architecture.sampler),
+            "passed_over": dict(task.architecture.passed_over),
+        }
+    return create_trial(
+        state=TrialState.WAITING,
+        params=values | {"seed": task.seed},
+        distributions=distributions | {"seed": SEEDS},
+        user_attrs=attributes,
+    )
+
+
+def categorical(axes: Mapping[str, Sequence[Choice]]) -> dict[str, BaseDistribution]:
+    """The axes of a space as Optuna has them."""
+    return {name: CategoricalDistribution(tuple(options)) for name, options in axes.items()}
+
+
+def task_of(trial: FrozenTrial) -> Task:
+    """What `waiting` wrote.
+
+    Raises:
+        SpecError: its architecture breaks a rule.
+    """
+    p, kept = trial.params, trial.user_attrs.get("architecture")
+    if kept is None:
+        return Task(Coefficients(p["alpha"], p["beta"], p["gamma"]), trial.user_attrs["network"], p["seed"])
+    architecture = Architecture(
+        parse(ModelSpec, kept["spec"], SpecError),
+        {name: value for name, value in p.items() if name != "seed"},
+        kept["sampler"],
+        kept["passed_over"],
+    )
+    return Task(Coefficients(1, 1, 1), trial.user_attrs["network"], p["seed"], architecture)
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """The trial's state, as `trials.Record` has it."""
+    if trial.state == TrialState.FAIL:
+        return next((how for how in ("lost", "withdrawn") if how in trial.user_attrs), "failed")
+    return {
+        TrialState.WAITING: "waiting",
+        TrialState.RUNNING: "running",
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "dropped",
+    }[trial.state]
