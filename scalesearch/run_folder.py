@@ -60,13 +60,13 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
             settings[section].pop(key)
     settings["data"]["fingerprint"] = data_fingerprint
     if recipe.train.from_weights is not None:  # wherever they lie
-        settings["train"]["from_weights"] = _digest_of(Path(recipe.train.from_weights))
+        settings["train"]["from_weights"] = file_digest(Path(recipe.train.from_weights))
     for key in ("source", "cache", "cache_size", "workers", "on_error"):
         settings["data"].pop(key)
     return dict(_flat(settings, ""))
 
 
-def _digest_of(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Sixteen hex digits of a file's content.
 
     Raises:

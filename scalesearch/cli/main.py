@@ -13,6 +13,7 @@ import typer
 from scalesearch.cli.networks import baselines, bench, check, export, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, show
 from scalesearch.cli.search import candidates, compare, grid, worker
+from scalesearch.cli.trained import robustness
 from scalesearch.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Search": (grid, candidates, compare, worker),
-    "One network": (scale, check, baselines, train, bench, export),
+    "One network": (scale, check, baselines, train, bench, robustness, export),
     "Finished runs": (show, report, merit, replay, cam),
 }
 """The commands, in the order of ``--help``."""
