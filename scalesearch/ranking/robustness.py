@@ -196,9 +196,30 @@ def in_words(rows: Sequence[Difference], confidence: float) -> list[str]:
         if row.retained.low <= 0 <= row.retained.high:
             why = "as on clean images, as far as can be told"
         else:
-            keeps = "more" if row.retained.value > 0 else "less"
-            why = f"it keeps {keeps} of its clean accuracy ({points(row.retained)})"
-        told.append(f"{row.network} is {better} accurate than {row.first} {where}: {points(row.mean)}; {why}.")
+            loses = f"{abs(100 * row.retained.value):.1f} points {'less' if row.retained.value > 0 else 'more'}"
+            why = f"it loses {loses} there than {row.first} does"
+            if row.clean.value * row.retained.value < 0 and not row.clean.low <= 0 <= row.clean.high:
+                why += f", of a clean accuracy that is {abs(100 * row.clean.value):.1f} points "
+                why += "lower to begin with" if row.clean.value < 0 else "higher to begin with"
+        told.append(f"{row.network} is {better} accurate than {row.first} {where}: {points(row.mean)} points; {why}.")
+    return told
+
+
+def no_better(rows: Sequence[Robustness], largest: Mapping[str, float]) -> list[str]:
+    """Where networks are no better than a constant answer, so that what they differ by says nothing: a sentence each.
+
+    Args:
+        largest: by name of another set, the share of its largest class; of the corrupted one under no name.
+    """
+    told = []
+    for under in dict.fromkeys(row.under for row in rows):
+        share_of = largest.get(under, largest[""])
+        names = [row.network for row in rows if row.under == under and row.mean.low <= share_of]
+        if names:
+            told.append(
+                f"{', '.join(names)}: under {under} no better than naming the largest class always "
+                f"({100 * share_of:.1f} %), as far as can be told; smaller losses there say nothing."
+            )
     return told
 
 

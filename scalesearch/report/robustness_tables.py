@@ -23,18 +23,19 @@ def robustness_tables(
             + [_percent(row.mean), _share(row.relative)]
             for row in corrupted
         ]
-        headings = ["corruption", "network", "clean", *map(str, severities), "mean", "of clean"]
+        headings = ["corruption", "network", "clean", *map(str, severities), "mean", "kept"]
         tables.append(_table(headings, cells, "Accuracy in per cent, by severity", [record(r) for r in corrupted]))
     if others:
         cells = [
             [row.under, row.network, f"{row.images:,}", _percent(row.clean), _with_ends(row.mean), _share(row.relative)]
             for row in others
         ]
-        headings = ["domain", "network", "images", "clean", "accuracy", "of clean"]
+        headings = ["domain", "network", "images", "clean", "accuracy", "kept"]
         tables.append(_table(headings, cells, "Accuracy in per cent on other sets", [record(r) for r in others]))
     if differences:
-        cells = [[d.under, d.network, points(d.clean), points(d.mean), points(d.retained)] for d in differences]
-        headings = ["points more than the first", "network", "clean", "here", "here − clean"]
+        first_rows = {d.network: ["clean images", d.network, points(d.clean), ""] for d in differences}
+        cells = [*first_rows.values(), *([d.under, d.network, points(d.mean), points(d.retained)] for d in differences)]
+        headings = ["on", "network", "to the first", "beyond clean"]
         first = differences[0].first
         records = [difference_record(d) for d in differences]
         tables.append(_table(headings, cells, f"Differences to {first}, points of accuracy", records))

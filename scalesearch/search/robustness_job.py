@@ -100,6 +100,12 @@ class RobustnessJob:
             )
         if kind == "all":
             told.append("these are all images of the set: those that a network was trained on flatter it")
+        foreign = [n.name for n in self.networks if n.crop is None]
+        if foreign:
+            told.append(
+                f"{', '.join(foreign)}: weights that `train` did not write; images come with ImageNet's mean and deviation "
+                "per channel, and where the weights were trained with others, accuracies are too low"
+            )
         own = self.recipe.augment.eval_crop
         other = [n.name for n in self.networks if n.crop is not None and n.crop != own]
         if other:
@@ -122,7 +128,11 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     corruptions, severities = _corruptions(wish.corruption), _severities(wish.severity)
     if not corruptions and not wish.domains:
         raise RecipeError("--corruption", "some corruption, or another set by --domain NAME=SOURCE", wish.corruption)
-    name = wish.recipe or recipe_beside(wish.networks) or default_recipe(str(wish.overrides.get("device", "auto")))
+    name = (
+        wish.recipe
+        or recipe_beside(wish.networks, wish.weights)
+        or default_recipe(str(wish.overrides.get("device", "auto")))
+    )
     recipe = load_recipe(name, wish.overrides)
     device = pick_device(recipe.device)
     precision = pick_precision(recipe.train, device)
@@ -142,7 +152,9 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     side = wish.size or max(needed, recipe.data.cache_resolution or 0)
     settings = {
         "networks": [[n.name, n.model.fingerprint, n.model.resolution, file_digest(n.weights)] for n in networks],
-        "images": [[each.name, each.source.fingerprint, each.kind] for each in sets],
+        "data.fingerprint": source.fingerprint,
+        "split": kind,
+        "domains": {each.name: [each.source.fingerprint, each.kind] for each in sets[1:]},
         "most_images": wish.images,
         "minival": [recipe.data.minival, recipe.data.split_seed] if kind == "minival" else None,
         "px": side,

@@ -47,14 +47,16 @@ def trained_networks(
         else:
             file = next(files).expanduser()
             model = _at(open_baseline(name, resolution=resolution), resolution)
-            found.append(TrainedNetwork(model.spec.name, model, file, _classes(file.parent)))
+            found.append(TrainedNetwork(model.spec.name, model, file, _classes(file.parent), _crop(file.parent)))
     return _told_apart(found)
 
 
-def recipe_beside(names: Sequence[str]) -> str | None:
-    """The recipe of the first folder among ``names``: how its network was trained and measured."""
-    files = (Path(name).expanduser() / "recipe.yaml" for name in names if _is_folder(name))
-    return next((str(file) for file in files if file.is_file()), None)
+def recipe_beside(names: Sequence[str], weights: Sequence[Path]) -> str | None:
+    """The recipe in the first folder among ``names``, or beside the first of the ``weights`` that has one: how that
+    network was trained and measured."""
+    folders = [Path(name).expanduser() for name in names if _is_folder(name)]
+    folders += [file.expanduser().parent for file in weights if (file.expanduser().parent / OUTCOME).is_file()]
+    return next((str(folder / "recipe.yaml") for folder in folders if (folder / "recipe.yaml").is_file()), None)
 
 
 def _is_folder(name: str) -> bool:
@@ -104,9 +106,10 @@ def _classes(folder: Path) -> tuple[str, ...] | None:
 
 
 def _crop(folder: Path) -> float | None:
-    """The share of an image that a training in ``folder`` was measured on; None where it has no recipe."""
-    file = folder / "recipe.yaml"
-    return load_recipe(str(file)).augment.eval_crop if file.is_file() else None
+    """The share of an image that a training in ``folder`` was measured on; None where there was none."""
+    if not (folder / OUTCOME).is_file() or not (folder / "recipe.yaml").is_file():
+        return None
+    return load_recipe(str(folder / "recipe.yaml")).augment.eval_crop
 
 
 def _told_apart(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:

@@ -38,9 +38,10 @@ def check_classes(network: TrainedNetwork, classes: tuple[str, ...], title: str)
     if sorted(own) == sorted(classes):
         raise DataError(f"{network.name} has the classes of {title} in another order: its outputs would be misread")
     odd = sorted(set(own) ^ set(classes))
-    named = ", ".join(odd[:4]) + (", …" if len(odd) > 4 else "")
+    named = ", ".join(odd[:3]) + (", …" if len(odd) > 3 else "")
     raise DataError(
-        f"{network.name} was trained on {len(own)} classes and {title} has {len(classes)}; not in both: {named}"
+        f"{network.name} was trained on {len(own)} classes, and {title} has {len(classes)}; not in both: {named} "
+        "(--data says which images)"
     )
 
 

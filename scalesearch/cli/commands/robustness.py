@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalesearch.data.corruptions import PUBLISHED
 from scalesearch.errors import RunError
-from scalesearch.ranking.robustness import Measured, differences, in_words, robustness
+from scalesearch.ranking.robustness import Measured, differences, in_words, no_better, robustness
 from scalesearch.report.figures.canvas import drawing
 from scalesearch.report.figures.files import save
 from scalesearch.report.figures.robustness import severity_curve
@@ -47,7 +47,8 @@ def robustness_command(wish: RobustnessRequest, *, dry_run: bool, form: str) -> 
     console = page.remarks()
     job = robustness_job(wish)
     source, precision = job.clean.source, job.recipe.train.precision
-    console.print(f"{source.title} · corrupted at {job.side} px · {job.device} {precision}", soft_wrap=True)
+    about = f"{source.title} · corrupted at {job.side} px · {job.device} {precision} · recipe {job.recipe.name}"
+    console.print(about, soft_wrap=True)
     trainers = []
     for network in job.networks:
         trainer, loaded = ready(network, len(source.classes), job.recipe, job.device)
@@ -100,6 +101,7 @@ def _measured(job: RobustnessJob, trainers: Sequence[Trainer]) -> dict[str, Any]
                         "classes": list(each.source.classes),
                         "images": len(images),
                         "left_out": images.left_out,
+                        "largest_class": int(images.split.labels.bincount().max()) / len(images),
                         "px": images.size,
                         "conditions": [
                             {"corruption": c.corruption, "severity": c.severity, "level": corruptor.level(c)}
@@ -182,7 +184,9 @@ def _show(job: RobustnessJob, folder: RunFolder, page: Page, confidence: float) 
         raise RunError(f"cannot read {job.folder / RESULT}: delete it, and it is measured anew") from failure
     rows, apart = robustness(measured, confidence), differences(measured, confidence)
     tables = robustness_tables(rows, apart, job.settings["severities"])
-    words, notes = in_words(apart, confidence), _notes(job, found, confidence)
+    largest = {each["name"]: each["largest_class"] for each in found["sets"]}
+    words = [*in_words(apart, confidence), *no_better(rows, largest)]
+    notes = _notes(job, found, confidence)
     folder.write("robustness.csv", comma_separated(tables))
     folder.write("robustness.md", "\n".join([*map(titled, tables), *(f"{line}\n" for line in (*words, *notes))]))
     about = f"{clean['images']:,} images of {clean['title']}"
@@ -247,9 +251,11 @@ def _notes(job: RobustnessJob, found: dict[str, Any], confidence: float) -> list
     notes += [
         f"{each['left_out']} images that cannot be decoded were left out" for each in found["sets"] if each["left_out"]
     ]
-    several = len(job.networks) > 1
-    notes.append(
-        f"{clean['images']:,} images; intervals at {100 * confidence:g} % are over images, each by itself"
-        + ("; networks are compared image by image. Other seeds would have given other weights" if several else "")
-    )
+    notes.append("kept: accuracy as a share of the clean one; mean: over the severities")
+    if len(job.networks) > 1:
+        notes.append(
+            f"to the first: points of accuracy more than {job.networks[0].name} has on the same images; beyond clean: "
+            "that, less what it is on clean images. Another seed would have given other weights"
+        )
+    notes.append(f"{clean['images']:,} images; intervals at {100 * confidence:g} % are over images, each by itself")
     return notes
