@@ -227,4 +227,5 @@ def points(difference: Interval) -> str:
     """A difference in points with its interval: ``+1.2 (0.3…2.1)``."""
     if math.isnan(difference.value):
         return "–"
-    return f"{100 * difference.value:+.1f} ({100 * difference.low:.1f}…{100 * difference.high:.1f})"
+    value, low, high = (round(100 * each, 1) + 0.0 for each in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} ({low:.1f}…{high:.1f})"  # adding zero makes a minus of −0.0 go

@@ -103,8 +103,8 @@ class RobustnessJob:
         foreign = [n.name for n in self.networks if n.crop is None]
         if foreign:
             told.append(
-                f"{', '.join(foreign)}: weights that `train` did not write; images come with ImageNet's mean and deviation "
-                "per channel, and where the weights were trained with others, accuracies are too low"
+                f"{', '.join(foreign)}: weights that `train` did not write; images are normalised by ImageNet's mean "
+                "and deviation, and where the weights were trained with others, accuracies are too low"
             )
         own = self.recipe.augment.eval_crop
         other = [n.name for n in self.networks if n.crop is not None and n.crop != own]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,14 @@ PROBED = 8
 """Images that a price is measured with on a CPU; an accelerator is given a whole batch."""
 
 
+class RightAnswers(NamedTuple):
+    """Which images each network gets right, bool (networks, conditions, images), and whether a condition changed any
+    image at all, bool (conditions,)."""
+
+    right: Tensor
+    changed: Tensor
+
+
 def measure(
     trainers: Sequence[Trainer],
     images: HeldOut,
@@ -25,8 +34,8 @@ def measure(
     corruptor: Corruptor,
     *,
     told: Callable[[int], None] = lambda done: None,
-) -> Tensor:
-    """Which images each network gets right under each condition: bool (networks, conditions, images).
+) -> RightAnswers:
+    """Which images each network gets right under each condition.
 
     An image is corrupted once, and all networks see what came out, each at its own size.
 
@@ -37,16 +46,18 @@ def measure(
         OutOfMemoryError: the device has no room for a batch.
     """
     right = torch.zeros(len(trainers), len(conditions), len(images), dtype=torch.bool)
+    changed = torch.zeros(len(conditions), dtype=torch.bool)
     step = max(trainer.evaluated_together for trainer in trainers)
     for start in range(0, len(images), step):
         part = slice(start, min(start + step, len(images)))
         clean, labels = torch.as_tensor(images.split.images[part]), images.split.labels[part]
         for place, condition in enumerate(conditions):
             corrupted = corruptor(clean, images.indices[part], condition)
+            changed[place] |= not torch.equal(corrupted, clean)
             for number, trainer in enumerate(trainers):
                 right[number, place, part] = _right(trainer, Split(corrupted, labels))
         told(part.stop)
-    return right
+    return RightAnswers(right, changed)
 
 
 def seconds_an_image(

@@ -90,7 +90,9 @@ def _measured(job: RobustnessJob, trainers: Sequence[Trainer]) -> dict[str, Any]
             for each in job.sets:
                 images = job.decoded(each)
                 corruptor = job.corruptor(images)
-                right = measure(trainers, images, each.conditions, corruptor, told=partial(_on_top, told, done))
+                right, changed = measure(
+                    trainers, images, each.conditions, corruptor, told=partial(_on_top, told, done)
+                )
                 done += len(each.indices)
                 found.append(
                     {
@@ -104,8 +106,13 @@ def _measured(job: RobustnessJob, trainers: Sequence[Trainer]) -> dict[str, Any]
                         "largest_class": int(images.split.labels.bincount().max()) / len(images),
                         "px": images.size,
                         "conditions": [
-                            {"corruption": c.corruption, "severity": c.severity, "level": corruptor.level(c)}
-                            for c in each.conditions
+                            {
+                                "corruption": c.corruption,
+                                "severity": c.severity,
+                                "level": corruptor.level(c),
+                                "changed": differs,
+                            }
+                            for c, differs in zip(each.conditions, changed.tolist(), strict=True)
                         ],
                         "right": [[packed(of) for of in network] for network in right],
                     }
@@ -179,12 +186,12 @@ def _show(job: RobustnessJob, folder: RunFolder, page: Page, confidence: float) 
     try:
         measured = as_measured(found)
         clean = found["sets"][0]
+        largest = {each["name"]: each["largest_class"] for each in found["sets"]}
         levels = {(c["corruption"], c["severity"]): c["level"] for c in clean["conditions"]}
     except (KeyError, TypeError, ValueError, IndexError) as failure:
         raise RunError(f"cannot read {job.folder / RESULT}: delete it, and it is measured anew") from failure
     rows, apart = robustness(measured, confidence), differences(measured, confidence)
     tables = robustness_tables(rows, apart, job.settings["severities"])
-    largest = {each["name"]: each["largest_class"] for each in found["sets"]}
     words = [*in_words(apart, confidence), *no_better(rows, largest)]
     notes = _notes(job, found, confidence)
     folder.write("robustness.csv", comma_separated(tables))
@@ -244,8 +251,13 @@ def _notes(job: RobustnessJob, found: dict[str, Any], confidence: float) -> list
             notes.append(
                 f"published for {levels.side} px, and these images have {seen}: the blur's σ is scaled by "
                 f"{seen}/{levels.side}; noise is per pixel and JPEG in blocks of 8 px, "
-                f"{'coarser' if seen < levels.side else 'finer'} here than there"
+                f"{'coarser' if seen < levels.side else 'finer'} here than there (--size corrupts them at another size)"
             )
+        idle = [
+            f"{c['corruption']} {c['severity']}" for c in clean["conditions"] if c["corruption"] and not c["changed"]
+        ]
+        if idle:
+            notes.append(f"too weak at this size to change any image: {', '.join(idle)}")
     if clean["px"] < job.side:
         notes.append(f"images were corrupted at {clean['px']} px, their own size, not at {job.side}")
     notes += [
