@@ -19,6 +19,7 @@ from scalesearch.cli.commands.train import train_command
 from scalesearch.data.corruptions import CORRUPTIONS, Condition, conditions_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.search.robustness_job import RobustnessRequest, robustness_job
+from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, write_kept
 from scalesearch.training.robustness import measure
 from scalesearch.training.single import TrainRequest
 from scalesearch.training.trained import ready
@@ -230,6 +231,29 @@ def test_classes_in_another_order_are_refused(trained: Path, tmp_path: Path) -> 
     outcome["environment"]["data"]["class_names"].reverse()
     (tmp_path / "pets" / "outcome.json").write_text(json.dumps(outcome))
     assert "in another order" in _complaint(_wish(tmp_path / "pets"))
+
+
+def test_a_run_that_kept_weights_stands_for_all_of_them(trained: Path, tmp_path: Path) -> None:
+    """In the layout that `search.weights_index` writes, as a search with --keep-weights leaves it."""
+    rows = []
+    for number, name in enumerate(("one", "two")):
+        (tmp_path / "run" / FOLDER).mkdir(parents=True, exist_ok=True)
+        shutil.copy(trained / name / "weights.pt", tmp_path / "run" / FOLDER / f"{name}.pt")
+        shutil.copy(trained / name / "spec.yaml", tmp_path / "run" / FOLDER / f"{name}.yaml")
+        rows.append(
+            KeptWeights(network=name, alpha=1, beta=1, gamma=1, seed=number, accuracy=0.5, resolution=16,
+                        file=f"{name}.pt", spec=f"{name}.yaml", label=f"row {name}")
+        )  # fmt: skip
+    classes = robustness_job(_wish(trained / "one")).clean.source.classes
+    kept = Kept(num_classes=12, classes=classes, eval_crop=1.0, weights=tuple(rows))
+    write_kept(tmp_path / "run", kept)
+    wish = _wish(tmp_path / "run", images=24, severity="5", out=tmp_path / "r")
+    robustness_command(wish, dry_run=False, form="table")
+    assert as_measured(_found(tmp_path / "r")).networks == ("row one", "row two")
+    write_kept(tmp_path / "run", kept.model_copy(update={"eval_crop": 0.5}))
+    assert "were measured with another share" in " ".join(robustness_job(wish).remarks)
+    write_kept(tmp_path / "run", kept.model_copy(update={"classes": ("a", "b"), "num_classes": 2}))
+    assert "row one was trained on 2 classes, and embedded has 12" in _complaint(wish)
 
 
 def test_a_users_own_network_and_weights_that_others_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
