@@ -43,7 +43,7 @@ def robustness(
     ] = None,
     corruption: Annotated[
         str,
-        typer.Option(help="all, none, or some of gaussian_noise,gaussian_blur,jpeg_compression,brightness,contrast."),
+        typer.Option(help="all, none, or some: gaussian_noise, gaussian_blur, jpeg_compression, brightness, contrast."),
     ] = "all",
     severity: Annotated[str, typer.Option(help="Of 1 to 5, the severities to measure: 1,3,5.")] = "1,2,3,4,5",
     levels: Annotated[
