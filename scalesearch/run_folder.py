@@ -63,13 +63,13 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
     settings["nas"].pop("trials")  # a run goes on with more
     settings["data"]["fingerprint"] = data_fingerprint
     if recipe.train.from_weights is not None:  # wherever they lie
-        settings["train"]["from_weights"] = digest_of(Path(recipe.train.from_weights))
+        settings["train"]["from_weights"] = file_digest(Path(recipe.train.from_weights))
     for key in ("source", "cache", "cache_size", "workers", "on_error"):
         settings["data"].pop(key)
     return flat(settings)
 
 
-def digest_of(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Sixteen hex digits of a file's content.
 
     Raises:

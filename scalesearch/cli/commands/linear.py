@@ -27,7 +27,7 @@ from scalesearch.recipe import merged
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import amount, duration, params
 from scalesearch.run_files import read_result
-from scalesearch.run_folder import RunFolder, digest, digest_of, flat, slug
+from scalesearch.run_folder import RunFolder, digest, file_digest, flat, slug
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
@@ -76,7 +76,7 @@ class Job:
         for key in ("source", "cache", "cache_size", "workers", "on_error"):
             plain["data"].pop(key)
         plain["data"]["fingerprint"] = self.source.fingerprint
-        return flat(plain) | {"network": model.fingerprint, "weights": digest_of(weights)}
+        return flat(plain) | {"network": model.fingerprint, "weights": file_digest(weights)}
 
 
 def linear_command(wish: LinearRequest, *, dry_run: bool, form: str) -> None:

@@ -108,6 +108,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
         "classes": images.num_classes,
+        "class_names": list(images.source.classes),
         "train": len(images.train),
         "minival": len(images.minival),
         "val": validation and len(validation),
