@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from scalesearch.data.batches import MEAN, STD
 from scalesearch.data.corruptions import CLEAN, CORRUPTIONS, PUBLISHED, SEVERITIES, Condition, Corruptor, conditions_of
 from scalesearch.data.held_out import HeldOut, chosen, held_out, kind_of
 from scalesearch.data.sources import Source, open_source
@@ -19,6 +20,7 @@ from scalesearch.run_folder import digest, file_digest
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import pick_device, pick_precision
 from scalesearch.search.trained_networks import recipe_beside, trained_networks
+from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.trained import TrainedNetwork, check_classes
 from scalesearch.validation import nearest
 
@@ -60,6 +62,7 @@ class RobustnessJob:
     """What will be measured. Of the ``sets``, the first is corrupted; the others are the domains."""
 
     networks: tuple[TrainedNetwork, ...]
+    normalisations: tuple[Normalisation, ...]
     recipe: Recipe
     device: torch.device
     sets: tuple[ImageSet, ...]
@@ -100,12 +103,9 @@ class RobustnessJob:
             )
         if kind == "all":
             told.append("these are all images of the set: those that a network was trained on flatter it")
-        foreign = [n.name for n in self.networks if n.crop is None]
-        if foreign:
-            told.append(
-                f"{', '.join(foreign)}: weights that `train` did not write; images are normalised by ImageNet's mean "
-                "and deviation, and where the weights were trained with others, accuracies are too low"
-            )
+        for network, normalisation in zip(self.networks, self.normalisations, strict=True):
+            if network.crop is None or (normalisation.mean, normalisation.std) != (MEAN, STD):
+                told.append(f"{network.name}: {normalisation.words}")
         own = self.recipe.augment.eval_crop
         other = [n.name for n in self.networks if n.crop is not None and n.crop != own]
         if other:
@@ -138,6 +138,8 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     precision = pick_precision(recipe.train, device)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
     networks = trained_networks(wish.networks, wish.weights, wish.resolution)
+    asked = recipe.data if wish.recipe or "data.mean" in wish.overrides else None  # each folder says its own
+    normalisations = tuple(normalisation_of(n.weights, n.model.spec, asked) for n in networks)
     source = open_source(recipe.data)
     for network in networks:
         check_classes(network, source.classes, source.title)
@@ -157,6 +159,7 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
         "domains": {each.name: [each.source.fingerprint, each.kind] for each in sets[1:]},
         "most_images": wish.images,
         "minival": [recipe.data.minival, recipe.data.split_seed] if kind == "minival" else None,
+        "normalisation": [[*n.mean, *n.std] for n in normalisations],
         "px": side,
         "eval_crop": crop,
         "corruptions": list(corruptions),
@@ -166,7 +169,7 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
         "precision": precision,
     }
     folder = wish.out or Path("results") / f"robustness-{digest(settings)}"
-    return RobustnessJob(tuple(networks), recipe, device, sets, side, settings, folder)
+    return RobustnessJob(tuple(networks), normalisations, recipe, device, sets, side, settings, folder)
 
 
 def _one_of(option: str, wanted: str, known: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from scalesearch.errors import BaselineError, DataError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, classifier_of, load_weights, read_weights
 from scalesearch.recipe import Recipe
+from scalesearch.training.normalisation import Normalisation
 from scalesearch.training.trainer import Trainer
 
 
@@ -45,8 +46,10 @@ def check_classes(network: TrainedNetwork, classes: tuple[str, ...], title: str)
     )
 
 
-def ready(network: TrainedNetwork, classes: int, recipe: Recipe, device: torch.device) -> tuple[Trainer, Loaded]:
-    """The network on its device, its weights in it, and how these were found.
+def ready(
+    network: TrainedNetwork, classes: int, recipe: Recipe, device: torch.device, normalisation: Normalisation
+) -> tuple[Trainer, Loaded]:
+    """The network on its device, its weights in it, and how these were found; it sees images normalised so.
 
     Raises:
         BaselineError: the file cannot be read, is another network's, has another number of classes, or leaves a layer
@@ -56,7 +59,9 @@ def ready(network: TrainedNetwork, classes: int, recipe: Recipe, device: torch.d
         update={"from_weights": None, "ema": 0.0, "compile": "off", "freeze": False, "head_only_epochs": 0.0}
     )
     run = recipe.run.model_copy(update={"cuda_graphs": False})
-    trainer = Trainer(network.model, classes, recipe.model_copy(update={"train": plain, "run": run}), device)
+    data = recipe.data.model_copy(update={"mean": normalisation.mean, "std": normalisation.std})
+    made = recipe.model_copy(update={"train": plain, "run": run, "data": data})
+    trainer = Trainer(network.model, classes, made, device)
     weights = read_weights(network.weights)
     loaded = load_weights(trainer.model, weights, str(network.weights))
     own = trainer.model.state_dict()

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from scalesearch.cli.commands.robustness import as_measured, robustness_command
 from scalesearch.cli.commands.train import train_command
+from scalesearch.data.batches import MEAN
 from scalesearch.data.corruptions import CORRUPTIONS, Condition, conditions_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.search.robustness_job import RobustnessRequest, robustness_job
@@ -119,7 +121,8 @@ def test_the_result_knows_nothing_of_batches_and_a_network_beside_itself_is_no_o
     for batch in (5, 32):
         wish = _wish(trained / "one", tmp_path / "copy", images=36, overrides={"train.batch_size": batch})
         job = robustness_job(wish)
-        trainers = [ready(network, 12, job.recipe, job.device)[0] for network in job.networks]
+        ways = zip(job.networks, job.normalisations, strict=True)
+        trainers = [ready(network, 12, job.recipe, job.device, normal)[0] for network, normal in ways]
         images = job.decoded(job.clean)
         done: list[int] = []
         found.append(measure(trainers, images, conditions, job.corruptor(images), told=done.append))
@@ -274,8 +277,23 @@ def test_a_users_own_network_and_weights_that_others_wrote(tmp_path: Path, capsy
     )  # fmt: skip
     robustness_command(wish, dry_run=False, form="table")
     said = capsys.readouterr().out
-    assert "weights that `train` did not write" in said and "these are all images of the set" in said
+    assert "nothing says whether the weights were trained so" in said and "these are all images of the set" in said
     assert as_measured(_found(tmp_path / "r")).clean.shape == (1, 20)
+
+
+def test_every_network_sees_images_normalised_as_it_was_trained(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "one", tmp_path / "half")
+    recipe = yaml.safe_load((tmp_path / "half" / "recipe.yaml").read_text())
+    recipe["data"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    (tmp_path / "half" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    for order in (("half", "one"), ("one", "half")):
+        folders = [tmp_path / name if name == "half" else trained / name for name in order]
+        job = robustness_job(_wish(*folders, images=12))
+        means = {n.weights.parent.name: way.mean for n, way in zip(job.networks, job.normalisations, strict=True)}
+        assert means == {"half": (0.5, 0.5, 0.5), "one": MEAN}
+        assert any("half: images are normalised by mean 0.5 and deviation 0.25" in words for words in job.remarks)
+    asked = robustness_job(_wish(trained / "one", images=12, overrides={"data.mean": [0.1] * 3, "data.std": [0.2] * 3}))
+    assert asked.normalisations[0].std == (0.2, 0.2, 0.2)
 
 
 def test_at_eighty_columns_no_number_is_broken(cli: Cli, trained: Path) -> None:

@@ -50,8 +50,8 @@ def robustness_command(wish: RobustnessRequest, *, dry_run: bool, form: str) -> 
     about = f"{source.title} · corrupted at {job.side} px · {job.device} {precision} · recipe {job.recipe.name}"
     console.print(about, soft_wrap=True)
     trainers = []
-    for network in job.networks:
-        trainer, loaded = ready(network, len(source.classes), job.recipe, job.device)
+    for network, normalisation in zip(job.networks, job.normalisations, strict=True):
+        trainer, loaded = ready(network, len(source.classes), job.recipe, job.device, normalisation)
         trainers.append(trainer)
         console.print(f"{network.name} · {network.model.resolution} px · {loaded.words}", soft_wrap=True)
     for words in job.remarks:
