@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalesearch.cli.networks import baselines, bench, check, export, scale, train
+from scalesearch.cli.networks import baselines, bench, check, export, quantize, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, show
 from scalesearch.cli.search import candidates, compare, grid, worker
 from scalesearch.version import __version__
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Search": (grid, candidates, compare, worker),
-    "One network": (scale, check, baselines, train, bench, export),
+    "One network": (scale, check, baselines, train, bench, quantize, export),
     "Finished runs": (show, report, merit, replay, cam),
 }
 """The commands, in the order of ``--help``."""

@@ -1,4 +1,4 @@
-"""Commands about one network: scale, baselines, check, export, train, bench."""
+"""Commands about one network: scale, baselines, check, export, train, bench, quantize."""
 
 from pathlib import Path
 from typing import Annotated
@@ -257,3 +257,76 @@ def bench(
     form = format_of(format_, json=json_)
     if not bench_command(specs, given(bench, ctx), resolution=resolution, out=out, form=form):
         raise typer.Exit(1)
+
+
+def quantize(
+    ctx: typer.Context,
+    specs: Annotated[
+        list[str],
+        typer.Argument(metavar="SPEC...", help="Folders that `train` wrote, or specs and baselines with --weights."),
+    ],
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="Trained weights, once for each SPEC that is no folder of `train`, in their order."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="How images are cut (default: the recipe beside the weights).")
+    ] = None,
+    data: DataOption = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: the network's own).")
+    ] = None,
+    calibration_images: Annotated[
+        int | None, Key("calibration_images"), typer.Option(help="Training images that set the ranges (default: 128).")
+    ] = None,
+    method: Annotated[
+        str | None, Key("method"), typer.Option(help="Of the ranges: minmax, entropy or percentile (default: minmax).")
+    ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        Key("reduce_range"),
+        typer.Option(help="Seven bits, for x86 without VNNI (default: by this processor)."),
+    ] = None,
+    keep_float: Annotated[
+        list[str] | None,
+        Key("keep_float"),
+        typer.Option(metavar="PATTERN", help="Layers (features.1.*) or operators (Sigmoid) to leave in float."),
+    ] = None,
+    validation_images: Annotated[
+        int | None, Key("validation_images"), typer.Option(help="Images that are measured (default: all of val).")
+    ] = None,
+    seconds: Annotated[
+        float | None, Key("seconds"), typer.Option(help="Seconds of timing for each file (default: 2).")
+    ] = None,
+    rounds: Annotated[
+        int | None, Key("rounds"), typer.Option(help="Turns of timing that each file takes (default: 5).")
+    ] = None,
+    threads: Annotated[
+        int | None, Key("threads"), typer.Option(help="CPU threads (default: onnxruntime's own choice).")
+    ] = None,
+    seed: Annotated[int | None, Key("seed"), typer.Option(help="Which images calibrate (default: 0).")] = None,
+    assign: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for the files, the table and the JSON.")] = Path("quantized"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and how long it takes.")] = False,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Turn trained networks into INT8 (onnxruntime), and measure what that costs and saves: accuracy, size, latency."""
+    from scalesearch.cli.commands.quantize import quantize_command
+    from scalesearch.recipe import parse_assignments
+
+    options = given(quantize, ctx)
+    overrides_ = parse_assignments(assign or [])
+    if (source := options.pop("data.source", None)) is not None:
+        overrides_["data.source"] = source
+    quantize_command(
+        specs,
+        weights or [],
+        options,
+        recipe=recipe,
+        overrides=overrides_,
+        resolution=resolution,
+        out=out,
+        dry_run=dry_run,
+        form=format_of(format_, json=json_),
+    )
