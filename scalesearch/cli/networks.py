@@ -12,6 +12,7 @@ from scalesearch.cli.options import (
     TRAINING,
     AdaptivePoolOption,
     BaselineOption,
+    CalibrationImagesOption,
     CompileOption,
     CudaGraphsOption,
     DataOption,
@@ -21,15 +22,19 @@ from scalesearch.cli.options import (
     FromWeightsOption,
     HeadOnlyOption,
     JsonOption,
+    KeepFloatOption,
     KeepGroupsOption,
     Key,
     LearningRateOption,
     LimitOption,
     MaxChannelsOption,
     MaxResolutionOption,
+    MethodOption,
     OptimizerOption,
     PrecisionOption,
+    QuantizeRecipeOption,
     RecipeOption,
+    ReduceRangeOption,
     SetOption,
     StageDepthsOption,
     StepsOption,
@@ -133,16 +138,45 @@ def check(
 
 
 def export(
-    spec: Annotated[Path, typer.Argument(help="A spec file, as `scale` and `grid` write them.")],
-    format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export) or onnx.")] = "pt2",
-    weights: Annotated[Path | None, typer.Option(help="A state dict to load first (default: fresh weights).")] = None,
-    num_classes: Annotated[int, typer.Option(min=1, max=10**7, help="Outputs of the classifier.")] = 1000,
-    out: Annotated[Path | None, typer.Option(help="The file to write (default: NAME.FORMAT here).")] = None,
+    ctx: typer.Context,
+    spec: Annotated[str, typer.Argument(help="A spec file, any baseline, or a folder that `train` wrote.")],
+    format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export), onnx, executorch or litert.")] = "pt2",
+    weights: Annotated[Path | None, typer.Option(help="Trained weights to load (default: fresh weights).")] = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**7, help="Outputs of the classifier (default: 1000; of a folder, its own)."),
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: the network's own).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write (default: NAME and the format's suffix).")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="ONNX: write NAME-int8.onnx too, its ranges from --data's training images.")
+    ] = False,
+    recipe: QuantizeRecipeOption = None,
+    data: DataOption = None,
+    calibration_images: CalibrationImagesOption = None,
+    method: MethodOption = None,
+    reduce_range: ReduceRangeOption = None,
+    keep_float: KeepFloatOption = None,
 ) -> None:
-    """Write a spec's network as torch.export or ONNX, for any batch size, checked against the module's logits."""
-    from scalesearch.cli.commands.check import export_command
+    """Write a network for other programs (torch.export, ONNX, ExecuTorch, LiteRT), checked against its own logits."""
+    from scalesearch.cli.commands.export import export_command
 
-    export_command(spec, format_name=format_, num_classes=num_classes, weights=weights, out=out)
+    options = given(export, ctx)
+    source = options.pop("data.source", None)
+    export_command(
+        spec,
+        format_name=format_,
+        num_classes=num_classes,
+        weights=weights,
+        resolution=resolution,
+        out=out,
+        int8=int8,
+        options=options,
+        recipe=recipe,
+        overrides={} if source is None else {"data.source": source},
+    )
 
 
 def train(
@@ -269,29 +303,15 @@ def quantize(
         list[Path] | None,
         typer.Option(help="Trained weights, once for each SPEC that is no folder of `train`, in their order."),
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="How images are cut (default: the recipe beside the weights).")
-    ] = None,
+    recipe: QuantizeRecipeOption = None,
     data: DataOption = None,
     resolution: Annotated[
         int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: the network's own).")
     ] = None,
-    calibration_images: Annotated[
-        int | None, Key("calibration_images"), typer.Option(help="Training images that set the ranges (default: 128).")
-    ] = None,
-    method: Annotated[
-        str | None, Key("method"), typer.Option(help="Of the ranges: minmax, entropy or percentile (default: minmax).")
-    ] = None,
-    reduce_range: Annotated[
-        bool | None,
-        Key("reduce_range"),
-        typer.Option(help="Seven bits, for x86 without VNNI (default: by this processor)."),
-    ] = None,
-    keep_float: Annotated[
-        list[str] | None,
-        Key("keep_float"),
-        typer.Option(metavar="PATTERN", help="Layers (features.1.*) or operators (Sigmoid) to leave in float."),
-    ] = None,
+    calibration_images: CalibrationImagesOption = None,
+    method: MethodOption = None,
+    reduce_range: ReduceRangeOption = None,
+    keep_float: KeepFloatOption = None,
     validation_images: Annotated[
         int | None, Key("validation_images"), typer.Option(help="Images that are measured (default: all of val).")
     ] = None,

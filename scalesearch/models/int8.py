@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import platform
+import shutil
 import tempfile
 import warnings
 from collections import Counter
@@ -26,7 +27,6 @@ from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.models.onnx_file import INPUT, said
 
 Method = Literal["minmax", "entropy", "percentile"]
-METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear")
 MOVES = frozenset(
@@ -46,12 +46,10 @@ class Calibration:
     """How ranges are found and what is left in float.
 
     ``method``: the extremes, the range of least divergence (entropy), or the 99.999th percentile of magnitudes.
-    ``reduce_range``: seven bits in place of eight; None chooses by the processor. ``keep_float``: patterns of layers or
-    kinds of operators that stay as they are.
+    ``keep_float``: patterns of layers or kinds of operators that stay as they are.
     """
 
     method: Method = "minmax"
-    reduce_range: bool | None = None
     keep_float: tuple[str, ...] = ()
 
 
@@ -130,6 +128,7 @@ def save_int8(
     """Write the INT8 form of the float file ``source``.
 
     Args:
+        reduce_range: seven bits in place of eight.
         batches: each makes a batch of calibration images, float32 (N, 3, S, S), normalised.
         told: hears the number of every batch as it is taken.
 
@@ -147,13 +146,13 @@ def save_int8(
         "percentile": CalibrationMethod.Percentile,
     }[settings.method]
     with tempfile.TemporaryDirectory() as scratch, _quietly():
-        prepared = Path(scratch) / "prepared.onnx"
+        prepared, written = Path(scratch) / "prepared.onnx", Path(scratch) / "int8.onnx"
         try:
             quant_pre_process(source, prepared)
             excluded = _matching(onnx.load(str(prepared)), settings.keep_float)
             quantize_static(
                 prepared,
-                target,
+                written,
                 _Reader(batches, told),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
@@ -168,10 +167,11 @@ def save_int8(
             raise
         except Exception as failure:
             raise ScaleSearchError(f"onnxruntime cannot quantise this network: {said(failure)}") from failure
-    in_int8, in_float = operators(target)
-    if not in_int8:
-        what = "everything was kept in float" if settings.keep_float else "none of its operators has an INT8 form"
-        raise ScaleSearchError(f"nothing of this network is INT8: {what}")
+        in_int8, in_float = operators(written)
+        if not in_int8:
+            what = "everything was kept in float" if settings.keep_float else "none of its operators has an INT8 form"
+            raise ScaleSearchError(f"nothing of this network is INT8: {what}")
+        shutil.move(written, target)
     return Int8(reduce_range, in_int8, in_float, tuple(dict.fromkeys(excluded.values())))
 
 

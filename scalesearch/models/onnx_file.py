@@ -33,19 +33,16 @@ def need_onnx() -> None:
         raise ScaleSearchError("ONNX needs more packages: pip install 'scalesearch[onnx]'") from failure
 
 
-def save_onnx(model: nn.Module, images: Tensor, target: Path, about: Mapping[str, str] | None = None) -> None:
+def save_onnx(model: nn.Module, images: Tensor, target: Path) -> None:
     """Write a network in evaluation mode, for any batch size.
 
     Args:
         images: two or more images of the size that the file is to take, float32 (N, 3, S, S).
-        about: what the file says of itself, in its metadata.
 
     Raises:
         ScaleSearchError: it cannot be exported, or a package is missing.
     """
     need_onnx()
-    import onnx
-
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
@@ -65,10 +62,15 @@ def save_onnx(model: nn.Module, images: Tensor, target: Path, about: Mapping[str
     if program is None:
         raise ScaleSearchError("torch's ONNX exporter gave nothing")
     program.save(str(target), external_data=False)
-    if about:
-        written = onnx.load(str(target))
-        onnx.helper.set_model_props(written, dict(about))
-        onnx.save(written, str(target))
+
+
+def describe(path: Path, about: Mapping[str, str]) -> None:
+    """Have a file say these things of itself, in its metadata."""
+    import onnx
+
+    written = onnx.load(str(path))
+    onnx.helper.set_model_props(written, dict(about))
+    onnx.save(written, str(path))
 
 
 def said(failure: BaseException) -> str:

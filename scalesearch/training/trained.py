@@ -16,7 +16,7 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.validation import is_file
 
-WEIGHTS, SPEC, RECIPE = "weights.pt", "spec.yaml", "recipe.yaml"
+WEIGHTS, SPEC, RECIPE, OUTCOME = "weights.pt", "spec.yaml", "recipe.yaml", "outcome.json"
 """What `train` writes into its folder."""
 
 

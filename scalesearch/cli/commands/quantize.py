@@ -19,17 +19,8 @@ from scalesearch.report.units import duration
 from scalesearch.runtime.device import device_name
 from scalesearch.runtime.threads import cores
 from scalesearch.search.provenance import environment
-from scalesearch.training.quantize import (
-    CPU,
-    SLIGHT,
-    Quantized,
-    QuantizeSettings,
-    Task,
-    as_plain,
-    price,
-    quantize,
-    tasks_of,
-)
+from scalesearch.training.int8_files import CPU, QuantizeSettings, Task, tasks_of
+from scalesearch.training.quantize import SAME, SLIGHT, Quantized, as_plain, price, quantize
 from scalesearch.training.trained import Trained, is_trained_folder, open_trained
 from scalesearch.validation import parse
 
@@ -86,7 +77,7 @@ def quantize_command(
         for words in _told(each):
             console.print(words, soft_wrap=True)
         verdict = f"{each.task.label}: {_verdict(each)}"
-        console.print(verdict, style="bold red" if each.lossy else "", soft_wrap=True)
+        console.print(verdict, style="bold red" if each.blamed else "", soft_wrap=True)
     write_text(out / RESULT, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     whole = table_of(done, notes, brief=False)
     write_text(out / TABLE, whole.markdown() + "\n" + "\n".join(f"- {note}" for note in whole.notes) + "\n")
@@ -135,9 +126,9 @@ def table_of(done: Sequence[Quantized], notes: Sequence[str], *, brief: bool) ->
     names = Column("", [each.task.label for each in done], words=True, folds=True)
     sizes = [[f"{size / 1e6:.2f}" for size in (each.plain_bytes, each.int8_bytes)] for each in done]
     accuracies = [[f"{100 * value:.1f}" for value in (each.plain, each.int8)] for each in done]
-    times = [[f"{timing.median_ms:.3g}" for timing in each.latency] for each in done]
+    times = [[_milliseconds(timing.median_ms) for timing in each.latency] for each in done]
     apart = Column("difference", [_difference(each) for each in done])
-    same = Column("same %", [f"{100 * each.agreement:.1f}" for each in done])
+    same = Column("same %", [f"{100 * each.same:.1f}" for each in done])
     pairs = {"MB": sizes, "acc %": accuracies, "ms": times}
     if brief:
         columns = {name: [Column(name, [" → ".join(pair) for pair in cells])] for name, cells in pairs.items()}
@@ -148,6 +139,10 @@ def table_of(done: Sequence[Quantized], notes: Sequence[str], *, brief: bool) ->
         }
     every = [names, *columns["MB"], *columns["acc %"], apart, same, *columns["ms"]]
     return Table(every, map(_record, done), notes)
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _difference(each: Quantized) -> str:
@@ -183,10 +178,11 @@ def _told(each: Quantized) -> list[str]:
     """What a reader of the row has to know."""
     label, ops = each.task.label, each.operators
     bits = "7 bits" if ops.reduce_range else "8 bits"
+    differ = f"{each.agreement.difference:.1e} in a logit, of up to {each.agreement.largest:.2g}"
+    in_float = _counted(ops.in_float) or "nothing"
     words = [
-        f"{label}: float.onnx and PyTorch differ by at most {each.logit_error:.1e} in a logit "
-        f"({100 * each.eager:.1f} % in PyTorch); {bits}: {each.why}",
-        f"{label}: in INT8 here {_counted(ops.in_int8)}; in float {_counted(ops.in_float) or 'nothing'}"
+        f"{label}: float.onnx and PyTorch ({100 * each.eager:.1f} %) differ by at most {differ}; {bits}: {each.why}",
+        f"{label}: in INT8 here {_counted(ops.in_int8)}; in float {in_float}"
         + (f"; kept in float: {', '.join(ops.kept)}" if ops.kept else ""),
     ]
     if each.weights:
@@ -201,14 +197,18 @@ def _counted(kinds: Mapping[str, int]) -> str:
 
 
 def _verdict(each: Quantized) -> str:
+    """What the interval says of a loss, and which layers to look at where there is reason to."""
     difference, slight = each.difference, 100 * SLIGHT
     interval = f"95 %: {100 * difference.low:.1f}…{100 * difference.high:.1f}"
     if each.lossy:
+        words = f"lost {-100 * difference.value:.1f} points ({interval})"
+    elif each.sound:
+        words = f"no more than {slight:g} point is lost ({interval})"
+    else:
+        words = f"{difference.images:,} images cannot tell whether more than {slight:g} point is lost ({interval})"
+    if each.same < SAME:
+        words += f"; of {100 * (1 - each.same):.0f} % of the images INT8 says another class"
+    if each.blamed:
         worst = ", ".join(f"{layer} ({decibel:.0f} dB)" for layer, decibel in each.blamed)
-        return (
-            f"lost {-100 * difference.value:.1f} points ({interval}): 8 bits hold these outputs worst: {worst}; try "
-            "--method entropy or percentile, or leave layers in float with --keep-float"
-        )
-    if each.sound:
-        return f"no more than {slight:g} point is lost ({interval})"
-    return f"{difference.images:,} images cannot tell whether more than {slight:g} point is lost ({interval})"
+        words += f"; 8 bits hold these outputs worst: {worst}; try another --method, or --keep-float LAYER"
+    return words
