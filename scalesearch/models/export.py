@@ -128,8 +128,12 @@ def _needed(package: str, extra: str, *modules: str) -> Callable[[], None]:
             with _silence():
                 for name in modules:
                     __import__(name)
-        except ImportError as failure:
-            raise ScaleSearchError(f"{package} is not installed: pip install 'scalesearch[{extra}]'") from failure
+        except ModuleNotFoundError as failure:
+            lacking = (failure.name or "").partition(".")[0]
+            also = "" if lacking in {name.partition(".")[0] for name in modules} else f" ({lacking} is missing)"
+            raise ScaleSearchError(f"{package} is not installed{also}: pip install 'scalesearch[{extra}]'") from failure
+        except Exception as failure:  # of its own modules and libraries
+            raise ScaleSearchError(f"{package} is installed and cannot be loaded: {said(failure)}") from failure
 
     return check
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import platform
+import re
 import shutil
 import tempfile
 import warnings
@@ -56,12 +57,14 @@ class Calibration:
 @dataclass(frozen=True)
 class Int8:
     """What became of a network: ``in_int8`` and ``in_float`` count operators by kind, as onnxruntime runs the file on
-    this machine; ``kept`` are the layers left in float because that was asked for."""
+    this machine; ``kept`` are the layers that were to be left in float, ``idle`` those of them for which that changes
+    nothing: onnxruntime computes them in INT8 all the same, between neighbours in INT8, or they have no INT8 form."""
 
     reduce_range: bool
     in_int8: Mapping[str, int]
     in_float: Mapping[str, int]
     kept: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 def reduced_range(wish: bool | None, cpu_flags: str | None, machine: str | None = None) -> tuple[bool, str]:
@@ -167,12 +170,14 @@ def save_int8(
             raise
         except Exception as failure:
             raise ScaleSearchError(f"onnxruntime cannot quantise this network: {said(failure)}") from failure
-        in_int8, in_float = operators(written)
+        running = _running(written)
+        in_int8, in_float = _counted(running)
         if not in_int8:
             what = "everything was kept in float" if settings.keep_float else "none of its operators has an INT8 form"
             raise ScaleSearchError(f"nothing of this network is INT8: {what}")
+        idle = _idle(running, onnx.load(str(prepared)), excluded)
         shutil.move(written, target)
-    return Int8(reduce_range, in_int8, in_float, tuple(dict.fromkeys(excluded.values())))
+    return Int8(reduce_range, in_int8, in_float, *(tuple(dict.fromkeys(each.values())) for each in (excluded, idle)))
 
 
 @contextlib.contextmanager
@@ -230,9 +235,32 @@ def _matching(model: Any, patterns: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _idle(running: Sequence[Any], prepared: Any, excluded: Mapping[str, str]) -> dict[str, str]:
+    """Those of the nodes that were left out of quantisation, with their layers, of which nothing comes.
+
+    onnxruntime computes in INT8 all the same where neighbours quantise all that a node takes and gives; and some
+    operators have no INT8 form anyway.
+    """
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    fused = {re.sub(r"_token_\d+$", "", node.name) for node in running if _is_int8(node)}
+    formless = {node.name for node in prepared.graph.node if node.op_type not in {**QDQRegistry, **QLinearOpsRegistry}}
+    return {name: layer for name, layer in excluded.items() if name in fused | formless}
+
+
+def _is_int8(node: Any) -> bool:
+    kind = str(node.op_type)
+    return kind.startswith(("QLinear", "QGemm", "QAttention")) or kind.endswith("Integer")
+
+
 def operators(path: Path) -> tuple[dict[str, int], dict[str, int]]:
     """How many operators of each kind compute in INT8, and how many in float, once onnxruntime has fused the file for
     this machine; those that move values are not counted."""
+    return _counted(_running(path))
+
+
+def _running(path: Path) -> list[Any]:
+    """The nodes of a file as onnxruntime runs it on this machine."""
     import onnx
     import onnxruntime
 
@@ -241,20 +269,23 @@ def operators(path: Path) -> tuple[dict[str, int], dict[str, int]]:
         options.log_severity_level = 3
         options.optimized_model_filepath = str(Path(scratch) / "optimised.onnx")
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        nodes = list(onnx.load(options.optimized_model_filepath).graph.node)
+        return list(onnx.load(options.optimized_model_filepath).graph.node)
+
+
+def _counted(nodes: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
     in_int8, in_float = Counter[str](), Counter[str]()
     for node in nodes:
-        if node.op_type in CONVERSIONS or node.op_type in MOVES:
-            continue
-        quantised = node.op_type.startswith(("QLinear", "QGemm", "QAttention")) or node.op_type.endswith("Integer")
-        (in_int8 if quantised else in_float)[node.op_type] += 1
+        if node.op_type not in CONVERSIONS and node.op_type not in MOVES:
+            (in_int8 if _is_int8(node) else in_float)[node.op_type] += 1
     return dict(in_int8.most_common()), dict(in_float.most_common())
 
 
 def worst_layers(source: Path, quantised: Path, images: Images, count: int = 3) -> list[tuple[str, float]]:
     """The layers whose outputs eight bits hold worst, with the ratio of signal to rounding error in dB, worst first.
 
-    Of the network's own values, so that a layer is not blamed for what it was given (onnxruntime's ``qdq_loss_debug``).
+    A tensor has one step for all its channels: loud ones leave the quiet ones few of its 256 values. So the ratio is
+    taken channel by channel, the variance of the float network's values over the mean square of what rounding them to
+    the INT8 file's steps changes; a layer's is that of its median channel.
 
     Args:
         images: a few of them, float32 (N, 3, S, S): all activations of all of them are held in memory.
@@ -264,20 +295,44 @@ def worst_layers(source: Path, quantised: Path, images: Images, count: int = 3) 
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as scratch, _quietly():
-        folder, values = Path(scratch), []
-        prepared = folder / "prepared.onnx"
+        prepared, augmented = Path(scratch) / "prepared.onnx", Path(scratch) / "augmented.onnx"
         quant_pre_process(source, prepared)
-        for number, file in enumerate((prepared, quantised)):
-            augmented = folder / f"augmented-{number}.onnx"
-            debug.modify_model_output_intermediate_tensors(file, augmented)
-            values.append(debug.collect_activations(str(augmented), [{INPUT: images}]))
-        pairs = debug.create_activation_matching(values[1], values[0])
-        errors = debug.compute_activation_error({name: pair for name, pair in pairs.items() if "float" in pair})
-        model = onnx.load(str(prepared))
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    makers = {output: layer_of(node, constants) for node in model.graph.node for output in node.output}
+        debug.modify_model_output_intermediate_tensors(prepared, augmented)
+        values = debug.collect_activations(str(augmented), [{INPUT: images}])
+        graph = onnx.load(str(prepared)).graph
+    steps = {tensor.name: tensor for tensor in onnx.load(str(quantised)).graph.initializer}
+    channels = {
+        each.name: each.type.tensor_type.shape.dim[1].dim_value
+        for each in (*graph.value_info, *graph.output)
+        if len(each.type.tensor_type.shape.dim) > 1
+    }
+    layers = _makers(graph)
     worst: dict[str, float] = {}
-    for name, error in errors.items():
-        if name in makers:
-            worst[makers[name]] = min(error["qdq_err"], worst.get(makers[name], np.inf))
+    for name, (flat,) in values.items():
+        if name in layers and f"{name}_scale" in steps and channels.get(name):
+            step, zero = (onnx.numpy_helper.to_array(steps[f"{name}_{end}"]) for end in ("scale", "zero_point"))
+            ratio = _median_ratio(flat.reshape(len(images), channels[name], -1), float(step), int(zero))
+            worst[layers[name]] = min(ratio, worst.get(layers[name], np.inf))
     return sorted(worst.items(), key=lambda item: item[1])[:count]
+
+
+def _makers(graph: Any) -> dict[str, str]:
+    """The layer that each tensor comes from; one of a bare function's, such as ``relu()``, is that of its input."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    layers: dict[str, str] = {}
+    for node in graph.node:  # in the order in which they run
+        layer = layer_of(node, constants)
+        if layer == node.name:
+            layer = next((layers[name] for name in node.input if name in layers), layer)
+        layers |= dict.fromkeys(node.output, layer)
+    return layers
+
+
+def _median_ratio(values: Images, step: float, zero: int) -> float:
+    """In dB, of (N, C, positions): see `worst_layers`. Channels that do not vary are left out."""
+    held = (np.clip(np.rint(values / step) + zero, 0, 255) - zero) * step
+    signal, noise = values.var(axis=(0, 2)), np.square(held - values).mean(axis=(0, 2))
+    varies = signal > 0
+    if not varies.any():
+        return float("inf")
+    return float(np.median(10 * np.log10(signal[varies] / np.maximum(noise[varies], 1e-30))))

@@ -21,6 +21,7 @@ from scalesearch.models.export import Agreement
 from scalesearch.models.int8 import Int8, worst_layers
 from scalesearch.models.onnx_file import OnnxNetwork
 from scalesearch.ranking.paired import Difference, paired_difference
+from scalesearch.run_folder import slug
 from scalesearch.runtime.timing import Timing, seconds_of, summary
 from scalesearch.training.int8_files import BATCH, CPU, Batch, QuantizeSettings, Task, Told, write_files
 
@@ -77,10 +78,14 @@ class Quantized:
 
 
 def price(tasks: Sequence[Task], settings: QuantizeSettings) -> float:
-    """About how many seconds it takes: a forward pass of each network is timed, of fresh weights and on no images."""
+    """About how many seconds it takes, from a timed forward pass of each network.
+
+    Raises:
+        BaselineError: weights are not those of their network and its images' classes.
+    """
     seconds = 2 * settings.seconds * len(tasks)
     for task in tasks:
-        network = task.trained.model.build(len(task.source.classes)).eval()
+        network, _ = task.trained.build(len(task.source.classes))
         images = torch.randn(BATCH, 3, task.trained.model.resolution, task.trained.model.resolution)
         with torch.inference_mode():
             each = min(seconds_of(partial(network, images), CPU) for _ in range(3)) / BATCH
@@ -115,7 +120,7 @@ def quantize(
             measured.append(_measured(task, settings, folder, _named(task.label, told)))
         timings = _latencies(tasks, folders, settings, told)
         for task, folder in zip(tasks, folders, strict=True):
-            place = out / task.label
+            place = out / slug(task.label)
             place.mkdir(exist_ok=True)
             for name in (FLOAT, INT8):
                 shutil.move(folder / name, place / name)
@@ -248,5 +253,6 @@ def as_plain(done: Quantized) -> Mapping[str, Any]:
         "in_int8": dict(done.operators.in_int8),
         "in_float": dict(done.operators.in_float),
         "kept_float": list(done.operators.kept),
+        "kept_float_in_vain": list(done.operators.idle),
         "worst_layers": dict(done.blamed),
     }

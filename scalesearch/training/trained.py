@@ -65,7 +65,7 @@ def open_trained(
 
     Raises:
         BaselineError: there is no such network, or no weights for it.
-        RecipeError: the recipe breaks a rule.
+        RecipeError: the recipe breaks a rule, or nothing says which images.
     """
     folder = Path(asked).expanduser()
     if is_trained_folder(asked):
@@ -78,7 +78,7 @@ def open_trained(
         spec = asked
     if weights is None:
         raise BaselineError(
-            f"no weights for {asked}: --weights FILE says what was trained (INT8 of fresh weights tells nothing)"
+            f"no weights for {asked}: it is no folder that `train` wrote, so --weights FILE has to say what was trained"
         )
     weights = weights.expanduser()
     if not is_file(weights):
@@ -86,6 +86,8 @@ def open_trained(
     beside = weights.parent / RECIPE
     if recipe is None and not is_file(beside):
         beside = weights.parent.parent / RECIPE  # those that a search keeps lie in a folder of its run
+    if recipe is None and not is_file(beside) and "data.source" not in (overrides or {}):
+        raise RecipeError("--data", f"images, which no {RECIPE} beside {weights} names", "none")
     found = recipe or (str(beside) if is_file(beside) else default_recipe("cpu"))
     chosen = load_recipe(found, {**(overrides or {}), "baseline": spec, "device": "cpu"})
     if resolution is None and found == str(weights.parent / RECIPE) and not spec.endswith((".yaml", ".yml")):

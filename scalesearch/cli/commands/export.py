@@ -58,8 +58,6 @@ def export_command(
 def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> None:
     if int8 and format_name != "onnx":
         raise RecipeError("--int8", "--format onnx, the one that scalesearch calibrates", format_name)
-    if int8 and "data.source" not in options and "recipe" not in options:
-        raise RecipeError("--int8", "--data, whose training images set the ranges", "none")
     if not int8 and options:
         raise RecipeError("--int8", "it, where images or ranges are given: nothing else looks at images", "none of it")
 

@@ -51,12 +51,15 @@ def quantize_command(
     networks = _networks(specs, weights, recipe, overrides, resolution)
     tasks = tasks_of(networks, settings)
     console = page.remarks()
+    seconds = price(tasks, settings)  # weights that do not fit are told here
     for task in tasks:
         console.print(_headline(task, settings), soft_wrap=True)
         if task.source.note:
             console.print(task.source.note, soft_wrap=True)
-    console.print(f"about {duration(price(tasks, settings))} beside exporting (from a timed forward pass)")
+    console.print(f"about {duration(seconds)} beside exporting and decoding (from a timed forward pass)")
     if dry_run:
+        if not page.is_terminal:
+            page.show([_plan(tasks, seconds)], {"seconds": seconds, "networks": [_planned(each) for each in tasks]})
         return
     progress = Console(stderr=True)
     if progress.is_terminal:  # no spinner: its thread would take time from what is timed
@@ -94,6 +97,8 @@ def _networks(
 ) -> list[Trained]:
     """Each network with its weights: folders of `train` have their own, the others take those given, in order."""
     lacking = [spec for spec in specs if not (is_trained_folder(spec) or Path(spec).expanduser().is_dir())]
+    if weights and not lacking:
+        raise RecipeError("--weights", "none where every SPEC is a folder that has its own", str(weights[0]))
     if weights and len(weights) != len(lacking):
         raise RecipeError(
             "--weights",
@@ -110,9 +115,33 @@ def _networks(
     return networks
 
 
+def _planned(task: Task) -> dict[str, object]:
+    trained = task.trained
+    return {
+        "network": task.label,
+        "weights": str(trained.weights),
+        "resolution": trained.model.resolution,
+        "eval_crop": trained.recipe.augment.eval_crop,
+        "source": trained.recipe.data.source,
+        "calibration_images": task.calibration,
+        "images": task.validation,
+        "split": task.split,
+    }
+
+
+def _plan(tasks: Sequence[Task], seconds: float) -> Table:
+    """What would be done, a row for each network."""
+    records = [_planned(task) for task in tasks]
+    cells = [[str(value) for value in record.values()] for record in records]
+    words = ("network", "weights", "source", "split")
+    return Table.of(list(records[0]), cells, records, words=words, notes=[f"about {duration(seconds)}"])
+
+
 def _headline(task: Task, settings: QuantizeSettings) -> str:
     trained = task.trained
-    held_out = "val" if task.split == "val" else "minival (there is no val)"
+    held_out = "val"
+    if task.split != "val":
+        held_out = "the minival (there is no val), which other programs' trainings may have seen,"
     few = "" if task.calibration == settings.calibration_images else " (all there are)"
     return (
         f"{task.label} · {trained.weights} · {trained.model.resolution} px, crop {trained.recipe.augment.eval_crop:g} "
@@ -183,13 +212,23 @@ def _told(each: Quantized) -> list[str]:
     words = [
         f"{label}: float.onnx and PyTorch ({100 * each.eager:.1f} %) differ by at most {differ}; {bits}: {each.why}",
         f"{label}: in INT8 here {_counted(ops.in_int8)}; in float {in_float}"
-        + (f"; kept in float: {', '.join(ops.kept)}" if ops.kept else ""),
+        + (f"; --keep-float names {_some(ops.kept)}" if ops.kept else ""),
     ]
+    if ops.idle:
+        words.append(
+            f"{label}: --keep-float changes nothing of {_some(ops.idle)}: onnxruntime computes them in INT8 all the "
+            "same, as their neighbours are, or has no INT8 form of them"
+        )
     if each.weights:
         words.insert(0, f"{label}: {each.weights}")
     if each.int8_bytes >= each.plain_bytes:
         words.append(f"{label}: the INT8 file is no smaller: the network is so small that scales outweigh its weights")
     return words
+
+
+def _some(layers: Sequence[str]) -> str:
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    return ", ".join(layers[:3]) + more
 
 
 def _counted(kinds: Mapping[str, int]) -> str:
