@@ -154,6 +154,28 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
     )
 
 
+def load_whole(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> Loaded:
+    """Put the weights of a trained network into it, every one of them.
+
+    Raises:
+        BaselineError: as `load_weights`; or a layer would keep what it was initialised with.
+    """
+    before = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    loaded = load_weights(model, weights, source)
+    missing = [name for name in loaded.new if before[name]]  # counters of batches change nothing
+    if missing:
+        words = [
+            f"{name} is {tuple(weights[name].shape)} there and {before[name]} here" if name in weights else f"no {name}"
+            for name in missing[:2]
+        ]
+        more = f", and {len(missing) - 2} more" if len(missing) > 2 else ""
+        raise BaselineError(
+            f"{source} is not of this very network, {len(missing)} of whose tensors would stay untrained: "
+            f"{'; '.join(words)}{more}"
+        )
+    return loaded
+
+
 def _counts(name: str) -> bool:
     return name.rpartition(".")[2] == COUNTER
 

@@ -28,10 +28,9 @@ from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
+from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import packed
-
-OUTCOME, WEIGHTS, SPEC = "outcome.json", "weights.pt", "spec.yaml"
 
 
 def train_command(wish: TrainRequest, *, processes: int, as_json: bool) -> None:
