@@ -139,7 +139,7 @@ def check(
 
 def export(
     ctx: typer.Context,
-    spec: Annotated[str, typer.Argument(help="A spec file, any baseline, or a folder that `train` wrote.")],
+    spec: Annotated[str, typer.Argument(help="A spec file, any baseline, or a folder that `train` or `linear` wrote.")],
     format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export), onnx, executorch or litert.")] = "pt2",
     weights: Annotated[Path | None, typer.Option(help="Trained weights to load (default: fresh weights).")] = None,
     num_classes: Annotated[
@@ -330,7 +330,9 @@ def quantize(
     ctx: typer.Context,
     specs: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC...", help="Folders that `train` wrote, or specs and baselines with --weights."),
+        typer.Argument(
+            metavar="SPEC...", help="Folders that `train` or `linear` wrote, or specs and baselines with --weights."
+        ),
     ],
     weights: Annotated[
         list[Path] | None,

@@ -10,13 +10,10 @@ from scalesearch.errors import BaselineError, RunError
 from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.recipe import load_recipe
-from scalesearch.run_files import read_result
 from scalesearch.scaling.spec_files import load_spec
 from scalesearch.search.weights_index import FOLDER, read_kept
 from scalesearch.training.trained import TrainedNetwork
-
-SPEC, WEIGHTS, OUTCOME = "spec.yaml", "weights.pt", "outcome.json"
-"""What `train` leaves in its folder."""
+from scalesearch.training.trained_file import RECIPE, SPEC, WEIGHTS, is_trained_folder, outcome_of
 
 
 def trained_networks(
@@ -55,8 +52,8 @@ def recipe_beside(names: Sequence[str], weights: Sequence[Path]) -> str | None:
     """The recipe in the first folder among ``names``, or beside the first of the ``weights`` that has one: how that
     network was trained and measured."""
     folders = [Path(name).expanduser() for name in names if _is_folder(name)]
-    folders += [file.expanduser().parent for file in weights if (file.expanduser().parent / OUTCOME).is_file()]
-    return next((str(folder / "recipe.yaml") for folder in folders if (folder / "recipe.yaml").is_file()), None)
+    folders += [folder for file in weights if outcome_of(folder := file.expanduser().parent)]
+    return next((str(folder / RECIPE) for folder in folders if (folder / RECIPE).is_file()), None)
 
 
 def _is_folder(name: str) -> bool:
@@ -67,13 +64,13 @@ def _is_folder(name: str) -> bool:
 
 
 def _in_folder(folder: Path, resolution: int | None) -> list[TrainedNetwork]:
-    if (folder / SPEC).is_file() and (folder / WEIGHTS).is_file():
+    if is_trained_folder(str(folder)):
         model = _of_spec(folder / SPEC, resolution)
         return [TrainedNetwork(model.spec.name, model, folder / WEIGHTS, _classes(folder), _crop(folder))]
     kept = read_kept(folder)
     if kept is None:
         raise RunError(
-            f"{folder} holds no trained network: `train` leaves {SPEC} and {WEIGHTS} there, a search with "
+            f"{folder} holds no trained network: `train` and `linear` leave {SPEC} and {WEIGHTS} there, a search with "
             "--keep-weights 3 its best three"
         )
     return [
@@ -99,17 +96,15 @@ def _at(baseline: Baseline, resolution: int | None) -> ScaledModel:
 
 def _classes(folder: Path) -> tuple[str, ...] | None:
     """The classes that the outcome of a training in ``folder`` names; None where there is none, or an older one."""
-    if not (folder / OUTCOME).is_file():
-        return None
-    names = read_result(folder, OUTCOME).get("environment", {}).get("data", {}).get("class_names")
+    names = (outcome_of(folder) or {}).get("environment", {}).get("data", {}).get("class_names")
     return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def _crop(folder: Path) -> float | None:
     """The share of an image that a training in ``folder`` was measured on; None where there was none."""
-    if not (folder / OUTCOME).is_file() or not (folder / "recipe.yaml").is_file():
+    if outcome_of(folder) is None or not (folder / RECIPE).is_file():
         return None
-    return load_recipe(str(folder / "recipe.yaml")).augment.eval_crop
+    return load_recipe(str(folder / RECIPE)).augment.eval_crop
 
 
 def _told_apart(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from scalesearch.data.batches import MEAN, STD, Normaliser, evaluation_views
+from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import Images, Split, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.models.export import Agreement, export_network
@@ -158,12 +158,13 @@ def _images(task: Task) -> Images:
 
 def _about(task: Task) -> dict[str, str]:
     """What the files say of themselves, for whoever feeds them."""
+    normal = task.trained.normalisation
     return {
         "classes": "\n".join(task.source.classes),
         "resolution": str(task.trained.model.resolution),
         "eval_crop": str(task.trained.recipe.augment.eval_crop),
-        "mean": " ".join(map(str, MEAN)),
-        "std": " ".join(map(str, STD)),
+        "mean": " ".join(map(str, normal.mean)),
+        "std": " ".join(map(str, normal.std)),
     }
 
 
@@ -180,7 +181,8 @@ def _batches(split: Split, chosen: Tensor, trained: Trained) -> list[Batch]:
 def _batch(split: Split, chosen: Tensor, trained: Trained) -> tuple[Tensor, Tensor]:
     images, labels = split.take(chosen)
     views = evaluation_views(images, trained.model.resolution, trained.recipe.augment.eval_crop)
-    return Normaliser(CPU, channels_last=False)(views).contiguous(), labels
+    mean, std = trained.normalisation.mean, trained.normalisation.std
+    return Normaliser(CPU, channels_last=False, mean=mean, std=std)(views).contiguous(), labels
 
 
 def _pixels(make: Batch) -> NDArray[np.float32]:

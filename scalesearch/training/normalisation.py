@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scalesearch.data.batches import MEAN, STD, Channels
-from scalesearch.errors import RunError
 from scalesearch.models.stated import stated_normalisation
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.run_files import read_result
 from scalesearch.scaling.spec_files import Spec
 from scalesearch.settings import DataSettings
 
-RECIPE, OUTCOME = "recipe.yaml", "linear.json"
+RECIPE = "recipe.yaml"
 """What lies beside the weights that scalesearch wrote, and says how they were trained."""
 
 
@@ -73,16 +70,7 @@ def _beside(weights: Path) -> Normalisation | None:
     if (run / RECIPE).is_file() and (run / "settings.json").is_file():
         settings = load_recipe(str(run / RECIPE)).data
         return Normalisation(settings.mean or MEAN, settings.std or STD, f"as {run / RECIPE} says of their training")
-    if not (run / OUTCOME).is_file():
-        return None
-    said: Any = read_result(run, OUTCOME).get("normalisation")
-    if said is None:
-        return None
-    try:
-        (a, b, c), (d, e, f) = (map(float, said[key]) for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError) as failure:
-        raise RunError(f"{run / OUTCOME}: normalisation wants mean and std, three numbers each") from failure
-    return Normalisation((a, b, c), (d, e, f), f"as {run / OUTCOME} says of their training")
+    return None
 
 
 def with_normalisation(recipe: Recipe, spec: Spec) -> tuple[Recipe, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -13,18 +14,23 @@ from scalesearch.errors import BaselineError, RecipeError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, load_whole, read_weights
 from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.run_files import read_result
 from scalesearch.runtime.default_recipe import default_recipe
+from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.validation import is_file
 
-WEIGHTS, SPEC, RECIPE, OUTCOME = "weights.pt", "spec.yaml", "recipe.yaml", "outcome.json"
-"""What `train` writes into its folder."""
+WEIGHTS, SPEC, RECIPE = "weights.pt", "spec.yaml", "recipe.yaml"
+"""What `train` and `linear` write into their folders."""
+OUTCOME, FITTED = "outcome.json", "linear.json"
+"""What came of it: of `train`, and of `linear`."""
 
 
 @dataclass(frozen=True)
 class Trained:
     """A network, the file of its weights, and the recipe that says what images it sees and how.
 
-    ``name``: its own; ``asked``: what the command line called it; ``recipe_file``: where the recipe is from.
+    ``name``: its own; ``asked``: what the command line called it; ``recipe_file``: where the recipe is from;
+    ``normalisation``: how images are normalised for these weights.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Trained:
     weights: Path
     recipe: Recipe
     recipe_file: str
+    normalisation: Normalisation
 
     def build(self, classes: int) -> tuple[nn.Module, Loaded]:
         """The network with its weights in evaluation mode, and how they were found.
@@ -45,8 +52,20 @@ class Trained:
         return network.eval(), loaded
 
 
+def outcome_of(folder: Path) -> dict[str, Any] | None:
+    """What came of the training or the fit that left this folder; None where there is none.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    for name in (OUTCOME, FITTED):
+        if is_file(folder / name):
+            return read_result(folder, name)
+    return None
+
+
 def is_trained_folder(name: str) -> bool:
-    """Whether `train` wrote this folder."""
+    """Whether `train` or `linear` wrote this folder."""
     return is_file(Path(name).expanduser() / SPEC) and is_file(Path(name).expanduser() / WEIGHTS)
 
 
@@ -73,12 +92,15 @@ def open_trained(
             raise RecipeError("--weights", f"none for {asked}, a folder that has its own", str(weights))
         spec, weights = str(folder / SPEC), folder / WEIGHTS
     elif folder.is_dir():
-        raise BaselineError(f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` writes both")
+        raise BaselineError(
+            f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` and `linear` write both"
+        )
     else:
         spec = asked
     if weights is None:
         raise BaselineError(
-            f"no weights for {asked}: it is no folder that `train` wrote, so --weights FILE has to say what was trained"
+            f"no weights for {asked}: it is no folder that `train` or `linear` wrote, so --weights FILE has to say what "
+            "was trained"
         )
     weights = weights.expanduser()
     if not is_file(weights):
@@ -93,4 +115,5 @@ def open_trained(
     if resolution is None and found == str(weights.parent / RECIPE) and not spec.endswith((".yaml", ".yml")):
         resolution = chosen.resolution
     name, model = resolve_network(chosen, resolution)
-    return Trained(name, asked, model, weights, chosen, found)
+    said = chosen.data if recipe or "data.mean" in (overrides or {}) else None
+    return Trained(name, asked, model, weights, chosen, found, normalisation_of(weights, model.spec, said))

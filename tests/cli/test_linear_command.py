@@ -69,7 +69,7 @@ def test_two_networks_are_compared_and_the_same_command_goes_on(run: Run, weight
     spec, kept = f"{folder}/spec.yaml", f"{folder}/weights.pt"
     assert "wrote" in run("export", spec, "--weights", kept, "--num-classes", "12")[0]
     onwards, _ = run("train", spec, "--from-weights", kept, *FEW, "--steps", "2")
-    assert "32 tensors by name; 0 start afresh" in onwards and "linear.json says of their" in onwards
+    assert "32 tensors by name; 0 start afresh" in onwards and "recipe.yaml says of their" in onwards
 
 
 def test_the_price_comes_first_and_nothing_is_written(run: Run, weights: None, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms import v2
 
 from scalesearch.data.batches import MEAN, STD, Normaliser
-from scalesearch.errors import BaselineError, RunError, ScaleSearchError
+from scalesearch.errors import BaselineError, ScaleSearchError
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.recipe import load_recipe
 from scalesearch.run_folder import settings_of
@@ -63,14 +63,6 @@ def test_the_user_is_believed_first_and_the_run_beside_the_weights_second(tiny: 
         assert "recipe.yaml says of their training" in found.words
     said = normalisation_of(tmp_path / "weights.pt", tiny, DataSettings(mean=HALF, std=HALF))
     assert (said.mean, said.std) == (HALF, HALF) and "as data.mean and data.std say" in said.words
-
-
-def test_a_fitted_networks_folder_says_it_too(tiny: ModelSpec, tmp_path: Path) -> None:
-    (tmp_path / "linear.json").write_text('{"normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}')
-    assert normalisation_of(tmp_path / "weights.pt", tiny).mean == HALF
-    (tmp_path / "linear.json").write_text('{"normalisation": {"mean": [0.5]}}')
-    with pytest.raises(RunError, match="three numbers each"):
-        normalisation_of(tmp_path / "weights.pt", tiny)
 
 
 def test_a_recipe_takes_what_its_weights_expect_and_is_another_run(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import load_whole, read_weights
-from scalesearch.run_files import read_result
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
-from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS, is_trained_folder, open_trained
+from scalesearch.training.trained_file import SPEC, WEIGHTS, is_trained_folder, open_trained, outcome_of
 from scalesearch.validation import parse
 
 
@@ -72,9 +71,12 @@ def _network(
             raise RecipeError("--weights", f"none for {asked}, a folder that has its own", str(weights))
         spec, weights = str(folder / SPEC), folder / WEIGHTS
         if num_classes is None:
-            num_classes = int(read_result(folder, OUTCOME)["environment"]["data"]["classes"])
+            outcome = outcome_of(folder)
+            num_classes = None if outcome is None else int(outcome["environment"]["data"]["classes"])
     elif Path(asked).expanduser().is_dir():
-        raise BaselineError(f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` writes both")
+        raise BaselineError(
+            f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` and `linear` write both"
+        )
     classes = 1000 if num_classes is None else num_classes
     tensors = None if weights is None else read_weights(weights.expanduser())
     baseline = open_baseline(spec, resolution=resolution)

@@ -23,7 +23,7 @@ from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_whole
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share_right
-from scalesearch.recipe import merged
+from scalesearch.recipe import Recipe, dump_recipe, merged
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import amount, duration, params
 from scalesearch.run_files import read_result
@@ -31,11 +31,11 @@ from scalesearch.run_folder import RunFolder, digest, file_digest, flat, slug
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
+from scalesearch.settings import AugmentSettings
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
+from scalesearch.training.trained_file import FITTED, RECIPE, SPEC, WEIGHTS
 from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
-
-OUTCOME, WEIGHTS, SPEC = "linear.json", "weights.pt", "spec.yaml"
 
 WORDY = ("correct", "weights")
 """Keys of an outcome that are no cell of a table."""
@@ -183,9 +183,9 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
     place = job.folder / name
     with RunFolder(place) as folder:
         folder.claim(job.kept(name))
-        if (place / OUTCOME).is_file() and (place / WEIGHTS).is_file():
+        if (place / FITTED).is_file() and (place / WEIGHTS).is_file():
             told.print(f"{name}: done before", soft_wrap=True)
-            return read_result(place, OUTCOME)
+            return read_result(place, FITTED)
         probe = _opened(job, name)
         told.print(f"{name} · {probe.model.resolution} px", soft_wrap=True)
         told.print(probe.loaded.words, probe.normalisation.words, sep="\n", soft_wrap=True)
@@ -205,11 +205,24 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         except (OSError, RuntimeError) as failure:
             raise RunError(f"cannot write {place / WEIGHTS}: {str(failure).partition(chr(10))[0]}") from failure
         folder.write(SPEC, dump_spec(probe.model.spec))
+        folder.write(RECIPE, dump_recipe(_recipe(job, probe)))
         for feature in FEATURES:
             (place / feature).unlink(missing_ok=True)
-        folder.write(OUTCOME, json.dumps(done, indent=1, ensure_ascii=False) + "\n")
-        told.print(f"wrote   {place}/{WEIGHTS} · {OUTCOME} · {SPEC}", soft_wrap=True)
+        folder.write(FITTED, json.dumps(done, indent=1, ensure_ascii=False) + "\n")
+        told.print(f"wrote   {place}/{WEIGHTS} · {FITTED} · {SPEC}", soft_wrap=True)
         return done
+
+
+def _recipe(job: Job, probe: Probe) -> Recipe:
+    """How the network sees images, for whatever measures it afterwards; it was trained by no schedule."""
+    normal = {"mean": probe.normalisation.mean, "std": probe.normalisation.std}
+    return Recipe(
+        name="linear",
+        baseline=SPEC,
+        resolution=probe.model.resolution,
+        data=job.settings.data.model_copy(update=normal),
+        augment=AugmentSettings(eval_crop=job.settings.eval_crop),
+    )
 
 
 def _as_plain(job: Job, name: str, probe: Probe, images: Images, judged: Judged) -> dict[str, Any]:
@@ -218,6 +231,7 @@ def _as_plain(job: Job, name: str, probe: Probe, images: Images, judged: Judged)
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
         "classes": images.num_classes,
+        "class_names": list(job.source.classes),
         "fitted": judged.trained_on,
         "chosen_on": judged.chosen_on,
         "measured_on": judged.measured_on,

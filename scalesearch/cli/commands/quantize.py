@@ -219,6 +219,7 @@ def _told(each: Quantized) -> list[str]:
             f"{label}: --keep-float changes nothing of {_some(ops.idle)}: onnxruntime computes them in INT8 all the "
             "same, as their neighbours are, or has no INT8 form of them"
         )
+    words.insert(0, f"{label}: {each.task.trained.normalisation.words}")
     if each.weights:
         words.insert(0, f"{label}: {each.weights}")
     if each.int8_bytes >= each.plain_bytes:
