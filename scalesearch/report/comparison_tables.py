@@ -11,7 +11,7 @@ from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import amount, interval, params, percent
+from scalesearch.report.units import amount, interval, params, percent, to_baseline
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
@@ -25,8 +25,11 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """Headings and cells; what no row has is left out."""
     columns = [
         ("", [row["label"] for row in rows]),
-        ("depth", [f"×{row['depth']:.3g}" for row in rows]),
-        ("width", [f"×{row['width']:.3g}" for row in rows]),
+        *[
+            (name, [f"×{row[name]:.3g}" for row in rows])
+            for name in ("depth", "width")
+            if not _is_sweep(rows) or any(row[name] != 1 for row in rows)
+        ],
         ("px", [str(row["pixels"]) for row in rows]),
         ("MACs", [amount(row["macs"]) for row in rows]),
         ("ratio", [f"{row['ratio']:.2f}×" for row in rows]),
@@ -43,11 +46,17 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
             ("interval", [interval(row) for row in rows]),
             ("P", ["" if row["p_best"] is None else f"{row['p_best']:.2f}" for row in rows]),
         ]
+        if _is_sweep(rows):
+            columns.insert(-1, ("to baseline", [to_baseline(row.get("to_baseline")) for row in rows]))
         if any(row["val_accuracy"] is not None for row in rows):
             columns.append(
                 ("val %", ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in rows])
             )
     return columns
+
+
+def _is_sweep(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row.get("changes") for row in rows)
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
@@ -72,7 +81,11 @@ def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
 def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
     paper = row["paper"] or {}
     printed = {"paper_macs": paper.get("macs"), "paper_top1": paper.get("top1")}
-    return {"baseline": baseline} | {key: value for key, value in row.items() if key != "paper"} | printed
+    nested = ("paper", "changes", "to_baseline")
+    apart = row.get("to_baseline") or {}
+    swept = {f"to_baseline_{key}": apart.get(key) for key in ("value", "low", "high")} if "to_baseline" in row else {}
+    plain = {key: value for key, value in row.items() if key not in nested}
+    return {"baseline": baseline} | plain | printed | (row.get("changes") or {}) | swept
 
 
 def remarks(group: BaselineRows) -> list[str]:
@@ -87,7 +100,7 @@ def remarks(group: BaselineRows) -> list[str]:
         if axis in group.plan.fixed
     ]
     step = step_in_last_maps(group.plan.candidates, group.resolution)
-    found += [step] if step else []
+    found += [*group.remarks, *([step] if step else [])]
     if not group.as_printed:
         return found
     candidates = group.candidates

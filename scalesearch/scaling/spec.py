@@ -29,6 +29,14 @@ BOTTLENECK_EXPANSION = 4
 """A bottleneck's output is four times as wide as its 3x3 convolution (He et al. 2016, Table 1)."""
 
 
+FIXED_BY_OPERATOR: dict[str, tuple[float, tuple[Op, ...]]] = {
+    "kernel": (3, ("bottleneck", "basic", "inverted_residual", "depthwise_separable")),
+    "expand": (1, ("bottleneck", "basic", "depthwise_separable")),
+    "se": (0, ("bottleneck", "basic", "inverted_residual", "depthwise_separable", "fused_mbconv")),
+}
+"""Fields of a stage that some operators have at one value alone: the value, and which operators."""
+
+
 class NormSpec(Strict):
     """Batch normalisation: ε inside the root, and the weight of the newest batch in the running statistics."""
 
@@ -68,12 +76,11 @@ class StageSpec(Strict):
 
     @model_validator(mode="after")
     def _only_what_the_operator_has(self) -> StageSpec:
-        if self.op in ("bottleneck", "basic", "inverted_residual", "depthwise_separable") and self.kernel != 3:
-            raise ValueError(f"kernel 3, the only one {self.op} has")
-        if self.op in ("bottleneck", "basic", "depthwise_separable") and self.expand != 1:
-            raise ValueError(f"no expand: {self.op} has none")
-        if self.op != "mbconv" and self.se:
-            raise ValueError(f"no se: {self.op} has none")
+        for name, (only, operators) in FIXED_BY_OPERATOR.items():
+            if self.op in operators and getattr(self, name) != only:
+                raise ValueError(
+                    f"{name} {only}, the only one {self.op} has" if only > 1 else f"no {name}: {self.op} has none"
+                )
         return self
 
 

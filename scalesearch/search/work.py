@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from scalesearch.errors import RecipeError, RunError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.threads import threads_each
-from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec_files import parse_spec
 from scalesearch.search.ledger.ledger import Ledger
+from scalesearch.trials import Task
 from scalesearch.validation import parse
 
 
@@ -82,9 +82,24 @@ class Work:
             recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": data})})
         return cls(recipe, resolve_baseline(recipe, parse_spec(yaml.safe_load(native))))
 
-    def model(self, coefficients: Coefficients) -> ScaledModel:
-        """The candidate's network."""
-        return self.resolved.model(coefficients)
+    def model(self, task: Task) -> ScaledModel:
+        """The candidate's network: of rows that share its coefficients, the one with its fingerprint.
+
+        Raises:
+            RunError: the coefficients give another network here.
+        """
+        at = astuple(task.coefficients)
+        rows = [row for row in self.recipe.search.rows if (row.depth, row.width, row.resolution) == at]
+        found = ""
+        for changes in [row.changes for row in rows] or [{}]:
+            model = self.resolved.model(task.coefficients, changes)
+            if model.fingerprint == task.fingerprint:
+                return model
+            found = found or model.fingerprint
+        raise RunError(
+            f"{task.coefficients} is network {found} here and {task.fingerprint} in the study: the versions of the "
+            "packages it comes from differ"
+        )
 
 
 def note_work(ledger: Ledger, recipe: Recipe, native: str, fingerprint: str) -> None:

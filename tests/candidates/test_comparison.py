@@ -170,10 +170,7 @@ def _gain(accuracies: dict[str, float], spread: float, seeds: int = 3) -> Gain |
     """Of networks with these accuracies, and draws that vary by ``spread`` about them."""
     lines = [ComparisonRow(name, name, 1.0, 1.0, 1.0 + 0.1 * i) for i, name in enumerate(accuracies)]
     models = {x: SimpleNamespace(fingerprint=x.label) for x in lines}
-    candidates = [
-        SimpleNamespace(coefficients=Coefficients(1.0, 1.0, x.resolution), also=(), model=model)
-        for x, model in models.items()
-    ]
+    candidates = [SimpleNamespace(labels=(x.label,), model=model) for x, model in models.items()]
     random = np.random.default_rng(0)
     drawn = {name: value + random.normal(0, spread, 4_000) for name, value in accuracies.items()}
     group = BaselineRows("net", lines, SimpleNamespace(candidates=candidates), 224, 16, True)  # type: ignore[arg-type]
