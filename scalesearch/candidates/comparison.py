@@ -96,7 +96,7 @@ class ComparisonRow:
     series: str | None = None
     paper: Printed | None = None
     note: str | None = None
-    changes: Mapping[str, Value] = field(default_factory=dict)
+    changes: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     @property
     def grows(self) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 
-import yaml
-
 from scalesearch.candidates.comparison import ComparisonRow
-from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.errors import RecipeError, ScaleSearchError, ScalingError
 from scalesearch.models.protocols import Baseline
 from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.scaling.changes import Value, label_of, left_as_they_are, no_table, place_of, same_network
+from scalesearch.scaling.compound import Multipliers
 
 Sweep = Mapping[str, tuple[Value, ...]]
 """Values by the field that takes them, as `scaling.changes` names fields."""
@@ -45,7 +45,7 @@ def read_sweep(assignments: Sequence[str]) -> Sweep:
             raise RecipeError("--sweep", "FIELD=V1,V2,… such as spec.stages.se=0,0.125,0.25", text)
         if path in sweep:
             raise ScaleSearchError(f"--sweep {path}: it stands twice; put its values into one list")
-        sweep[path] = tuple(_read(path, each.strip()) for each in values.split(","))
+        sweep[path] = tuple(_read(each.strip()) for each in values.split(","))
     check_sweep(sweep)
     return sweep
 
@@ -64,20 +64,20 @@ def check_sweep(sweep: Sweep) -> None:
             )
         place_of(path)
         if twice := [each for i, each in enumerate(values) if each in values[:i]]:
-            raise ScaleSearchError(f"--sweep {path}: {twice[0]} stands twice")
+            raise ScaleSearchError(f"--sweep {path}: the value {twice[0]} stands twice")
     count = math.prod(map(len, sweep.values()))
     if count > MOST_ROWS:
         raise ScaleSearchError(f"--sweep: {_counted(sweep)}, more than {MOST_ROWS:,}")
 
 
-def _read(path: str, text: str) -> Value:
-    if text == "none":
-        return None
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError) as failure:
-        raise RecipeError(path, "values with commas between them", text) from failure
-    return value if value is None or isinstance(value, bool | int | float) else text
+def _read(text: str) -> Value:
+    words = {"none": None, "true": True, "false": False}
+    if text in words:
+        return words[text]
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text
 
 
 def swept(baseline: Baseline, sweep: Sweep) -> SweptRows:
@@ -99,7 +99,7 @@ def swept(baseline: Baseline, sweep: Sweep) -> SweptRows:
         changes = dict(zip(sweep, values, strict=True))
         labels = [label_of(place, value) for place, value in zip(places, values, strict=True)]
         label, series = BETWEEN.join(labels), BETWEEN.join(labels[:-1]) or None
-        network = same_network(baseline.changed(changes).native)
+        network = same_network(_changed(baseline, changes, label).native)
         names.setdefault(network, []).append(label)
         spared |= dict.fromkeys(left_as_they_are(baseline.native, changes))
         lines.setdefault(network, ComparisonRow(label, places[-1].short, 1.0, 1.0, 1.0, series, changes=changes))
@@ -114,11 +114,21 @@ def swept(baseline: Baseline, sweep: Sweep) -> SweptRows:
     return SweptRows(tuple(rows), (*told, *spared))
 
 
+def _changed(baseline: SpecBaseline, changes: Mapping[str, Value], label: str) -> SpecBaseline:
+    """The baseline with the changes, of which something is left at its resolution."""
+    made = baseline.changed(changes)
+    try:
+        made.scaled(Multipliers(1, 1, 1))
+    except ScalingError as failure:
+        raise ScalingError(f"--sweep: {label}: {failure}") from failure
+    return made
+
+
 def _same(others: Sequence[str]) -> str | None:
     return f"the same network as {', '.join(others)}" if others else None
 
 
 def _counted(sweep: Sweep) -> str:
-    """``4 values of stages.se × 3 of stages.kernel = 12 combinations``."""
-    counts = " × ".join(f"{len(values)} of {path}" for path, values in sweep.items())
-    return f"{counts} = {math.prod(map(len, sweep.values())):,} combinations"
+    """``4 values of spec.stages.se × 3 of spec.stages.kernel, 12 combinations``."""
+    counts = " × ".join(f"{len(values)} of {path}" for path, values in sweep.items()).replace(" of ", " values of ", 1)
+    return f"{counts}, {math.prod(map(len, sweep.values())):,} combinations"

@@ -43,7 +43,7 @@ def compare(
     ctx: typer.Context,
     comparison: Annotated[
         str | None,
-        typer.Argument(help="table3, table7, figure3, figure4, figure8 or a file of one's own (default: table3)."),
+        typer.Argument(help="table3, table7, figure3, figure4, figure8, se-ratio or a file (default: table3)."),
     ] = None,
     baseline: Annotated[
         list[str] | None,

@@ -37,8 +37,7 @@ class Differences:
         open_ = len(self.rows) - len(better) - len(worse)
         found = [f"{', '.join(labels)} {what}" for labels, what in ((better, "better"), (worse, "worse")) if labels]
         if open_:
-            all_ = "none of the rows is" if open_ == len(self.rows) > 1 else f"{open_} of {len(self.rows)} rows are not"
-            found.append(f"{all_} told apart from it")
+            found.append(f"{open_} of {len(self.rows)} rows cannot be told apart from it")
         lack = " One seed: how much seeds differ is assumed, not measured." if self.seeds < 2 else ""
         return f"Against the baseline, at {100 * self.confidence:g} % for all rows together: {'; '.join(found)}.{lack}"
 

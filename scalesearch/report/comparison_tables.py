@@ -22,15 +22,15 @@ ROUNDED = 0.05e9
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Headings and cells; what no row has is left out."""
+    """Headings and cells; what no row has is left out, and of a sweep's multipliers what all rows share."""
+    scaled = {
+        "depth": [f"×{row['depth']:.3g}" for row in rows],
+        "width": [f"×{row['width']:.3g}" for row in rows],
+        "px": [str(row["pixels"]) for row in rows],
+    }
     columns = [
         ("", [row["label"] for row in rows]),
-        *[
-            (name, [f"×{row[name]:.3g}" for row in rows])
-            for name in ("depth", "width")
-            if not _is_sweep(rows) or any(row[name] != 1 for row in rows)
-        ],
-        ("px", [str(row["pixels"]) for row in rows]),
+        *[(name, cells) for name, cells in scaled.items() if not _is_sweep(rows) or len(set(cells)) > 1],
         ("MACs", [amount(row["macs"]) for row in rows]),
         ("ratio", [f"{row['ratio']:.2f}×" for row in rows]),
         ("params", [params(row["params"]) for row in rows]),
@@ -41,13 +41,12 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
             ("top-1", [f"{row['paper']['top1']:.1f}" if (row["paper"] or {}).get("top1") else "" for row in rows]),
         ]
     if any(row["accuracy"] is not None for row in rows):
+        compared = [to_baseline(row.get("to_baseline")) for row in rows]
         columns += [
             ("acc %", [_accuracy(row) for row in rows]),
-            ("interval", [interval(row) for row in rows]),
+            ("to baseline", compared) if any(compared) else ("interval", [interval(row) for row in rows]),
             ("P", ["" if row["p_best"] is None else f"{row['p_best']:.2f}" for row in rows]),
         ]
-        if _is_sweep(rows):
-            columns.insert(-1, ("to baseline", [to_baseline(row.get("to_baseline")) for row in rows]))
         if any(row["val_accuracy"] is not None for row in rows):
             columns.append(
                 ("val %", ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in rows])
@@ -65,9 +64,12 @@ def _accuracy(row: Mapping[str, Any]) -> str:
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", title: str | None = None) -> Table:
     """The rows of one baseline; ``paper`` and ``top-1`` are what the source printed."""
-    columns = [Column(heading, cells, heading == "") for heading, cells in _columns(rows)]
+    columns = [
+        Column(heading, cells, heading == "", heading == "" and _is_sweep(rows)) for heading, cells in _columns(rows)
+    ]
     notes = [f"  {row['label']}: {row['note']}" for row in rows if row["note"]]
-    return Table(columns, (_record(baseline, row) for row in rows), notes, title)
+    fields = list(dict.fromkeys(path for row in rows for path in row.get("changes") or {}))
+    return Table(columns, (_record(baseline, row, fields) for row in rows), notes, title)
 
 
 def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
@@ -78,14 +80,15 @@ def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _record(baseline: str, row: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """A row's values; ``fields`` are those that the rows change, empty where this one does not."""
     paper = row["paper"] or {}
     printed = {"paper_macs": paper.get("macs"), "paper_top1": paper.get("top1")}
     nested = ("paper", "changes", "to_baseline")
     apart = row.get("to_baseline") or {}
     swept = {f"to_baseline_{key}": apart.get(key) for key in ("value", "low", "high")} if "to_baseline" in row else {}
     plain = {key: value for key, value in row.items() if key not in nested}
-    return {"baseline": baseline} | plain | printed | (row.get("changes") or {}) | swept
+    return {"baseline": baseline} | plain | printed | {path: row["changes"].get(path) for path in fields} | swept
 
 
 def remarks(group: BaselineRows) -> list[str]:

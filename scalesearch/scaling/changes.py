@@ -14,7 +14,7 @@ from scalesearch.errors import BaselineError, ScaleSearchError, SpecError
 from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.cost import Conv, convolutions
 from scalesearch.scaling.spec import FIXED_BY_OPERATOR, ModelSpec, flow
-from scalesearch.validation import Strict
+from scalesearch.validation import Strict, nearest
 
 Value = bool | int | float | str | None
 """What a field is set to; ``"x0.75"`` is so many times what the baseline has."""
@@ -93,8 +93,9 @@ def place_of(path: str) -> Place:
         if name in FIELDS[place]:
             low = int(first) if first else None
             return Place(path, place, name, low, int(last) if last else low)
+    near = nearest(path, fields()) or next((each for each in fields() if each.endswith(f".{path}")), None)
     raise ScaleSearchError(
-        f"{path}: no field of a table of stages. There are {', '.join(fields())}; "
+        f"{path}: no field of a table of stages{f' (did you mean {near}?)' if near else ''}: {', '.join(fields())}; "
         "spec.stages.3.se is stage 3's alone, spec.stages.2-7.se that of stages 2 to 7"
     )
 

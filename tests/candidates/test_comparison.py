@@ -18,6 +18,7 @@ from scalesearch.candidates.comparison import ComparisonRow, comparison_names, l
 from scalesearch.candidates.comparison_rows import BaselineRows, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import STRATEGIES, matched
+from scalesearch.candidates.sweep import swept
 from scalesearch.cli.commands.compare import growth_of
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
 from scalesearch.models.catalogue import open_baseline
@@ -72,7 +73,8 @@ def test_every_shipped_comparison_has_rows_for_its_baselines_and_names_its_sourc
     comparison = load_comparison(name)
     assert comparison.source
     for baseline in comparison.baselines:
-        lines = lines_of(comparison, baseline, open_baseline(baseline, Rounding()))
+        opened = open_baseline(baseline, Rounding())
+        lines = swept(opened, comparison.sweep).lines if comparison.sweep else lines_of(comparison, baseline, opened)
         assert len(lines) >= 3
         search = with_rows(load_recipe("paper", {}), baseline, lines).search
         made = plan(open_baseline(baseline, Rounding()), 1, search, num_classes=1000)

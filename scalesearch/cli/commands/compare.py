@@ -93,6 +93,8 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
         recipe = load_recipe("paper", wish.overrides)
         groups = [_planned(wish, comparison, name, recipe, IMAGENET) for name in names]
         _show_plan(comparison, groups, page)
+        if comparison.sweep and page.is_terminal:
+            console.print("with --recipe or --data, also what training them would take", style="dim")
         return
     load_recipe(wish.recipe or "quick", wish.overrides)  # a wrong word is told before torch is loaded
     prepared = _prepared(wish, comparison, names)
