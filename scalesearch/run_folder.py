@@ -61,6 +61,9 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
     settings["nas"].pop("trials")  # a run goes on with more
+    for row in settings["search"].get("rows", ()):
+        if not row["changes"]:
+            row.pop("changes")  # rows did not always have them
     settings["data"]["fingerprint"] = data_fingerprint
     if recipe.train.from_weights is not None:  # wherever they lie
         settings["train"]["from_weights"] = file_digest(Path(recipe.train.from_weights))

@@ -46,12 +46,16 @@ Coefficient = Annotated[PositiveFloat, Field(le=1000)]
 
 
 class Row(Strict):
-    """A candidate named by hand: the baseline made so many times as deep, wide and sharp."""
+    """A candidate named by hand: the baseline made so many times as deep, wide and sharp.
+
+    ``changes`` come first: fields of the baseline's table that have other values (``spec.stages.se: 0.125``).
+    """
 
     label: Annotated[str, Field(min_length=1)]
     depth: PositiveFloat = 1.0
     width: PositiveFloat = 1.0
     resolution: PositiveFloat = 1.0
+    changes: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
 
 class SearchSettings(Strict):

@@ -43,17 +43,26 @@ def compare(
     ctx: typer.Context,
     comparison: Annotated[
         str | None,
-        typer.Argument(help="table3, table7, figure3, figure4, figure8 or a file of one's own (default: table3)."),
+        typer.Argument(help="table3, table7, figure3, figure4, figure8, se-ratio or a file (default: table3)."),
     ] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option("--baseline", help="Compare this network's rows (repeatable) (default: the comparison's own)."),
     ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=V1,V2,…",
+            help="Compare the baseline with other values in a field of its table, such as spec.stages.se=0,0.25 "
+            "(repeatable: every combination).",
+            rich_help_panel=CANDIDATES,
+        ),
+    ] = None,
     match_macs: Annotated[
         str | None,
         typer.Option(
             metavar="4x",
-            help="Depth, width, resolution, compound and dWr, each at this measured cost.",
+            help="Depth, width, resolution, compound and dWr, each at this measured cost; of a sweep, every row (1x).",
             rich_help_panel=CANDIDATES,
         ),
     ] = None,
@@ -103,20 +112,22 @@ def compare(
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
-    """Compare ways to grow: the paper's Table 3 and figures, or every way at one cost, on your network and images."""
-    from scalesearch.cli.commands.compare import CompareRequest, compare_command, growth_of
+    """Compare ways to grow, at one cost or as the paper's Table 3 and figures have them, or variants of a network."""
+    from scalesearch.candidates.sweep import read_sweep
+    from scalesearch.cli.commands.compare import CompareRequest, compare_command
 
     wish = CompareRequest(
         comparison=comparison,
         baselines=tuple(baseline or ()),
         recipe=recipe,
         overrides=overrides(compare, ctx, assign),
-        match_macs=growth_of(match_macs),
+        match_macs=match_macs,
         tolerance=match_tolerance,
         own=from_,
         out=out,
         storage=storage,
         engine=engine,
         address=address,
+        sweep=read_sweep(sweep or []),
     )
     compare_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))

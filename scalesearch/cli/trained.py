@@ -26,7 +26,7 @@ def robustness(
         list[str],
         typer.Argument(
             metavar="NETWORK...",
-            help="Folders that `train` or `linear` wrote, or that kept weights; or specs and baselines, each with --weights.",
+            help="Folders of `train` or `linear`, or that kept weights; or specs and baselines, each with --weights.",
         ),
     ],
     weights: Annotated[

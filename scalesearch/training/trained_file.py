@@ -99,8 +99,8 @@ def open_trained(
         spec = asked
     if weights is None:
         raise BaselineError(
-            f"no weights for {asked}: it is no folder that `train` or `linear` wrote, so --weights FILE has to say what "
-            "was trained"
+            f"no weights for {asked}: it is no folder that `train` or `linear` wrote, so --weights FILE has to say "
+            "what was trained"
         )
     weights = weights.expanduser()
     if not is_file(weights):
