@@ -98,7 +98,7 @@ class GraphError(TrialError):
 
 
 class OutOfMemoryError(TrialError):
-    """The device's memory ended at a micro-batch of one image."""
+    """The device's memory ended: in training at a micro-batch of one image, in measuring at the recipe's batch."""
 
 
 class LeaseLostError(ScaleSearchError):

@@ -130,10 +130,15 @@ def load_recipe(name: str, overrides: Mapping[str, object] | None = None) -> Rec
     if not isinstance(data, dict):
         raise RecipeError(str(path), "keys and values", data)
     data.setdefault("name", path.stem)
-    return parse(Recipe, _merge(data, overrides or {}), RecipeError)
+    return parse(Recipe, merged(data, overrides or {}), RecipeError)
 
 
-def _merge(data: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
+def merged(data: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
+    """``data``, which is changed, with the ``overrides`` at their dotted keys; of epochs and steps the given one stays.
+
+    Raises:
+        RecipeError: a key leads through a value that is no section.
+    """
     for key, value in overrides.items():
         *parents, leaf = key.split(".")
         place = data

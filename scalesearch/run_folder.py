@@ -44,7 +44,7 @@ LATER = (
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
     ("nas", "space"), ("nas", "target_macs"), ("nas", "factor"), ("nas", "exponent"), ("nas", "sampler"),
     ("nas", "population"), ("nas", "seed"),
-    ("data", "max_pixels"),
+    ("data", "max_pixels"), ("data", "mean"), ("data", "std"),
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
     ("train", "eval_resolutions"), ("train", "from_weights"), ("train", "freeze"), ("train", "head_only_epochs"),
@@ -61,15 +61,18 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
     settings["nas"].pop("trials")  # a run goes on with more
+    for row in settings["search"].get("rows", ()):
+        if not row["changes"]:
+            row.pop("changes")  # rows did not always have them
     settings["data"]["fingerprint"] = data_fingerprint
     if recipe.train.from_weights is not None:  # wherever they lie
-        settings["train"]["from_weights"] = _digest_of(Path(recipe.train.from_weights))
+        settings["train"]["from_weights"] = file_digest(Path(recipe.train.from_weights))
     for key in ("source", "cache", "cache_size", "workers", "on_error"):
         settings["data"].pop(key)
-    return dict(_flat(settings, ""))
+    return flat(settings)
 
 
-def _digest_of(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Sixteen hex digits of a file's content.
 
     Raises:
@@ -80,6 +83,11 @@ def _digest_of(file: Path) -> str:
             return hashlib.file_digest(content, "sha256").hexdigest()[:16]
     except OSError as failure:
         raise RunError(f"no weights: cannot read {file}: {failure.strerror}") from failure
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    return dict(_flat(settings, ""))
 
 
 def _flat(value: object, path: str) -> list[tuple[str, object]]:
@@ -147,13 +155,22 @@ class RunFolder:
                 return True
 
     def adopt(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+        """`claim` the folder, and write the recipe into it.
+
+        Raises:
+            RunError: as `claim`.
+        """
+        from scalesearch.recipe import dump_recipe
+
+        self.claim(settings)
+        self.write("recipe.yaml", dump_recipe(recipe))
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
         """Write the settings into a new folder; in an old one, make sure they are the same.
 
         Raises:
             RunError: the folder was made with other settings; the message names the differences.
         """
-        from scalesearch.recipe import dump_recipe
-
         kept = self.path / "settings.json"
         plain = json.loads(json.dumps(settings))
         if kept.exists():
@@ -169,7 +186,6 @@ class RunFolder:
                 raise RunError(f"{self.path} was made with other settings ({shown}); choose another --out")
         else:
             self.write("settings.json", json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-        self.write("recipe.yaml", dump_recipe(recipe))
 
     def write(self, name: str, text: str) -> Path:
         """Replace a file in one step: a reader, or a crash, sees the old content or the new, never a part.

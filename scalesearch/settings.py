@@ -35,6 +35,8 @@ def _amount(value: object) -> object:
         raise ValueError("a number, with k, M, G, KiB, MiB or GiB behind it if need be") from None
 
 
+UpToOne = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=1)]
 Pixels = Annotated[PositiveInt, Field(le=MOST_PIXELS)]
 Magnitude = Annotated[int, Field(ge=0, le=30)]
 Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
@@ -44,12 +46,16 @@ Coefficient = Annotated[PositiveFloat, Field(le=1000)]
 
 
 class Row(Strict):
-    """A candidate named by hand: the baseline made so many times as deep, wide and sharp."""
+    """A candidate named by hand: the baseline made so many times as deep, wide and sharp.
+
+    ``changes`` come first: fields of the baseline's table that have other values (``spec.stages.se: 0.125``).
+    """
 
     label: Annotated[str, Field(min_length=1)]
     depth: PositiveFloat = 1.0
     width: PositiveFloat = 1.0
     resolution: PositiveFloat = 1.0
+    changes: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
 
 class SearchSettings(Strict):
@@ -120,7 +126,9 @@ class DataSettings(Strict):
     ``cache``, images are decoded whenever they are needed, by ``workers`` threads (default: one per core): for sets too
     large to keep decoded. ``cache_size`` bounds the cache on the disk, bytes: what was used least recently goes first.
     Images that cannot be decoded are all reported before anything trains; with ``on_error: skip`` they are left out and
-    listed in the run's folder. An image of more than ``max_pixels`` counts as one of them.
+    listed in the run's folder. An image of more than ``max_pixels`` counts as one of them. ``mean`` and ``std`` of the
+    channels, R, G, B in [0, 1], are what images are normalised by: ImageNet's by default, or those that the weights
+    expect which a training begins with (`training.normalisation`).
     """
 
     source: str = "embedded"
@@ -133,11 +141,19 @@ class DataSettings(Strict):
     workers: NonNegativeInt | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
     max_pixels: Amount = MAX_PIXELS
+    mean: tuple[UpToOne, UpToOne, UpToOne] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
 
     @model_validator(mode="after")
     def _skipped_before_training(self) -> DataSettings:
         if self.on_error == "skip" and not self.cache:
             raise ValueError("on_error: refuse where nothing is decoded before training (cache: false)")
+        return self
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> DataSettings:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("both mean and std, or neither")
         return self
 
 

@@ -21,7 +21,7 @@ def test_every_shipped_recipe_is_valid_and_names_its_file(name: str) -> None:
 
 
 def test_the_shipped_recipes_are_the_ones_the_readme_promises() -> None:
-    assert {"quick", "full", "imagenette", "cifar10", "paper"} == set(recipe_names())
+    assert {"quick", "full", "imagenette", "cifar10", "paper", "transfer"} == set(recipe_names())
 
 
 def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:

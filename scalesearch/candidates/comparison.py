@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from scalesearch.errors import RecipeError, ScaleSearchError
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import recipe_folder
+from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import AXES
 from scalesearch.settings import Amount
 from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
@@ -52,13 +53,23 @@ class RowSettings(Strict):
 
 
 class Comparison(Strict):
-    """Rows by baseline; one without rows of its own takes those of ``any``, and so does whatever else a user names."""
+    """Rows by baseline; one without rows of its own takes those of ``any``, and so does whatever else a user names.
+
+    In place of rows, ``sweep`` has values by field of the baseline's table (`candidates.sweep`).
+    """
 
     title: str
     source: str | None = None
     about: str | None = None
     baselines: dict[str, tuple[RowSettings, ...] | None] = Field(default_factory=dict)
     any: tuple[RowSettings, ...] = ()
+    sweep: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _rows_or_a_sweep(self) -> Comparison:
+        if self.sweep and (self.any or any(self.baselines.values())):
+            raise ValueError("either rows or a sweep")
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Comparison:
@@ -72,7 +83,10 @@ class Comparison(Strict):
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """A row for one baseline: its multipliers, and what is known of it before it is built."""
+    """A row for one baseline: its multipliers, and what is known of it before it is built.
+
+    ``changes`` are those of the baseline's table that come before the multipliers.
+    """
 
     label: str
     dimension: str
@@ -82,11 +96,12 @@ class ComparisonRow:
     series: str | None = None
     paper: Printed | None = None
     note: str | None = None
+    changes: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     @property
     def grows(self) -> bool:
         """Whether it is not the baseline."""
-        return (self.depth, self.width, self.resolution) != (1, 1, 1)
+        return bool(self.changes) or (self.depth, self.width, self.resolution) != (1, 1, 1)
 
 
 def comparison_names() -> list[str]:

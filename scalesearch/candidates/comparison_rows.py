@@ -10,7 +10,7 @@ from scalesearch.candidates.grid import Candidate, Plan
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Recipe
-from scalesearch.scaling.compound import Coefficients, Multipliers
+from scalesearch.scaling.compound import Multipliers
 from scalesearch.settings import Row
 
 COMPOUND = "compound"
@@ -22,7 +22,8 @@ IMAGENET = 1000
 class BaselineRows:
     """One baseline's rows and the networks they come to, by label.
 
-    ``blocks`` are the baseline's; ``as_printed`` is it at its native size and for ImageNet's classes.
+    ``blocks`` are the baseline's; ``as_printed`` is it at its native size and for ImageNet's classes; ``remarks`` are
+    those of a sweep.
     """
 
     name: str
@@ -31,21 +32,32 @@ class BaselineRows:
     resolution: int
     blocks: int
     as_printed: bool
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether rows differ from the baseline in their tables."""
+        return any(line.changes for line in self.lines)
 
     @property
     def candidates(self) -> dict[str, Candidate]:
         """Each row's candidate, by the row's label; rows that realise one network share it."""
-        points = {point: c for c in self.plan.candidates for point in (c.coefficients, *c.also)}
-        return {x.label: points[Coefficients(x.depth, x.width, x.resolution)] for x in self.lines}
+        found = {label: c for c in self.plan.candidates for label in c.labels}
+        return {x.label: found[x.label] for x in self.lines}
 
 
 def group_of(
-    name: str, lines: Sequence[ComparisonRow], made: Plan, baseline: Baseline, num_classes: int
+    name: str,
+    lines: Sequence[ComparisonRow],
+    made: Plan,
+    baseline: Baseline,
+    num_classes: int,
+    remarks: tuple[str, ...] = (),
 ) -> BaselineRows:
     """The rows ``lines``, planned as ``made``."""
     as_printed = baseline.resolution == baseline.native.resolution and num_classes == IMAGENET
     blocks = baseline.scaled(Multipliers(1, 1, 1)).spec.blocks
-    return BaselineRows(name, lines, made, baseline.resolution, blocks, as_printed)
+    return BaselineRows(name, lines, made, baseline.resolution, blocks, as_printed, remarks)
 
 
 def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Recipe:
@@ -59,6 +71,9 @@ def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Reci
         raise ScaleSearchError(f"a comparison's rows are all trained: leave search.{bounds[0]} out")
     if recipe.objective != "accuracy":
         raise ScaleSearchError("a comparison ranks by accuracy: leave objective out")
-    rows = tuple(Row(label=x.label, depth=x.depth, width=x.width, resolution=x.resolution) for x in lines)
+    rows = tuple(
+        Row(label=x.label, depth=x.depth, width=x.width, resolution=x.resolution, changes=dict(x.changes))
+        for x in lines
+    )
     search = recipe.search.model_copy(update={"rows": rows, "also": ()})
     return recipe.model_copy(update={"baseline": name, "phi": 1.0, "search": search})

@@ -12,6 +12,7 @@ import numpy as np
 from scalesearch.candidates.equal_cost import solve
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Baseline, ScaledModel, Survey
+from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.points import Floats, Points
@@ -22,7 +23,7 @@ from scalesearch.settings import Row, SearchSettings
 class Candidate:
     """Coefficients, the network they realise, and what it costs; ``also`` realise the very same network.
 
-    ``label`` is what a comparison calls it; a grid's candidates go by their coefficients.
+    ``labels`` are those of a comparison's rows that realise it; a grid's candidates go by their coefficients.
     """
 
     coefficients: Coefficients
@@ -31,7 +32,12 @@ class Candidate:
     ratio: float
     also: tuple[Coefficients, ...] = ()
     latency_ms: float | None = None
-    label: str | None = None
+    labels: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str | None:
+        """What a comparison calls it; None of a grid's."""
+        return " = ".join(self.labels) or None
 
     @property
     def name(self) -> str:
@@ -173,27 +179,30 @@ def plan(
     """
     base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes)
     search = _without(search, baseline.fixed)
-    survey = baseline.survey(phi, num_classes=num_classes, dropout=dropout)
+
+    def survey(changes: Mapping[str, Value]) -> Survey:
+        return baseline.changed(changes).survey(phi, num_classes=num_classes, dropout=dropout)
+
     rejected: list[Rejected] = []
-    outside = Points.of([])
+    outside, count, by_hand = Points.of([]), 0, 0
     if search.rows:
-        inside, count = Points.of(Coefficients(row.depth, row.width, row.resolution) for row in search.rows), 0
-    elif search.match == "macs":
-        inside, count = _matched(survey, base, phi, search, rejected)
+        distinct = _named(search.rows, base, survey)
     else:
-        inside, outside = select(enumerate_points(search), target=search.target, tolerance=search.tolerance)
-        count = len(inside)
-    by_hand = dict.fromkeys(Coefficients(*point) for point in search.also if not search.rows)
-    if by_hand:
+        every = survey({})
+        if search.match == "macs":
+            inside, count = _matched(every, base, phi, search, rejected)
+        else:
+            inside, outside = select(enumerate_points(search), target=search.target, tolerance=search.tolerance)
+            count = len(inside)
         there = set(inside)
-        by_hand = {point: None for point in by_hand if point not in there}
-        inside += Points.of(by_hand)
-    distinct = _labelled(_distinct(survey, inside if search.rows else inside.sorted(), base), search.rows)
+        added = dict.fromkeys(point for each in search.also if (point := Coefficients(*each)) not in there)
+        by_hand, inside = len(added), inside + Points.of(added)
+        distinct = _distinct(every, inside.sorted(), base)
     admitted = _within(distinct, _budgets(search, training_memory), rejected)
     admitted = _in_time(admitted, search.target_latency, latency, rejected)
     growth = f"growth outside {search.target:g} ± {search.tolerance:g}"
     rejections = Rejections(outside, growth, distinct, tuple(rejected))
-    return Plan(base, admitted, rejections, count, len(by_hand), baseline.fixed)
+    return Plan(base, admitted, rejections, count, by_hand, baseline.fixed)
 
 
 def _without(search: SearchSettings, fixed: Mapping[str, str]) -> SearchSettings:
@@ -222,20 +231,24 @@ def _distinct(survey: Survey, points: Points, base: Cost) -> tuple[Candidate, ..
     )
 
 
-def _labelled(candidates: tuple[Candidate, ...], rows: Sequence[Row]) -> tuple[Candidate, ...]:
-    """Each with the names of the rows that realise it, if there are rows."""
-    if not rows:
-        return candidates
-    names: dict[Coefficients, list[str]] = {}
+def _named(rows: Sequence[Row], base: Cost, survey: Callable[[Mapping[str, Value]], Survey]) -> tuple[Candidate, ...]:
+    """One candidate per network, in the order of the rows, with the labels of all those that realise it.
+
+    Args:
+        survey: of the baseline with some changes.
+    """
+    surveys: dict[str, Survey] = {}
+    found: dict[str, Candidate] = {}
     for row in rows:
-        names.setdefault(Coefficients(row.depth, row.width, row.resolution), []).append(row.label)
-    return tuple(
-        replace(
-            c,
-            label=" = ".join(name for point in dict.fromkeys((c.coefficients, *c.also)) for name in names[point]),
-        )
-        for c in candidates
-    )
+        key, at = repr(row.changes), Coefficients(row.depth, row.width, row.resolution)
+        if key not in surveys:
+            surveys[key] = survey(row.changes)
+        networks = surveys[key].networks(Points.of([at]))
+        model, cost = networks.models[0], networks.costs[0]
+        first = found.get(model.fingerprint, Candidate(at, model, cost, cost.macs / base.macs))
+        also = () if at in (first.coefficients, *first.also) else (at,)
+        found[model.fingerprint] = replace(first, also=first.also + also, labels=(*first.labels, row.label))
+    return tuple(found.values())
 
 
 Budget = tuple[str, int, Callable[[Cost], int]]

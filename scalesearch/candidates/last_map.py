@@ -24,6 +24,8 @@ def step_in_last_maps(candidates: Sequence[Candidate], resolution: int) -> str |
     sides: dict[int, list[int]] = {}
     for candidate in candidates:
         sides.setdefault(candidate.model.last_side, []).append(candidate.model.resolution)
+    if len({pixels for every in sides.values() for pixels in every}) < sum(len(set(every)) for every in sides.values()):
+        return None  # they differ by their strides, and on purpose: no size of the images changes that
     if not _has_step([(side, pixels) for side, every in sides.items() for pixels in every]):
         return None
     told = [f"{side} × {side} positions ({_pixels(every)})" for side, every in sorted(sides.items())]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.recipe import Recipe
+from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec
@@ -24,9 +26,14 @@ class ResolvedBaseline:
     phi: float
     dropout: float | None
 
-    def model(self, coefficients: Coefficients) -> ScaledModel:
-        """The candidate's network."""
-        return self.baseline.scaled(coefficients.at(self.phi), dropout=self.dropout)
+    def model(self, coefficients: Coefficients, changes: Mapping[str, Value] | None = None) -> ScaledModel:
+        """The candidate's network.
+
+        Args:
+            changes: of a `settings.Row`, made before the baseline is scaled.
+        """
+        baseline = self.baseline.changed(changes or {})
+        return baseline.scaled(coefficients.at(self.phi), dropout=self.dropout)
 
 
 def resolve_baseline(recipe: Recipe, native: Spec | None = None) -> ResolvedBaseline:

@@ -16,7 +16,7 @@ from scalesearch.errors import BaselineError, RecipeError, ScaleSearchError
 from scalesearch.models.catalogue import builtin
 from scalesearch.recipe import recipe_folder
 from scalesearch.scaling.compound import Rounding
-from scalesearch.scaling.spec import FIELDS, Fraction01, Kernel, ModelSpec, Op, StageSpec
+from scalesearch.scaling.spec import CHOSEN, Fraction01, Kernel, ModelSpec, Op, StageSpec
 from scalesearch.scaling.spec_files import load_spec
 from scalesearch.trials import Choice
 from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
@@ -90,7 +90,7 @@ class Space:
         return math.prod(
             len(stage["repeats"])
             * len(stage["channels"])
-            * sum(math.prod(len(stage[field]) for field in FIELDS[_op(op)]) for op in stage["op"])
+            * sum(math.prod(len(stage[field]) for field in CHOSEN[_op(op)]) for op in stage["op"])
             for stage in self.options
         )
 
@@ -108,7 +108,7 @@ class Space:
             chosen: dict[str, Any] = {
                 name: choices.get(f"stages[{place}].{name}", options[name][0]) for name in options
             }
-            has = FIELDS[_op(chosen["op"])]
+            has = CHOSEN[_op(chosen["op"])]
             stages.append(
                 StageSpec(
                     op=chosen["op"],

@@ -7,7 +7,8 @@ whole layers, channels and pixels leave to be desired is mended by the smallest 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -33,6 +34,8 @@ FINENESS = 1e-4
 """Steps of log₂(growth) in which a strategy is followed."""
 FARTHEST = 4.0
 """A strategy's nominal growth goes up to this power of the target: rounding at small sizes may eat much of it."""
+NARROWEST, WIDEST = 0.25, 4.0
+"""Widths between which a sweep's row is brought to a cost."""
 PIXELS = range(-8, 9)
 WIDTHS = tuple(round(1 + 0.01 * i, 2) for i in range(-8, 9))
 
@@ -55,13 +58,47 @@ def matched(
     for label, divided in every.items():
         if AXIS.get(label) in baseline.fixed:
             continue
-        lines.append(_solved(survey, baseline.resolution, base, label, divided, target, tolerance))
+        bounds = (0, round(math.log2(target) * FARTHEST / FINENESS))
+        lines.append(_solved(survey, baseline.resolution, base, label, divided, target, tolerance, bounds))
     return scalable(lines, baseline.fixed)
 
 
+def at_equal_cost(
+    baseline: Baseline, lines: Sequence[ComparisonRow], target: float, num_classes: int, tolerance: float
+) -> list[ComparisonRow]:
+    """The rows of a sweep, each made wider or narrower until it costs ``target`` times the unchanged baseline's MACs.
+
+    A row that does so as it is stays as it is.
+
+    Raises:
+        EmptyGridError: no width of a row reaches that within ``tolerance`` (relative), with what came nearest.
+    """
+    base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes).macs
+    bounds = round(2 * math.log2(NARROWEST) / FINENESS), round(2 * math.log2(WIDEST) / FINENESS)
+    found = []
+    for line in lines:
+        survey = baseline.changed(line.changes).survey(1, num_classes=num_classes)
+        if abs(int(survey.macs(Points.of([Coefficients(1, 1, 1)]))[0]) / base / target - 1) <= tolerance:
+            found.append(line)
+            continue
+        solved = _solved(survey, baseline.resolution, base, line.label, STRATEGIES["width"], target, tolerance, bounds)
+        notes = "; ".join(filter(None, (line.note, solved.note)))
+        found.append(replace(line, width=solved.width, resolution=solved.resolution, note=notes or None))
+    return found
+
+
 def _solved(
-    survey: Survey, pixels: int, base: int, label: str, divided: Shares, target: float, tolerance: float
+    survey: Survey,
+    pixels: int,
+    base: int,
+    label: str,
+    divided: Shares,
+    target: float,
+    tolerance: float,
+    bounds: tuple[int, int],
 ) -> ComparisonRow:
+    """The row of a strategy that is followed between two ``bounds``, in steps of `FINENESS`."""
+
     def ratio(points: list[Coefficients]) -> Floats:
         ratios: Floats = (survey.macs(Points.of(points)) / base).astype(np.float64)
         return ratios
@@ -69,9 +106,11 @@ def _solved(
     def at(step: int) -> Coefficients:
         return _rounded(divided.coefficients(2 ** (step * FINENESS)))
 
-    below, above = 0, round(math.log2(target) * FARTHEST / FINENESS)
+    below, above = bounds
     if ratio([at(above)])[0] < target:
         raise EmptyGridError(f"{label} alone does not reach {target:g}× the baseline's MACs")
+    if ratio([at(below)])[0] > target:
+        raise EmptyGridError(f"{label} costs more than {target:g}× the baseline's MACs, however narrow")
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (middle, above) if ratio([at(middle)])[0] < target else (below, middle)

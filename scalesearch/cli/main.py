@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scalesearch.cli.comparisons import compare
 from scalesearch.cli.nas import nas
-from scalesearch.cli.networks import baselines, bench, check, export, scale, train
+from scalesearch.cli.networks import baselines, bench, check, export, linear, quantize, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, show
-from scalesearch.cli.search import candidates, compare, grid, worker
+from scalesearch.cli.search import candidates, grid, worker
+from scalesearch.cli.trained import robustness
 from scalesearch.version import __version__
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Search": (grid, candidates, compare, nas, worker),
-    "One network": (scale, check, baselines, train, bench, export),
+    "One network": (scale, check, baselines, train, linear, bench, robustness, quantize, export),
     "Finished runs": (show, report, merit, replay, cam),
 }
 """The commands, in the order of ``--help``."""

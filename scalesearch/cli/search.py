@@ -1,4 +1,4 @@
-"""Commands that search: grid, compare, worker, candidates."""
+"""Commands that search: grid, worker, candidates."""
 
 from pathlib import Path
 from typing import Annotated
@@ -253,89 +253,6 @@ def grid(
         engine=engine,
         address=address,
     )
-
-
-def compare(
-    ctx: typer.Context,
-    comparison: Annotated[
-        str | None,
-        typer.Argument(help="table3, table7, figure3, figure4, figure8 or a file of one's own (default: table3)."),
-    ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option("--baseline", help="Compare this network's rows (repeatable) (default: the comparison's own)."),
-    ] = None,
-    match_macs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="4x",
-            help="Depth, width, resolution, compound and dWr, each at this measured cost.",
-            rich_help_panel=CANDIDATES,
-        ),
-    ] = None,
-    match_tolerance: Annotated[
-        float, typer.Option(help="With --match-macs, the largest relative miss.", rich_help_panel=CANDIDATES)
-    ] = 0.02,
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", help="With --match-macs, scale by this run's winner too.", rich_help_panel=CANDIDATES),
-    ] = None,
-    recipe: RecipeOption = None,
-    data: DataOption = None,
-    seeds: SeedsOption = None,
-    resolution: ResolutionOption = None,
-    epochs: EpochsOption = None,
-    steps: StepsOption = None,
-    lengths: LengthsOption = None,
-    eval_resolution: EvalResolutionOption = None,
-    batch_size: BatchSizeOption = None,
-    compile_: CompileOption = None,
-    cuda_graphs: CudaGraphsOption = None,
-    optimizer: OptimizerOption = None,
-    learning_rate: LearningRateOption = None,
-    precision: PrecisionOption = None,
-    limit: LimitOption = None,
-    top: Annotated[
-        int | None,
-        Key("top"),
-        typer.Option(help="How many of each baseline's best to validate.", rich_help_panel=ANSWER),
-    ] = None,
-    keep_weights: KeepWeightsOption = None,
-    device: Annotated[
-        str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE)
-    ] = None,
-    workers: WorkersOption = None,
-    storage: StorageOption = None,
-    engine: EngineOption = "processes",
-    address: AddressOption = None,
-    assign: SetOption = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the result (default: results/NAME.)", rich_help_panel=OUTPUT)
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Show the networks and their costs; train nothing.", rich_help_panel=OUTPUT),
-    ] = False,
-    format_: FormatOption = "table",
-    json_: JsonOption = False,
-) -> None:
-    """Compare ways to grow: the paper's Table 3 and figures, or every way at one cost, on your network and images."""
-    from scalesearch.cli.commands.compare import CompareRequest, compare_command, growth_of
-
-    wish = CompareRequest(
-        comparison=comparison,
-        baselines=tuple(baseline or ()),
-        recipe=recipe,
-        overrides=overrides(compare, ctx, assign),
-        match_macs=growth_of(match_macs),
-        tolerance=match_tolerance,
-        own=from_,
-        out=out,
-        storage=storage,
-        engine=engine,
-        address=address,
-    )
-    compare_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
 
 
 def worker(

@@ -24,13 +24,22 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
 
 
+Channels = tuple[float, float, float]
+"""A number for each of R, G, B, as a share of the largest grey level."""
+
+
 class Normaliser:
     """uint8 (N, 3, r, r) to float32 on the device, normalised per channel."""
 
-    def __init__(self, device: torch.device, *, channels_last: bool) -> None:
+    def __init__(
+        self, device: torch.device, *, channels_last: bool, mean: Channels | None = None, std: Channels | None = None
+    ) -> None:
+        """``mean`` and ``std`` are ImageNet's where they are None."""
         self._device = device
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
-        self._means, self._stds = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (MEAN, STD))
+        self._means, self._stds = (
+            torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (mean or MEAN, std or STD)
+        )
 
     def __call__(self, images: Tensor) -> Tensor:
         if self._means.shape[-2:] != images.shape[-2:]:

@@ -102,7 +102,7 @@ class Images:
         part = self.source.val
         if part is None:
             return None
-        return _decoded(self.source, "val", [list(range(len(part.labels)))], self.size, self.settings)[0][0]
+        return decoded_parts(self.source, "val", [list(range(len(part.labels)))], self.size, self.settings)[0][0]
 
 
 def load_images(
@@ -115,8 +115,8 @@ def load_images(
         BrokenImagesError: images cannot be decoded, and are not to be skipped.
     """
     parts = split_indices(source, settings)
-    size = resolution if source.drawn else min(resolution, _native_size(source.train, parts[0]))
-    (trained, held_out), broken = _decoded(source, "train", parts, size, settings, on_image)
+    size = resolution if source.drawn else min(resolution, native_size(source.train, parts[0]))
+    (trained, held_out), broken = decoded_parts(source, "train", parts, size, settings, on_image)
     skipped = tuple((source.train.name(index), reason) for index, reason in sorted(broken.items()))
     return Images(source, size, trained, held_out, settings, skipped)
 
@@ -153,7 +153,7 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], li
     return sorted(turns[: settings.limit]), sorted(minival)
 
 
-def _native_size(part: Part, indices: list[int]) -> int:
+def native_size(part: Part, indices: Sequence[int]) -> int:
     """The largest shorter side among a few of the images: decoding above it would only blur."""
     probes = indices[:: max(1, len(indices) // 32)]
     sizes = []
@@ -163,7 +163,7 @@ def _native_size(part: Part, indices: list[int]) -> int:
     return max(sizes, default=1)
 
 
-def _decoded(
+def decoded_parts(
     source: Source,
     name: str,
     parts: Sequence[list[int]],

@@ -1,98 +1,223 @@
-"""A spec's network as a file that other programs run: `torch.export`'s ``.pt2`` or ONNX, checked against the module."""
+"""A network as a file that other programs run, checked against the module: torch.export, ONNX, ExecuTorch or LiteRT."""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import RunError, ScaleSearchError
-from scalesearch.models.catalogue import build_model
-from scalesearch.scaling.spec_files import Spec
+from scalesearch.models.onnx_file import OnnxNetwork, need_onnx, said, save_onnx
 
 TOLERANCE = 1e-3
 """Of the largest logit: more than this between the file and the module is an error."""
+NOTHING = 1e-7
+"""A difference between logits that float32 makes of numbers of any size."""
+
+Write = Callable[[nn.Module, Tensor, Path], None]
+Run = Callable[[Path, Tensor], Tensor]
 
 
-def export_model(
-    spec: Spec, target: Path, *, format_name: str, num_classes: int = 1000, weights: Path | None = None
-) -> float:
-    """Write the network of ``spec`` for any batch size; the largest difference of its logits to the eager module's.
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: how it is written and run, both on images float32 (2, 3, S, S).
+
+    ``any_batch``: it takes batches of any size, or one image at a time. ``needs`` raises where a package is missing.
+    """
+
+    suffix: str
+    any_batch: bool
+    needs: Callable[[], None]
+    write: Write
+    run: Run
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The largest difference between the file's logits and the module's, and the module's largest logit."""
+
+    difference: float
+    largest: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two compute the same, as far as float32 goes."""
+        return self.difference <= TOLERANCE * self.largest + NOTHING
+
+
+def export_network(network: nn.Module, side: int, target: Path, format_name: str) -> Agreement:
+    """Write a network in evaluation mode that gives out logits; the file appears once its logits are checked.
 
     Args:
-        weights: a state dict to load first; fresh weights if None.
+        side: of its square images, pixels.
+        format_name: one of `FORMATS`.
 
     Raises:
         ScaleSearchError: it cannot be exported, a package is missing, or the file computes something else.
+        RunError: the file cannot be written.
     """
-    model = build_model(spec, num_classes)
-    if weights is not None:
-        _load(model, weights)
-    model.eval()
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, spec.resolution, spec.resolution, generator=generator)
+    form = FORMATS[format_name]
+    form.needs()
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted: Tensor = model(images)
-    if not isinstance(wanted, Tensor):
-        raise ScaleSearchError(f"{spec.name} returns a {type(wanted).__name__}, not logits: it cannot be exported")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        got = (_pt2 if format_name == "pt2" else _onnx)(model, images, target)
-    difference = float((got - wanted).abs().max())
-    if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):
-        target.unlink(missing_ok=True)
-        raise ScaleSearchError(f"{target}: its logits differ from the module's by {difference:.2g}; it was deleted")
-    return difference
-
-
-def _load(model: nn.Module, weights: Path) -> None:
+        wanted: Tensor = network(images)
     try:
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-")
     except OSError as failure:
-        raise RunError(f"cannot read {weights}: {failure.strerror}") from failure
-    except Exception as failure:
-        raise RunError(f"{weights} does not fit this network: {str(failure).partition(chr(10))[0]}") from failure
+        raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+    with scratch:
+        file = Path(scratch.name) / f"network{form.suffix}"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                form.write(network, images, file)
+                got = form.run(file, images)
+        except ScaleSearchError:
+            raise
+        except Exception as failure:  # of the exporters, in many kinds
+            raise ScaleSearchError(f"{format_name} cannot hold this network: {said(failure)}") from failure
+        agreement = Agreement(float((got - wanted).abs().max()), float(wanted.abs().max()))
+        if not agreement.holds:
+            raise ScaleSearchError(
+                f"{target} was not written: its logits would differ from the module's by {agreement.difference:.2g}, "
+                f"where the largest is {agreement.largest:.2g}"
+            )
+        try:
+            shutil.move(file, target)
+        except OSError as failure:
+            raise RunError(f"cannot write {target}: {failure.strerror}") from failure
+    return agreement
 
 
-def _pt2(model: nn.Module, images: Tensor, target: Path) -> Tensor:
+def _nothing() -> None:
+    """What torch.export needs beside torch."""
+
+
+def _write_pt2(network: nn.Module, images: Tensor, target: Path) -> None:
     with torch.no_grad():
-        program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-        _written(target, lambda: torch.export.save(program, target))
-        logits: Tensor = torch.export.load(target).module()(images)
+        program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(program, target)
+
+
+def _run_pt2(file: Path, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = torch.export.load(file).module()(images)
     return logits
 
 
-def _onnx(model: nn.Module, images: Tensor, target: Path) -> Tensor:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 torch's exporter needs it
-    except ImportError as failure:
-        raise ScaleSearchError("ONNX needs more packages: pip install 'scalesearch[onnx]'") from failure
-    for name in ("torch.onnx", "onnxscript"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        model,
-        (images,),
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-        dynamo=True,
-        verbose=False,
-    )
-    if program is None:
-        raise ScaleSearchError("torch's ONNX exporter gave nothing")
-    _written(target, lambda: program.save(str(target), external_data=False))
-    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+def _run_onnx(file: Path, images: Tensor) -> Tensor:
+    return torch.from_numpy(OnnxNetwork(file)(images.numpy()))
 
 
-def _written(target: Path, write: Callable[[], object]) -> None:
+def _needed(package: str, extra: str, *modules: str) -> Callable[[], None]:
+    """See that modules can be imported, without what they say when they are."""
+
+    def check() -> None:
+        try:
+            with _silence():
+                for name in modules:
+                    __import__(name)
+        except ModuleNotFoundError as failure:
+            lacking = (failure.name or "").partition(".")[0]
+            also = "" if lacking in {name.partition(".")[0] for name in modules} else f" ({lacking} is missing)"
+            raise ScaleSearchError(f"{package} is not installed{also}: pip install 'scalesearch[{extra}]'") from failure
+        except Exception as failure:  # of its own modules and libraries
+            raise ScaleSearchError(f"{package} is installed and cannot be loaded: {said(failure)}") from failure
+
+    return check
+
+
+def _write_executorch(network: nn.Module, images: Tensor, target: Path) -> None:
+    """One image at a time, for XNNPACK, which is what ExecuTorch runs ConvNets with on the CPU of a phone."""
+    with _silence():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        with torch.no_grad():
+            program = torch.export.export(network, (images[:1],))
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    target.write_bytes(lowered.buffer)
+
+
+def _run_executorch(file: Path, images: Tensor) -> Tensor:
+    with _silence():
+        from executorch.runtime import Runtime
+
+        method = Runtime.get().load_program(str(file)).load_method("forward")
+        return torch.cat([method.execute([image[None].contiguous()])[0].clone() for image in images])
+
+
+def _write_litert(network: nn.Module, images: Tensor, target: Path) -> None:
+    with _silence():
+        import litert_torch
+
+        litert_torch.convert(network, (images[:1],)).export(str(target))
+
+
+def _run_litert(file: Path, images: Tensor) -> Tensor:
+    with _silence():
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(file))
+        interpreter.allocate_tensors()
+        (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+        logits = []
+        for image in images:
+            interpreter.set_tensor(taken["index"], image[None].numpy())
+            interpreter.invoke()
+            logits.append(torch.from_numpy(interpreter.get_tensor(given["index"]).copy()))
+    return torch.cat(logits)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without what compilers and runtimes print, in Python and below it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    disabled, logging.root.manager.disable = logging.root.manager.disable, logging.WARNING
+    kept = [os.dup(number) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write()
-    except (OSError, RuntimeError) as failure:
-        raise RunError(f"cannot write {target}: {str(failure).partition(chr(10))[0]}") from failure
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, number)
+            os.close(before)
+        os.close(nowhere)
+        logging.root.manager.disable = disabled
+
+
+FORMATS = {
+    "pt2": Format(".pt2", True, _nothing, _write_pt2, _run_pt2),
+    "onnx": Format(".onnx", True, need_onnx, save_onnx, _run_onnx),
+    "executorch": Format(
+        ".pte",
+        False,
+        _needed("executorch", "executorch", "executorch.exir", "executorch.runtime"),
+        _write_executorch,
+        _run_executorch,
+    ),
+    "litert": Format(
+        ".tflite",
+        False,
+        _needed("litert-torch", "litert", "litert_torch", "ai_edge_litert.interpreter"),
+        _write_litert,
+        _run_litert,
+    ),
+}
+"""By the name that ``--format`` takes."""

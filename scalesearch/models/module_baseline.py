@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from scalesearch.models.surgery.proof import prove, prove_identity
 from scalesearch.models.surgery.regularisation import head_dropout, set_drop_path, set_head_dropout
 from scalesearch.models.surgery.scaled import Scaled
 from scalesearch.models.survey import OneByOne
+from scalesearch.scaling.changes import Value, no_table
 from scalesearch.scaling.compound import Coefficients, Multipliers, Rounding, grown_dropout, origin_of
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.module_spec import LayerRow, ModuleSpec, StageRow
@@ -238,6 +240,16 @@ class ModuleBaseline:
         """The same network with another native resolution."""
         spec = self.at(resolution=resolution).scaled(Multipliers(1, 1, 1)).spec
         return replace(self, start=spec, side=None)
+
+    def changed(self, changes: Mapping[str, Value]) -> ModuleBaseline:
+        """Itself, where nothing changes.
+
+        Raises:
+            BaselineError: something would, and a module has no table of stages.
+        """
+        if changes:
+            raise no_table(self.source, next(iter(changes)))
+        return self
 
     def dropout_at(self, phi: float) -> float | None:
         """The head's dropout at φ; None where the network has none."""

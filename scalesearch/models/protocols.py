@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.spec_files import Spec
@@ -88,6 +89,13 @@ class Baseline(Protocol):
 
     def meant_for(self, resolution: int) -> Baseline:
         """The same network with another native resolution."""
+
+    def changed(self, changes: Mapping[str, Value]) -> Baseline:
+        """The same network with other values in some fields of its table (`scaling.changes`).
+
+        Raises:
+            ScaleSearchError: it has no table, or no such field, or a value breaks its rule.
+        """
 
     def dropout_at(self, phi: float) -> float | None:
         """The head's dropout at φ; None to leave the network's own."""

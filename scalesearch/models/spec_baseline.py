@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.models.spec_model import SpecModel
+from scalesearch.scaling.changes import Value, changed
 from scalesearch.scaling.compound import (
     Coefficients,
     Multipliers,
@@ -61,6 +63,14 @@ class SpecBaseline:
     def meant_for(self, resolution: int) -> SpecBaseline:
         """The same network with another native resolution."""
         return replace(self, native=self.native.model_copy(update={"resolution": resolution}))
+
+    def changed(self, changes: Mapping[str, Value]) -> SpecBaseline:
+        """The same table with other values in some fields (`scaling.changes`).
+
+        Raises:
+            ScaleSearchError: there is no such field, or a value breaks its rule.
+        """
+        return replace(self, native=changed(self.native, changes, self.rounding)) if changes else self
 
     def dropout_at(self, phi: float) -> float:
         """The head's dropout at φ, as the paper lets it grow."""

@@ -1,14 +1,14 @@
 """Weights that somebody trained, put into a network: by name where names agree, else by shape in order.
 
 Names differ between libraries that have the same network; the order in which a network's tensors are defined seldom
-does. So what no name fits is matched by shape, along both orders. What is left is said, and starts afresh.
+does. So what no name fits is matched along both orders, if all of it fits but for the classifier: a part that happens
+to have the same shapes proves nothing. What is left is said, and starts afresh.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What wrappers put in front of every name."""
 
+COUNTER = "num_batches_tracked"
+"""Of a batch norm: not all files have it, and nothing depends on it while the norm has a momentum."""
+
+KINDS = ("weight", "bias", "running_mean", "running_var")
+"""How torch's layers call their tensors: where both names end so, they have to agree."""
+
+CLASSIFIER = 2
+"""Tensors of a classifier, its weight and its bias."""
+
 TOLD = 6
 """Names of a list that are told in words."""
 
@@ -31,7 +40,7 @@ TOLD = 6
 @dataclass(frozen=True)
 class Loaded:
     """How a network's tensors were found: ``by_name`` and ``by_shape`` (theirs, ours), ``new`` those that keep what
-    they were initialised with, ``unused`` those of the file that nothing took."""
+    they were initialised with, ``unused`` those of the file that nothing took; batch counters are in neither."""
 
     source: str
     by_name: tuple[str, ...]
@@ -45,7 +54,9 @@ class Loaded:
         parts = [f"{len(self.by_name)} tensors by name"]
         if self.by_shape:
             theirs, ours = self.by_shape[0]
-            parts.append(f"{len(self.by_shape)} by shape and order (the first: {theirs} for {ours})")
+            parts.append(
+                f"{len(self.by_shape)} by shape and order, their names differ (the first: {theirs} for {ours})"
+            )
         parts.append(f"{len(self.new)} start afresh" + (f": {_listed(self.new)}" if self.new else ""))
         if self.unused:
             parts.append(f"{len(self.unused)} of the file's are not used: {_listed(self.unused)}")
@@ -123,44 +134,86 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
     ours = model.state_dict()
     by_name = [name for name, value in ours.items() if name in weights and weights[name].shape == value.shape]
     named = set(by_name)
-    left = [name for name in ours if name not in named]
-    theirs = [name for name in weights if name not in named]
+    left = [name for name in ours if name not in named and not _counts(name)]
+    theirs = [name for name in weights if name not in named and not _counts(name)]
     if any(name in weights for name in left):  # a name that is there with another shape is not somebody else's tensor
         theirs = [name for name in theirs if name not in ours]
         left = [name for name in left if name not in weights]
-    by_shape = _along(left, theirs, ours, weights)
+    by_shape = _along(theirs, left, weights, ours)
     taken = {name: weights[name] for name in by_name} | {own: weights[their] for their, own in by_shape}
     if not any(value.ndim > 1 for value in taken.values()):
-        raise BaselineError(
-            f"{source} fits no layer of this network: its first tensors are "
-            f"{_shapes(weights)}, the network's {_shapes(ours)}"
-        )
+        raise BaselineError(f"{source} fits no layer of this network: {_departure(theirs, left, weights, ours)}")
     model.load_state_dict(taken, strict=False)
     used = named | {their for their, _ in by_shape}
     return Loaded(
         source,
         tuple(by_name),
         tuple(by_shape),
-        tuple(name for name in ours if name not in taken),
-        tuple(name for name in weights if name not in used),
+        tuple(name for name in ours if name not in taken and not _counts(name)),
+        tuple(name for name in weights if name not in used and not _counts(name)),
     )
 
 
+def load_whole(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> Loaded:
+    """Put the weights of a trained network into it, every one of them.
+
+    Raises:
+        BaselineError: as `load_weights`; or a layer would keep what it was initialised with.
+    """
+    before = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    loaded = load_weights(model, weights, source)
+    missing = [name for name in loaded.new if before[name]]  # counters of batches change nothing
+    if missing:
+        words = [
+            f"{name} is {tuple(weights[name].shape)} there and {before[name]} here" if name in weights else f"no {name}"
+            for name in missing[:2]
+        ]
+        more = f", and {len(missing) - 2} more" if len(missing) > 2 else ""
+        raise BaselineError(
+            f"{source} is not of this very network, {len(missing)} of whose tensors would stay untrained: "
+            f"{'; '.join(words)}{more}"
+        )
+    return loaded
+
+
+def _counts(name: str) -> bool:
+    return name.rpartition(".")[2] == COUNTER
+
+
 def _along(
-    ours: Sequence[str], theirs: Sequence[str], our_tensors: Mapping[str, Tensor], their_tensors: Mapping[str, Tensor]
+    theirs: Sequence[str], ours: Sequence[str], their_tensors: Mapping[str, Tensor], our_tensors: Mapping[str, Tensor]
 ) -> list[tuple[str, str]]:
-    """Pairs (theirs, ours) of equal shapes, in both orders at once; counters of batches, which not all files have, are
-    nobody's partner."""
-    ours = [name for name in ours if our_tensors[name].ndim]
-    theirs = [name for name in theirs if their_tensors[name].ndim]
-    shapes = [tuple(our_tensors[name].shape) for name in ours]
-    other = [tuple(their_tensors[name].shape) for name in theirs]
-    blocks = SequenceMatcher(None, other, shapes, autojunk=False).get_matching_blocks()
-    return [(theirs[b.a + i], ours[b.b + i]) for b in blocks for i in range(b.size)]
+    """Pairs (theirs, ours) in both orders, if they fit one another from the first to the last, or to the classifier."""
+    same = _fitting(theirs, ours, their_tensors, our_tensors)
+    if max(len(theirs), len(ours)) - same > CLASSIFIER:
+        return []
+    return list(zip(theirs[:same], ours[:same], strict=True))
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> str:
-    return ", ".join(f"{name} {tuple(value.shape)}" for name, value in list(tensors.items())[:2])
+def _fitting(
+    theirs: Sequence[str], ours: Sequence[str], their_tensors: Mapping[str, Tensor], our_tensors: Mapping[str, Tensor]
+) -> int:
+    """How many tensors from the first on agree in shape, and in kind where both names tell one."""
+    for place, (their, our) in enumerate(zip(theirs, ours, strict=False)):
+        kinds = {name.rpartition(".")[2] for name in (their, our)}
+        if their_tensors[their].shape != our_tensors[our].shape or (len(kinds) > 1 and kinds <= set(KINDS)):
+            return place
+    return min(len(theirs), len(ours))
+
+
+def _departure(
+    theirs: Sequence[str], ours: Sequence[str], their_tensors: Mapping[str, Tensor], our_tensors: Mapping[str, Tensor]
+) -> str:
+    """Where two orders of tensors cease to fit, in words."""
+    if not theirs or not ours:
+        return "tensors of one name have other shapes"
+    place = _fitting(theirs, ours, their_tensors, our_tensors)
+    here, there = _tensor(place, ours, our_tensors), _tensor(place, theirs, their_tensors)
+    return f"names differ, and in order tensor {place + 1} is {there} in the file, {here} in the network"
+
+
+def _tensor(place: int, names: Sequence[str], tensors: Mapping[str, Tensor]) -> str:
+    return f"{names[place]} {tuple(tensors[names[place]].shape)}" if place < len(names) else "not there"
 
 
 def classifier_of(model: nn.Module, classes: int) -> nn.Module:

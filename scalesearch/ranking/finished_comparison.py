@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from scalesearch.run_files import read_json, validated
 
@@ -32,6 +32,14 @@ class PaperResult(_Part):
     top1: float | None = None
 
 
+class Apart(_Part):
+    """A row's accuracy less the baseline's, and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 class FinishedRow(_Part):
     """A network of the comparison: how it was scaled, what it costs, and what was measured, if it was."""
 
@@ -55,6 +63,8 @@ class FinishedRow(_Part):
     p_best: float | None = None
     seeds: int = 0
     val_accuracy: float | None = None
+    changes: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    to_baseline: Apart | None = None
 
 
 class FinishedGain(_Part):

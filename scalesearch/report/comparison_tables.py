@@ -11,7 +11,7 @@ from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import amount, interval, params, percent
+from scalesearch.report.units import amount, interval, params, percent, to_baseline
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
@@ -22,12 +22,15 @@ ROUNDED = 0.05e9
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Headings and cells; what no row has is left out."""
+    """Headings and cells; what no row has is left out, and of a sweep's multipliers what all rows share."""
+    scaled = {
+        "depth": [f"×{row['depth']:.3g}" for row in rows],
+        "width": [f"×{row['width']:.3g}" for row in rows],
+        "px": [str(row["pixels"]) for row in rows],
+    }
     columns = [
         ("", [row["label"] for row in rows]),
-        ("depth", [f"×{row['depth']:.3g}" for row in rows]),
-        ("width", [f"×{row['width']:.3g}" for row in rows]),
-        ("px", [str(row["pixels"]) for row in rows]),
+        *[(name, cells) for name, cells in scaled.items() if not _is_sweep(rows) or len(set(cells)) > 1],
         ("MACs", [amount(row["macs"]) for row in rows]),
         ("ratio", [f"{row['ratio']:.2f}×" for row in rows]),
         ("params", [params(row["params"]) for row in rows]),
@@ -38,9 +41,10 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
             ("top-1", [f"{row['paper']['top1']:.1f}" if (row["paper"] or {}).get("top1") else "" for row in rows]),
         ]
     if any(row["accuracy"] is not None for row in rows):
+        compared = [to_baseline(row.get("to_baseline")) for row in rows]
         columns += [
             ("acc %", [_accuracy(row) for row in rows]),
-            ("interval", [interval(row) for row in rows]),
+            ("to baseline", compared) if any(compared) else ("interval", [interval(row) for row in rows]),
             ("P", ["" if row["p_best"] is None else f"{row['p_best']:.2f}" for row in rows]),
         ]
         if any(row["val_accuracy"] is not None for row in rows):
@@ -50,15 +54,22 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     return columns
 
 
+def _is_sweep(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row.get("changes") for row in rows)
+
+
 def _accuracy(row: Mapping[str, Any]) -> str:
     return "" if row["accuracy"] is None else percent(row["accuracy"], math.nan if row["sd"] is None else row["sd"])
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", title: str | None = None) -> Table:
     """The rows of one baseline; ``paper`` and ``top-1`` are what the source printed."""
-    columns = [Column(heading, cells, heading == "") for heading, cells in _columns(rows)]
+    columns = [
+        Column(heading, cells, heading == "", heading == "" and _is_sweep(rows)) for heading, cells in _columns(rows)
+    ]
     notes = [f"  {row['label']}: {row['note']}" for row in rows if row["note"]]
-    return Table(columns, (_record(baseline, row) for row in rows), notes, title)
+    fields = list(dict.fromkeys(path for row in rows for path in row.get("changes") or {}))
+    return Table(columns, (_record(baseline, row, fields) for row in rows), notes, title)
 
 
 def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
@@ -69,10 +80,15 @@ def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def _record(baseline: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _record(baseline: str, row: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """A row's values; ``fields`` are those that the rows change, empty where this one does not."""
     paper = row["paper"] or {}
     printed = {"paper_macs": paper.get("macs"), "paper_top1": paper.get("top1")}
-    return {"baseline": baseline} | {key: value for key, value in row.items() if key != "paper"} | printed
+    nested = ("paper", "changes", "to_baseline")
+    apart = row.get("to_baseline") or {}
+    swept = {f"to_baseline_{key}": apart.get(key) for key in ("value", "low", "high")} if "to_baseline" in row else {}
+    plain = {key: value for key, value in row.items() if key not in nested}
+    return {"baseline": baseline} | plain | printed | {path: row["changes"].get(path) for path in fields} | swept
 
 
 def remarks(group: BaselineRows) -> list[str]:
@@ -87,7 +103,7 @@ def remarks(group: BaselineRows) -> list[str]:
         if axis in group.plan.fixed
     ]
     step = step_in_last_maps(group.plan.candidates, group.resolution)
-    found += [step] if step else []
+    found += [*group.remarks, *([step] if step else [])]
     if not group.as_printed:
         return found
     candidates = group.candidates

@@ -177,13 +177,14 @@ class Page:
         elif self.form == "csv":
             print(comma_separated(tables), end="")
         else:
-            print("\n".join(table.latex() if self.form == "latex" else _titled(table) for table in tables), end="")
+            print("\n".join(table.latex() if self.form == "latex" else titled(table) for table in tables), end="")
         for table in tables:
             for note in table.notes:
                 self.remarks().print(note, style="dim")
 
 
-def _titled(table: Table) -> str:
+def titled(table: Table) -> str:
+    """A table in Markdown below its title, if it has one."""
     return (f"**{table.title}**\n\n" if table.title else "") + table.markdown()
 
 

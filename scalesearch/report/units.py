@@ -47,3 +47,11 @@ def to_first(row: Mapping[str, Any], *, brief: bool = False) -> str:
     if brief:
         return "…".join(f"{100 * end:.{0 if abs(end) > 0.0995 else 1}f}" for end in (row["gap_low"], row["gap_high"]))
     return f"{100 * gap:.1f} ({100 * row['gap_low']:.1f}…{100 * row['gap_high']:.1f})"
+
+
+def to_baseline(difference: Mapping[str, float] | None) -> str:
+    """A difference to the baseline in points, with its interval: ``-0.8 (-1.9…0.3)``; empty where there is none."""
+    if difference is None:
+        return ""
+    value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f} ({low:.1f}…{high:.1f})"

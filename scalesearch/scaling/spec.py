@@ -25,7 +25,7 @@ Kernel = Annotated[PositiveInt, AfterValidator(_odd)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Fraction01 = Annotated[float, Field(ge=0, lt=1)]
 
-FIELDS: dict[Op, frozenset[str]] = {
+CHOSEN: dict[str, frozenset[str]] = {
     "mbconv": frozenset({"kernel", "expand", "se"}),
     "fused_mbconv": frozenset({"kernel", "expand"}),
     "inverted_residual": frozenset({"expand"}),
@@ -33,7 +33,10 @@ FIELDS: dict[Op, frozenset[str]] = {
     "bottleneck": frozenset(),
     "basic": frozenset(),
 }
-"""What can be chosen of an operator; without, its kernel is 3, and it has neither ``expand`` nor ``se``."""
+"""Fields of a stage that can be chosen, by operator."""
+
+WITHOUT = {"kernel": 3, "expand": 1, "se": 0}
+"""What they are of the other operators."""
 
 BOTTLENECK_EXPANSION = 4
 """A bottleneck's output is four times as wide as its 3x3 convolution (He et al. 2016, Table 1)."""
@@ -78,13 +81,10 @@ class StageSpec(Strict):
 
     @model_validator(mode="after")
     def _only_what_the_operator_has(self) -> StageSpec:
-        has = FIELDS[self.op]
-        if "kernel" not in has and self.kernel != 3:
-            raise ValueError(f"kernel 3, the only one {self.op} has")
-        if "expand" not in has and self.expand != 1:
-            raise ValueError(f"no expand: {self.op} has none")
-        if "se" not in has and self.se:
-            raise ValueError(f"no se: {self.op} has none")
+        for name, only in WITHOUT.items():
+            if name not in CHOSEN[self.op] and getattr(self, name) != only:
+                one = f"kernel 3, the only one {self.op} has"
+                raise ValueError(one if name == "kernel" else f"no {name}: {self.op} has none")
         return self
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.grid import Candidate
 from scalesearch.ranking.compound_gain import gain
+from scalesearch.ranking.to_baseline import Differences, differences
 
 if TYPE_CHECKING:
     from scalesearch.ranking.schedules import Saved
@@ -18,8 +20,11 @@ OFF = 0.1
 """Relative difference of a depth in whole blocks from its multiplier that is worth a note."""
 
 
-def rows_json(group: BaselineRows, result: Result | None) -> list[dict[str, Any]]:
-    """The rows as plain values, with what was measured of them if they were trained."""
+def rows_json(group: BaselineRows, result: Result | None, apart: Differences | None = None) -> list[dict[str, Any]]:
+    """The rows as plain values, with what was measured of them if they were trained.
+
+    A sweep's also have their ``changes`` and, trained, ``to_baseline``: the difference and its interval.
+    """
     measured: dict[str, dict[str, Any]] = {}
     if result is not None:
         from scalesearch.ranking.ranking import records_json
@@ -48,13 +53,16 @@ def rows_json(group: BaselineRows, result: Result | None) -> list[dict[str, Any]
                 "seeds": got.get("seeds", 0),
             }
         )
+        if group.is_sweep:
+            own = apart.rows.get(line.label) if apart else None
+            found[-1] |= {"changes": dict(line.changes), "to_baseline": own and asdict(own)}
     return found
 
 
 def _in_blocks(line: ComparisonRow, candidate: Candidate, base: int) -> str | None:
     """What whole blocks make of a depth, if that is more than a tenth beside it."""
     blocks = candidate.model.spec.blocks
-    if not base or abs(blocks / (base * line.depth) - 1) <= OFF:
+    if not base or line.changes or abs(blocks / (base * line.depth) - 1) <= OFF:
         return None
     return f"in whole blocks its depth is ×{blocks / base:.3g} ({blocks} in place of {base})"
 
@@ -73,11 +81,16 @@ def group_json(
         result.judgement.drawn,
         int(result.ranking["seeds"].max()),
     )
+    apart = None
+    if result is not None and group.is_sweep:
+        judged = result.judgement
+        apart = differences(group, judged.drawn, judged.confidence, int(result.ranking["seeds"].max()))
+    told = [each.words for each in (result and result.judgement, schedule, apart) if each]
     return {
         "baseline": group.name,
         "folder": folder,
         "base": {"macs": base.macs, "params": base.params, "resolution": group.resolution},
-        "rows": rows_json(group, result),
+        "rows": rows_json(group, result, apart),
         "gain": won and {**vars(won), "words": won.words},
-        "words": result and " ".join([result.judgement.words, *([schedule.words] if schedule else [])]),
+        "words": " ".join(told) or None,
     }

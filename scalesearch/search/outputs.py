@@ -239,6 +239,7 @@ def _network(candidate: Candidate) -> dict[str, Any]:
         "ratio": round(candidate.ratio, 6),
         "params": candidate.cost.params,
         "network": candidate.model.fingerprint,
+        **({"label": candidate.label} if candidate.label else {}),
     }
 
 

@@ -28,6 +28,7 @@ from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.memory_estimate import estimated_memory
+from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
 from scalesearch.trials import Choice, Task
 
@@ -48,7 +49,7 @@ class Prepared:
     train_images: int
     minival_images: int
     tuned: tuple[str, ...] = ()
-    """What a probe decided, a sentence each."""
+    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found."""
 
     @property
     def about_images(self) -> str:
@@ -132,11 +133,13 @@ def prepare(recipe: Recipe) -> Prepared:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a search trains: the device, the images, and the recipe with its precision settled."""
+    """Where a search trains: the device, the images, the recipe with its precision and normalisation settled, and what
+    is said of the latter."""
 
     recipe: Recipe
     source: Source
     device: torch.device
+    normalised: tuple[str, ...]
 
 
 def place_of(recipe: Recipe, baseline: Baseline) -> Place:
@@ -150,7 +153,8 @@ def place_of(recipe: Recipe, baseline: Baseline) -> Place:
     source = open_source(recipe.data)
     precision = _precision(baseline, recipe, device, len(source.classes))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    return Place(recipe, source, device)
+    recipe, normalised = with_normalisation(recipe, baseline.native)
+    return Place(recipe, source, device, normalised)
 
 
 class Settled(NamedTuple):
@@ -170,7 +174,7 @@ def settle(place: Place, made: Plan) -> Settled:
     counts = [len(part) for part in split_indices(place.source, recipe.data)]
     dearest, median = made.by_cost[-1].model, made.median.model
     recipe, tuned = decide(recipe, dearest, median, place.device, len(place.source.classes), counts[0])
-    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], tuned))
+    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned)))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from scalesearch.errors import RecipeError, RunError
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.threads import threads_each
-from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec_files import parse_spec
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.trials import Choice, Task
@@ -83,15 +82,28 @@ class Work:
             recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": data})})
         return cls(recipe, resolve_baseline(recipe, parse_spec(yaml.safe_load(native))))
 
-    def model(self, coefficients: Coefficients) -> ScaledModel:
-        """The candidate's network."""
-        return self.resolved.model(coefficients)
+    def model(self, task: Task) -> ScaledModel:
+        """What the task trains: its own architecture, or else the candidate that its coefficients make of the baseline;
+        of rows that share them, the one with its fingerprint.
 
-    def network(self, task: Task) -> ScaledModel:
-        """What the task trains: a candidate of the baseline's, or its own architecture."""
-        if task.architecture is None:
-            return self.model(task.coefficients)
-        return resolve_baseline(self.recipe, task.architecture.spec).model(task.coefficients)
+        Raises:
+            RunError: that gives another network here.
+        """
+        at = astuple(task.coefficients)
+        resolved, rows = self.resolved, self.recipe.search.rows
+        if task.architecture is not None:
+            resolved, rows = resolve_baseline(self.recipe, task.architecture.spec), ()
+        changes_at = [row.changes for row in rows if (row.depth, row.width, row.resolution) == at]
+        found = ""
+        for changes in changes_at or [{}]:
+            model = resolved.model(task.coefficients, changes)
+            if model.fingerprint == task.fingerprint:
+                return model
+            found = found or model.fingerprint
+        raise RunError(
+            f"{task.coefficients} is network {found} here and {task.fingerprint} in the study: the versions of the "
+            "packages it comes from differ"
+        )
 
 
 def note_work(

@@ -21,7 +21,6 @@ from scalesearch.errors import (
     DroppedError,
     GraphError,
     LeaseLostError,
-    RunError,
     ScaleSearchError,
     TrialError,
 )
@@ -142,12 +141,7 @@ class Worker:
         self.tell(Event("finished", claim.task.key, (claim.number,)))
 
     def _train(self, claim: Claim, heart: Heartbeat, checkpoints: Checkpoints) -> tuple[dict[str, Any], Trainer]:
-        model = self.work.network(claim.task)
-        if model.fingerprint != claim.task.fingerprint:
-            raise RunError(
-                f"{claim.task.coefficients} is network {model.fingerprint} here and {claim.task.fingerprint} in the "
-                "study: the versions of the packages it comes from differ"
-            )
+        model = self.work.model(claim.task)
         count = counted(model, self.images.num_classes)
         outcome, trainer = self._training(
             model,

@@ -21,6 +21,7 @@ from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
 from scalesearch.training.autotune import decide
+from scalesearch.training.normalisation import with_normalisation
 
 SEARCHED = ("search.", "phi", "rounding.")
 """Settings of a recipe that say what a grid tries: they change nothing about one network."""
@@ -52,7 +53,7 @@ class Job:
     folder: Path
     settings: dict[str, Any]
     tuned: tuple[str, ...] = ()
-    """What a probe decided, a sentence each."""
+    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found."""
 
 
 def job_of(wish: TrainRequest, team: Team) -> Job:
@@ -81,6 +82,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
         raise RecipeError("train", "a batch_size, and compile on or off, where several processes train", "auto")
     if team.world > 1 and recipe.run.cuda_graphs:
         raise RecipeError("run.cuda_graphs", "no CUDA graphs where several processes train", recipe.run.cuda_graphs)
+    recipe, normalised = with_normalisation(recipe, model.spec)
     recipe, tuned = decide(recipe, model, model, device, len(source.classes), images)
     ranked = settings_of(recipe, {"layers": model.fingerprint}, source.fingerprint)
     settings = {key: value for key, value in ranked.items() if not key.startswith(SEARCHED)} | {
@@ -89,7 +91,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
         "sync_batchnorm": team.sync_batchnorm,
     }
     folder = wish.out or Path("results") / f"{network}-trained-{recipe.name}-{digest(settings)}"
-    return Job(recipe, model, source, device, wish.seed, images, folder, settings, tuned)
+    return Job(recipe, model, source, device, wish.seed, images, folder, settings, (*normalised, *tuned))
 
 
 def _shared_out(batch: int, wanted: int, team: Team) -> None:

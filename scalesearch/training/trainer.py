@@ -95,7 +95,9 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.settings, scaled=self.precision == "fp16", head=head)
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self.normalise = Normaliser(device, channels_last=self.settings.channels_last)
+        self.normalise = Normaliser(
+            device, channels_last=self.settings.channels_last, mean=recipe.data.mean, std=recipe.data.std
+        )
         self._seen: tuple[Split, int, int, list[Views]] | None = None
         self._most_at_once: int | None = None
         self._as_written = as_written if self.settings.compile == "on" else nullcontext

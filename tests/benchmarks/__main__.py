@@ -93,6 +93,14 @@ def estimators(run: Annotated[Path, typer.Argument(help="A bank: an exhaustive r
 
 
 @app.command()
+def early(run: Annotated[Path, typer.Argument(help="A bank made with train.readings.")]) -> None:
+    """What a training that has not ended tells of how its candidate will end, by how it is read."""
+    from tests.benchmarks.early import early as measure
+
+    measure(run)
+
+
+@app.command()
 def proxies(runs: Annotated[list[Path], typer.Argument(help="Folders of runs with several seeds.")]) -> None:
     """Parameters, MACs, latency, SynFlow and NASWOT beside trained accuracies: how far they order alike."""
     from tests.benchmarks.proxies import proxies as measure

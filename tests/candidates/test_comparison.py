@@ -18,6 +18,7 @@ from scalesearch.candidates.comparison import ComparisonRow, comparison_names, l
 from scalesearch.candidates.comparison_rows import BaselineRows, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import STRATEGIES, matched
+from scalesearch.candidates.sweep import swept
 from scalesearch.cli.commands.compare import growth_of
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
 from scalesearch.models.catalogue import open_baseline
@@ -72,7 +73,8 @@ def test_every_shipped_comparison_has_rows_for_its_baselines_and_names_its_sourc
     comparison = load_comparison(name)
     assert comparison.source
     for baseline in comparison.baselines:
-        lines = lines_of(comparison, baseline, open_baseline(baseline, Rounding()))
+        opened = open_baseline(baseline, Rounding())
+        lines = swept(opened, comparison.sweep).lines if comparison.sweep else lines_of(comparison, baseline, opened)
         assert len(lines) >= 3
         search = with_rows(load_recipe("paper", {}), baseline, lines).search
         made = plan(open_baseline(baseline, Rounding()), 1, search, num_classes=1000)
@@ -170,10 +172,7 @@ def _gain(accuracies: dict[str, float], spread: float, seeds: int = 3) -> Gain |
     """Of networks with these accuracies, and draws that vary by ``spread`` about them."""
     lines = [ComparisonRow(name, name, 1.0, 1.0, 1.0 + 0.1 * i) for i, name in enumerate(accuracies)]
     models = {x: SimpleNamespace(fingerprint=x.label) for x in lines}
-    candidates = [
-        SimpleNamespace(coefficients=Coefficients(1.0, 1.0, x.resolution), also=(), model=model)
-        for x, model in models.items()
-    ]
+    candidates = [SimpleNamespace(labels=(x.label,), model=model) for x, model in models.items()]
     random = np.random.default_rng(0)
     drawn = {name: value + random.normal(0, spread, 4_000) for name, value in accuracies.items()}
     group = BaselineRows("net", lines, SimpleNamespace(candidates=candidates), 224, 16, True)  # type: ignore[arg-type]

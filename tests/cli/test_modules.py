@@ -119,9 +119,12 @@ def test_export_to_onnx_runs_elsewhere(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("export", "tiny.yaml", "--format", "tflite"), "--format: expected pt2 or onnx, got 'tflite'"),
-        (("export", "nowhere.yaml"), "cannot read nowhere.yaml"),
-        (("export", "tiny.yaml", "--weights", "nowhere.pt"), "cannot read nowhere.pt"),
+        (("export", "tiny.yaml", "--format", "tflite"), "--format: expected pt2, onnx, executorch or litert, got"),
+        (("export", "nowhere.yaml"), "no spec file at nowhere.yaml"),
+        (("export", "tiny.yaml", "--weights", "nowhere.pt"), "no weights: there is no file nowhere.pt"),
+        (("export", "tiny.yaml", "--int8"), "--int8: expected --format onnx"),
+        (("export", "tiny.yaml", "--data", "embedded"), "--int8: expected it, where images or ranges are given"),
+        (("export", "tiny.yaml", "--format", "onnx", "--int8"), "no weights for tiny.yaml"),
         (("baselines", "mine.py:build_net"), "scalesearch check mine.py:build_net"),
         (("scale", "--baseline", "mine.py:build_nte", "--phi", "1"), "Did you mean build_net?"),
         (

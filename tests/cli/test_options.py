@@ -18,9 +18,12 @@ from scalesearch.cli.main import PANELS, app
 from scalesearch.cli.options import Key, keys_of
 from scalesearch.recipe import Recipe
 from scalesearch.training.benchmark_settings import BenchSettings
+from scalesearch.training.linear import LinearSettings
 from tests.support.small import Cli
 
 COMMANDS = [command for commands in PANELS.values() for command in commands]
+SETTINGS: dict[str, type[BaseModel]] = {"bench": BenchSettings, "linear": LinearSettings}
+"""Whose keys a command's options set, where those are no recipe's."""
 
 
 def _ids(command: Callable[..., None]) -> str:
@@ -57,7 +60,7 @@ def test_an_option_that_sets_nothing_is_found() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids)
 def test_every_key_is_one_of_the_settings(command: Callable[..., None]) -> None:
-    settings = BenchSettings if command.__name__ == "bench" else Recipe
+    settings = SETTINGS.get(command.__name__, Recipe)
     keys = [key.path for key in keys_of(command).values()]
     assert [path for path in keys if not _is_field(settings, path)] == []
     assert len(keys) == len(set(keys)), "two options set one key"

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from scalesearch.models.build import build_model
-from scalesearch.scaling.spec import FIELDS, Activation, ModelSpec, Op, StageSpec, StemSpec
+from scalesearch.scaling.spec import CHOSEN, Activation, ModelSpec, Op, StageSpec, StemSpec
 
 
 @pytest.mark.parametrize(("op", "activation"), list(product(get_args(Op), get_args(Activation))))
 def test_blocks_with_a_skip_have_gradients(op: Op, activation: Activation) -> None:
     """A skip that is added in place may overwrite what an activation keeps for the backward pass."""
-    for expand in (1, 3) if "expand" in FIELDS[op] else (1,):
+    for expand in (1, 3) if "expand" in CHOSEN[op] else (1,):
         stage = StageSpec(op=op, channels=8, repeats=2, expand=expand)
         spec = ModelSpec(name="net", resolution=8, activation=activation, stem=StemSpec(channels=8), stages=(stage,))
         model = build_model(spec, 3)

@@ -87,6 +87,45 @@ def test_another_networks_weights_are_refused() -> None:
         load_weights(_network(), {"a": torch.zeros(3, 3), "b": torch.zeros(64)}, "it")
 
 
+class _Layers(nn.Module):
+    """Convolutions of these widths by names of its own."""
+
+    def __init__(self, names: str, widths: tuple[int, ...], classes: int = 5) -> None:
+        super().__init__()
+        for name, before, after in zip(names, (3, *widths), widths, strict=False):
+            self.add_module(name, nn.Sequential(nn.Conv2d(before, after, 3), nn.BatchNorm2d(after)))
+        self.add_module(f"{names[0]}_last", nn.Linear(widths[-1], classes))
+
+
+def test_an_order_that_fits_but_for_the_classifier_is_taken_and_its_names_are_said_to_differ() -> None:
+    ours, theirs = _Layers("abc", (8, 16, 16)), _noisy(_Layers("xyz", (8, 16, 16), 7))
+    found = load_weights(ours, theirs.state_dict(), "it")
+    assert len(found.by_shape) == 3 * 6 and not found.by_name
+    assert found.new == ("a_last.weight", "a_last.bias") and found.unused == ("x_last.weight", "x_last.bias")
+    assert "18 by shape and order, their names differ (the first: x.0.weight for a.0.weight)" in found.words
+    assert torch.equal(ours.c[1].running_var, theirs.z[1].running_var)  # type: ignore[index,union-attr]
+
+
+@pytest.mark.parametrize("widths", [(8, 16, 24), (8, 16), (8, 16, 16, 16)])
+def test_an_order_that_fits_in_part_is_refused_and_the_place_is_named(widths: tuple[int, ...]) -> None:
+    """Two of three layers have the same shapes: that may be chance."""
+    ours, theirs = _Layers("abc", (8, 16, 16)), _Layers("wxyz", widths)
+    with pytest.raises(
+        BaselineError, match=r"fits no layer .* in order tensor 1[239] is .* in the file, .* in the net"
+    ):
+        load_weights(ours, theirs.state_dict(), "it")
+
+
+def test_tensors_of_equal_shape_and_another_kind_are_not_put_in_each_others_place() -> None:
+    """A norm whose mean and variance come before its weight and its bias."""
+    ours = _Layers("abc", (8, 16, 16))
+    state = {f"other.{name}": value for name, value in _Layers("abc", (8, 16, 16)).state_dict().items()}
+    norms = [name for name in state if "running" in name]
+    swapped = dict(sorted(state.items(), key=lambda item: item[0] not in norms))
+    with pytest.raises(BaselineError, match="fits no layer"):
+        load_weights(ours, swapped, "it")
+
+
 @pytest.mark.parametrize(
     "wrapped",
     [

@@ -48,7 +48,7 @@ def _study(folder: Path, tiny: ModelSpec, **changes: object) -> tuple[Ledger, Te
     ledger = Ledger(folder / JOURNAL, "run")
     note_work(ledger, recipe, dump_spec(tiny), open_source(recipe.data).fingerprint)
     work = Work.of(ledger)
-    ledger.want([Task(Coefficients(1, 1, 1), work.model(Coefficients(1, 1, 1)).fingerprint, 0)])
+    ledger.want([Task(Coefficients(1, 1, 1), work.resolved.model(Coefficients(1, 1, 1)).fingerprint, 0)])
     return ledger, Terms(folder / JOURNAL, ledger.name, folder, "cpu")
 
 

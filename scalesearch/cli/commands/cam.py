@@ -48,9 +48,10 @@ def cam_command(run: Path, *, images: int, seed: int, true_class: bool, data: st
     side = settings.cache_resolution or max(spec.resolution for spec in specs)
     seen, labels = held_out(source, settings, side, images, seed)
     shown = seen if source.drawn else held_out(source, settings, math.ceil(SHOWN / kept.eval_crop), images, seed)[0]
+    normalise = Normaliser(place, channels_last=False, mean=settings.mean, std=settings.std)
     console, columns = Console(highlight=False, markup=False), []
     for each, spec in zip(kept.weights, specs, strict=True):
-        maps = _maps(run, each, spec, kept, seen, labels if true_class else None, place)
+        maps = _maps(run, each, spec, kept, seen, labels if true_class else None, place, normalise)
         right = int((maps.predicted == labels).sum())
         cost = f"{amount(model_of(spec).cost(kept.num_classes).macs)} MACs · {100 * each.accuracy:.1f} %"
         columns.append(MapColumn([_name(each), cost], maps))
@@ -86,7 +87,14 @@ def _source(run: Path, settings: DataSettings) -> Source:
 
 
 def _maps(
-    run: Path, each: KeptWeights, spec: Spec, kept: Kept, images: Tensor, classes: Tensor | None, device: torch.device
+    run: Path,
+    each: KeptWeights,
+    spec: Spec,
+    kept: Kept,
+    images: Tensor,
+    classes: Tensor | None,
+    device: torch.device,
+    normalise: Normaliser,
 ) -> Maps:
     file = run / FOLDER / each.file
     network = model_of(spec).build(kept.num_classes).to(device)
@@ -96,7 +104,7 @@ def _maps(
         raise RunError(f"cannot read {file}: {str(failure).partition(chr(10))[0]}") from failure
     views = evaluation_views(images, each.resolution, kept.eval_crop)
     try:
-        return class_maps(network, Normaliser(device, channels_last=False)(views), classes=classes)
+        return class_maps(network, normalise(views), classes=classes)
     except ValueError as failure:
         raise RunError(f"{_name(each)}: {failure}") from failure
 

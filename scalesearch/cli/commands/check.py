@@ -1,22 +1,17 @@
-"""What `check` and `export` do, between their options and what they print."""
+"""What `check` does, between its options and what it prints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from scalesearch.errors import RecipeError
 from scalesearch.models.checks import Check, check, depth_words, output_words, resolution_words, width_words
-from scalesearch.models.export import export_model
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import check_table, stages_table
 from scalesearch.report.units import amount, params
 from scalesearch.scaling.compound import Rounding
-from scalesearch.scaling.spec_files import load_spec
 from scalesearch.validation import parse
 
 
@@ -67,15 +62,3 @@ def _as_json(done: Check) -> dict[str, Any]:
         "trials": [asdict(trial) for trial in done.trials],
         "holds": done.holds,
     }
-
-
-def export_command(path: Path, *, format_name: str, num_classes: int, weights: Path | None, out: Path | None) -> None:
-    """Write a spec's network in a form that needs no scalesearch."""
-    if format_name not in ("pt2", "onnx"):
-        raise RecipeError("--format", "pt2 or onnx", format_name)
-    spec = load_spec(path)
-    target = out or Path(f"{spec.name}.{format_name}")
-    done = export_model(spec, target, format_name=format_name, num_classes=num_classes, weights=weights)
-    console = Console(highlight=False, markup=False)
-    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)", soft_wrap=True)
-    console.print(f"its logits and the eager model's differ by at most {done:.1e}", style="dim")

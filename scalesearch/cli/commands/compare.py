@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from scalesearch.candidates.comparison import Comparison, ComparisonRow, lines_o
 from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows, group_of, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.resolve import resolve_baseline
-from scalesearch.candidates.strategies import matched
+from scalesearch.candidates.strategies import at_equal_cost, matched
+from scalesearch.candidates.sweep import Sweep, check_sweep, swept
 from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
 from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
@@ -23,6 +24,7 @@ from scalesearch.report.comparison_tables import comparison_markdown, comparison
 from scalesearch.report.formats import Page
 from scalesearch.run_folder import digest, slug
 from scalesearch.runtime.default_recipe import default_recipe
+from scalesearch.scaling.changes import place_of
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.search.comparison_json import group_json
 
@@ -38,43 +40,50 @@ DEFAULT = "table3"
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What the command line asks for, beside the recipe's keys."""
+    """What the command line asks for, beside the recipe's keys; ``target`` is what ``match_macs`` comes to."""
 
     comparison: str | None
     baselines: tuple[str, ...]
     recipe: str | None
     overrides: Mapping[str, object]
-    match_macs: float | None = None
+    match_macs: str | None = None
     tolerance: float = 0.02
     own: Path | None = None
     out: Path | None = None
     storage: str | None = None
     engine: str = "processes"
     address: str | None = None
+    sweep: Sweep = field(default_factory=dict)
+    target: float | None = None
 
 
-def growth_of(text: str | None) -> float | None:
+def growth_of(text: str | None, *, sweep: bool = False) -> float | None:
     """``4x``, ``4×`` or ``4``: how many times the baseline's MACs.
 
+    Args:
+        sweep: whether it is a sweep's, whose rows may also cost what the baseline costs, or less.
+
     Raises:
-        ScaleSearchError: it is not a number above 1.
+        ScaleSearchError: it is not a number above 1, or of a sweep above 0.
     """
     if text is None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]?\s*", text)
-    if not found or float(found[1]) <= 1:
-        raise ScaleSearchError(f"--match-macs: expected a growth above 1, such as 4x, got {text!r}")
+    if not found or float(found[1]) <= (0 if sweep else 1):
+        what = "a ratio above 0, such as 1x" if sweep else "a growth above 1, such as 4x"
+        raise ScaleSearchError(f"--match-macs: expected {what}, got {text!r}")
     return float(found[1])
 
 
 def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
     """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
     page = Page(form)
-    comparison = load_comparison(wish.comparison or DEFAULT)
-    if wish.match_macs:
-        title = f"At {wish.match_macs:g}× the MACs" + (f" ({comparison.title}'s baselines)" if wish.comparison else "")
+    comparison = _comparison(wish)
+    wish = replace(wish, target=growth_of(wish.match_macs, sweep=bool(comparison.sweep)))
+    if wish.target and not comparison.sweep:
+        title = f"At {wish.target:g}× the MACs" + (f" ({comparison.title}'s baselines)" if wish.comparison else "")
         comparison = comparison.model_copy(update={"title": title, "source": None, "about": None})
-    elif wish.own:
+    if wish.own and (comparison.sweep or not wish.target):
         raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs")
     names = list(dict.fromkeys(wish.baselines)) or list(comparison.baselines)
     if not names:
@@ -84,6 +93,8 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
         recipe = load_recipe("paper", wish.overrides)
         groups = [_planned(wish, comparison, name, recipe, IMAGENET) for name in names]
         _show_plan(comparison, groups, page)
+        if comparison.sweep and page.is_terminal:
+            console.print("with --recipe or --data, also what training them would take", style="dim")
         return
     load_recipe(wish.recipe or "quick", wish.overrides)  # a wrong word is told before torch is loaded
     prepared = _prepared(wish, comparison, names)
@@ -100,27 +111,52 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
         page.show(comparison_tables(plain), plain, indent=1)
 
 
+def _comparison(wish: CompareRequest) -> Comparison:
+    """What the command line names: a comparison, or a sweep.
+
+    Raises:
+        ScaleSearchError: both of them; a sweep that breaks a rule.
+    """
+    if not wish.sweep:
+        comparison = load_comparison(wish.comparison or DEFAULT)
+        check_sweep(comparison.sweep)
+        return comparison
+    if wish.comparison:
+        raise ScaleSearchError(
+            f"--sweep makes rows of its own: leave {wish.comparison} out; --baseline names the network"
+        )
+    recipe = load_recipe(wish.recipe or "quick", wish.overrides)
+    title = "Sweep of " + " × ".join(place_of(path).short for path in wish.sweep)
+    return Comparison(title=title, baselines={recipe.baseline: None}, sweep=dict(wish.sweep))
+
+
 def _planned(wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> BaselineRows:
-    lines = _lines(wish, comparison, name, recipe, num_classes)
+    lines, told = _lines(wish, comparison, name, recipe, num_classes)
     rows = with_rows(recipe, name, lines)
     resolved = resolve_baseline(rows)
     made = plan(resolved.baseline, rows.phi, rows.search, num_classes=num_classes, dropout=resolved.dropout)
-    return group_of(name, lines, made, resolved.baseline, num_classes)
+    return group_of(name, lines, made, resolved.baseline, num_classes, told)
 
 
 def _lines(
     wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int
-) -> list[ComparisonRow]:
+) -> tuple[list[ComparisonRow], tuple[str, ...]]:
+    """A baseline's rows, and what is to be said of all of them."""
     baseline = resolve_baseline(recipe.model_copy(update={"baseline": name})).baseline
-    if not wish.match_macs:
-        return scalable(lines_of(comparison, name, baseline), baseline.fixed)
+    if comparison.sweep:
+        rows = swept(baseline, comparison.sweep)
+        if not wish.target:
+            return list(rows.lines), rows.remarks
+        return at_equal_cost(baseline, rows.lines, wish.target, num_classes, wish.tolerance), rows.remarks
+    if not wish.target:
+        return scalable(lines_of(comparison, name, baseline), baseline.fixed), ()
     own: dict[str, Coefficients] = {}
     if wish.own:
         winner = best_of(wish.own, fitted=False)
         if winner.growth() <= 1:
             raise ScaleSearchError(f"--from {wish.own}: its winner, {winner}, does not grow")
         own[f"compound ({wish.own.name})"] = winner
-    return matched(baseline, wish.match_macs, num_classes, wish.tolerance, own)
+    return matched(baseline, wish.target, num_classes, wish.tolerance, own), ()
 
 
 def _prepared(
@@ -139,9 +175,9 @@ def _prepared(
     classes = len(open_source(recipe.data).classes)
     found = []
     for name in names:
-        lines = _lines(wish, comparison, name, recipe, classes)
+        lines, told = _lines(wish, comparison, name, recipe, classes)
         prepared = prepare(with_rows(recipe, name, lines))
-        found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes), prepared))
+        found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes, told), prepared))
     folders = [slug(prepared.baseline.name) for _, prepared in found]
     if twice := next((each for each in folders if folders.count(each) > 1), None):
         raise ScaleSearchError(f"two baselines are called {twice}: give one another name")
@@ -265,7 +301,7 @@ def _document(
         "title": comparison.title,
         "source": comparison.source,
         "about": comparison.about,
-        "match": f"{wish.match_macs:g}x" if wish.match_macs else "rows",
+        "match": f"{wish.target:g}x" if wish.target else "rows",
         "notes": list(dict.fromkeys(notes)),
         "groups": [
             group_json(group, slug(each.baseline.name), result, schedule)

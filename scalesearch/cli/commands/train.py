@@ -28,9 +28,9 @@ from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
+from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS
 from scalesearch.training.trainer import Trainer
-
-OUTCOME, WEIGHTS, SPEC = "outcome.json", "weights.pt", "spec.yaml"
+from scalesearch.trials import packed
 
 
 def train_command(wish: TrainRequest, *, processes: int, as_json: bool) -> None:
@@ -107,6 +107,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
         "classes": images.num_classes,
+        "class_names": list(images.source.classes),
         "train": len(images.train),
         "minival": len(images.minival),
         "val": validation and len(validation),
@@ -115,6 +116,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         "network": job.model.spec.name,
         "resolution": job.model.resolution,
         "val_accuracy": val and val.accuracy,
+        "val_correct": val and packed(val.correct),
         **outcome.to_json(),
         "count": asdict(count),
         "seed": job.seed,

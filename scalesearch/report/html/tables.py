@@ -8,7 +8,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedGroup, FinishedRow
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import HtmlColumn, HtmlTable, between, share, table
-from scalesearch.report.units import amount, duration, to_first
+from scalesearch.report.units import amount, duration, to_baseline, to_first
 
 MANY = 100
 """Failed trials that are listed."""
@@ -69,6 +69,7 @@ def rows(group: FinishedGroup) -> HtmlTable:
         HtmlColumn("row", lambda row: row.label, words=True),
         HtmlColumn("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
         HtmlColumn("interval", lambda row: between(row.low, row.high)),
+        HtmlColumn("to the baseline", lambda row: to_baseline(vars(row.to_baseline) if row.to_baseline else None)),
         HtmlColumn("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),
         HtmlColumn("val. %", lambda row: share(row.val_accuracy)),
         HtmlColumn("seeds", lambda row: str(row.seeds) if row.seeds else ""),

@@ -12,7 +12,7 @@ from scalesearch.ranking.ranking import records_json, trade_off
 from scalesearch.report.tables import architectures_table, markdown_page
 from scalesearch.report.units import amount
 from scalesearch.run_folder import RunFolder, slug
-from scalesearch.scaling.spec import FIELDS, ModelSpec, StageSpec
+from scalesearch.scaling.spec import CHOSEN, ModelSpec, StageSpec
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.ledger.sampling import STARTUP
 from scalesearch.search.nas.setup import PreparedNas
@@ -81,7 +81,7 @@ def notation(spec: ModelSpec) -> str:
 
 
 def _stage(stage: StageSpec) -> str:
-    has = FIELDS[stage.op]
+    has = CHOSEN[stage.op]
     expand = f"_e{stage.expand:g}" if "expand" in has else ""
     gate = f"_se{stage.se:g}" if stage.se else ""
     op = SHORT.get(stage.op, stage.op)

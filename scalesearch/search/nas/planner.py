@@ -233,5 +233,5 @@ class ArchitecturePlanner(Planner):
             model,
             cost,
             cost.macs / self.target,
-            label=self.space.skeleton.name if own else f"net-{number}",
+            labels=(self.space.skeleton.name if own else f"net-{number}",),
         )

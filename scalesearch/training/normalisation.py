@@ -1,0 +1,88 @@
+"""How images are normalised for weights of elsewhere: as those were trained, where anybody says how that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalesearch.data.batches import MEAN, STD, Channels
+from scalesearch.models.stated import stated_normalisation
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.scaling.spec_files import Spec
+from scalesearch.settings import DataSettings
+
+RECIPE = "recipe.yaml"
+"""What lies beside the weights that scalesearch wrote, and says how they were trained."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of the channels, shares of the largest grey level, and who says so; ``source`` is
+    None where nobody does and ImageNet's are taken."""
+
+    mean: Channels
+    std: Channels
+    source: str | None
+
+    @property
+    def words(self) -> str:
+        """What is done, in a sentence, and how to have it done otherwise where nobody knows."""
+        if (self.mean, self.std) == (MEAN, STD):
+            numbers = "ImageNet's mean and deviation"
+        else:
+            numbers = f"mean {_listed(self.mean)} and deviation {_listed(self.std)}"
+        if self.source is not None:
+            return f"images are normalised by {numbers}: {self.source}"
+        return (
+            f"images are normalised by {numbers}: nothing says whether the weights were trained so; "
+            "if not, --set data.mean=[R,G,B] --set data.std=[R,G,B]"
+        )
+
+
+def _listed(values: Channels) -> str:
+    return ", ".join(f"{value:.3g}" for value in values) if len(set(values)) > 1 else f"{values[0]:.3g}"
+
+
+def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None) -> Normalisation:
+    """How images are normalised for a file's weights in the network of ``spec``.
+
+    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, then what
+    timm or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes
+    ``mean`` and ``std``; else ImageNet's.
+
+    Raises:
+        RecipeError, RunError: what lies beside the file cannot be read.
+    """
+    if data is not None and data.mean is not None and data.std is not None:
+        return Normalisation(data.mean, data.std, "as data.mean and data.std say")
+    if (found := _beside(weights)) is not None:
+        return found
+    stated = stated_normalisation(spec)
+    if stated is not None:
+        mean, std, who = stated
+        return Normalisation(mean, std, f"as {who}")
+    return Normalisation(MEAN, STD, None)
+
+
+def _beside(weights: Path) -> Normalisation | None:
+    """What the folder says in which `train`, `linear` or a search has left the weights."""
+    run = weights.parent.parent if weights.parent.name == "weights" else weights.parent
+    if (run / RECIPE).is_file() and (run / "settings.json").is_file():
+        settings = load_recipe(str(run / RECIPE)).data
+        return Normalisation(settings.mean or MEAN, settings.std or STD, f"as {run / RECIPE} says of their training")
+    return None
+
+
+def with_normalisation(recipe: Recipe, spec: Spec) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with the normalisation that its weights expect, and what is said of it; without weights, as it is.
+
+    Raises:
+        RecipeError, RunError: as `normalisation_of`.
+    """
+    if recipe.train.from_weights is None:
+        return recipe, ()
+    found = normalisation_of(Path(recipe.train.from_weights), spec, recipe.data)
+    if (found.mean, found.std) == (MEAN, STD) and recipe.data.mean is None:
+        return recipe, (found.words,)
+    data = recipe.data.model_copy(update={"mean": found.mean, "std": found.std})
+    return recipe.model_copy(update={"data": data}), (found.words,)
