@@ -124,7 +124,7 @@ def _mbconv(slot: _Slot) -> nn.Module:
 def _fused_mbconv(slot: _Slot) -> nn.Module:
     stage = slot.stage
     config = FusedMBConvConfig(stage.expand, stage.kernel, slot.stride, slot.inputs, stage.channels, 1)
-    block: nn.Module = (FusedMBConv if slot.activation is nn.SiLU else _Fused)(config, slot.drop, slot.norm)
+    block: nn.Module = (_Fused if slot.activation is nn.ReLU else FusedMBConv)(config, slot.drop, slot.norm)
     return block
 
 
