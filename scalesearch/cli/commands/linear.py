@@ -328,8 +328,8 @@ def _notes(ranked: Sequence[Mapping[str, Any]], confidence: float) -> Iterator[s
         f"measured on {data['measured']:,} others ({data['measured_on']})"
     )
     yield (
-        f"{100 * confidence:g} % intervals of the images alone (Agresti and Coull; per class, bootstrap; to first, paired "
-        "over the images): another split of the training images, or other weights, are not in them"
+        f"{100 * confidence:g} % intervals of the images alone (Agresti and Coull; per class, bootstrap; to first, "
+        "paired over the images): another split of the training images, or other weights, are not in them"
     )
     for each in ranked:
         if not each["converged"]:
