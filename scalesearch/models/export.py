@@ -71,6 +71,8 @@ def export_network(network: nn.Module, side: int, target: Path, format_name: str
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted: Tensor = network(images)
+    if target.is_dir():
+        raise RunError(f"cannot write {target}: it is a folder, and --out names a file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-")
@@ -85,6 +87,8 @@ def export_network(network: nn.Module, side: int, target: Path, format_name: str
                 got = form.run(file, images)
         except ScaleSearchError:
             raise
+        except OSError as failure:
+            raise RunError(f"cannot write {target}: {failure.strerror or failure}") from failure
         except Exception as failure:  # of the exporters, in many kinds
             raise ScaleSearchError(f"{format_name} cannot hold this network: {said(failure)}") from failure
         agreement = Agreement(float((got - wanted).abs().max()), float(wanted.abs().max()))

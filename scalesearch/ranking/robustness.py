@@ -15,20 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from scalesearch.ranking.image_intervals import Interval, paired, share
+
 Floats = NDArray[np.float64]
 Right = np.ndarray[Any, np.dtype[np.bool_]]
 
 EVERY = "all corruptions"
 """The mean over the corruptions, each with equal weight, as a row of its own."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and where it lies with the stated probability."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,33 +65,6 @@ class Difference:
     clean: Interval
     mean: Interval
     retained: Interval
-
-
-def share(values: Floats, confidence: float) -> Interval:
-    """Mean of values in [0, 1], an image each. For zeros and ones it is Agresti and Coull's interval (1998).
-
-    With z²/2 successes and as many failures added: so that 18 of 18 right is not taken for certain.
-    """
-    z = stats.norm.ppf((1 + confidence) / 2)
-    count = len(values) + z**2
-    centre = (values.sum() + z**2 / 2) / count
-    spread = (np.square(values - centre).sum() + z**2 / 2 * ((1 - centre) ** 2 + centre**2)) / count
-    half = z * math.sqrt(spread / count)
-    return Interval(float(values.mean()), max(0.0, float(centre - half)), min(1.0, float(centre + half)))
-
-
-def paired(differences: Floats, confidence: float) -> Interval:
-    """Mean of differences in [−1, 1], an image each. Where these are −1, 0 or 1, it is Agresti and Min's interval
-    (2005, "Simple improved confidence intervals for comparing matched proportions", Statistics in Medicine 24:729).
-
-    With half an image added to each of the four cells of right and wrong, so that no images that differ are no proof.
-    """
-    z = stats.norm.ppf((1 + confidence) / 2)
-    count = len(differences) + 2
-    centre = differences.sum() / count
-    spread = (np.square(differences).sum() + 1) / count - centre**2
-    half = z * math.sqrt(max(0.0, spread) / count)
-    return Interval(float(differences.mean()), float(centre - half), float(centre + half))
 
 
 def robustness(measured: Measured, confidence: float = 0.95) -> list[Robustness]:

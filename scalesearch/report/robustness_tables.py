@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scalesearch.ranking.robustness import EVERY, Difference, Interval, Robustness, points
+from scalesearch.ranking.image_intervals import Interval
+from scalesearch.ranking.robustness import EVERY, Difference, Robustness, points
 from scalesearch.report.formats import Column, Table
 
 

@@ -20,7 +20,7 @@ from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.models.export import Agreement
 from scalesearch.models.int8 import Int8, worst_layers
 from scalesearch.models.onnx_file import OnnxNetwork
-from scalesearch.ranking.paired import Difference, paired_difference
+from scalesearch.ranking.image_intervals import Interval, paired_difference
 from scalesearch.run_folder import slug
 from scalesearch.runtime.timing import Timing, seconds_of, summary
 from scalesearch.training.int8_files import BATCH, CPU, Batch, QuantizeSettings, Task, Told, write_files
@@ -41,6 +41,7 @@ class Quantized:
     Attributes:
         eager, plain, int8: accuracies in [0, 1] of PyTorch's network, the float file and the INT8 file.
         difference: of ``int8`` to ``plain``, paired over images.
+        lost, won: images that only the float file gets right, and only the INT8 file, of so many ``images``.
         same: the share of images of which both files say the same class.
         agreement: of the float file's logits with PyTorch's network's.
         plain_bytes, int8_bytes: sizes of the files.
@@ -55,7 +56,10 @@ class Quantized:
     eager: float
     plain: float
     int8: float
-    difference: Difference
+    difference: Interval
+    lost: int
+    won: int
+    images: int
     same: float
     agreement: Agreement
     plain_bytes: int
@@ -138,7 +142,7 @@ def _measured(task: Task, settings: QuantizeSettings, folder: Path, told: Told) 
     right, same, agreement = _compared(
         made.network, [OnnxNetwork(file, settings.threads) for file in (float_file, int8_file)], made.validation, told
     )
-    difference = paired_difference(right[1], right[2])
+    difference = paired_difference(right[2], right[1])
     blamed: list[tuple[str, float]] = []
     if difference.high < -SLIGHT or same.mean() < SAME:
         told("looking for the layers to blame")
@@ -148,6 +152,9 @@ def _measured(task: Task, settings: QuantizeSettings, folder: Path, told: Told) 
         "eager": float(right[0].mean()),
         "plain": float(right[1].mean()),
         "int8": float(right[2].mean()),
+        "lost": int((right[1] & ~right[2]).sum()),
+        "won": int((right[2] & ~right[1]).sum()),
+        "images": len(right[1]),
         "difference": difference,
         "same": float(same.mean()),
         "agreement": agreement,
@@ -231,7 +238,7 @@ def as_plain(done: Quantized) -> Mapping[str, Any]:
         "fingerprint": task.source.fingerprint,
         "classes": len(task.source.classes),
         "split": task.split,
-        "images": done.difference.images,
+        "images": done.images,
         "calibration_images": task.calibration,
         "eager_accuracy": done.eager,
         "float_accuracy": done.plain,
@@ -239,8 +246,8 @@ def as_plain(done: Quantized) -> Mapping[str, Any]:
         "difference": done.difference.value,
         "low": done.difference.low,
         "high": done.difference.high,
-        "lost": done.difference.lost,
-        "won": done.difference.won,
+        "lost": done.lost,
+        "won": done.won,
         "same": done.same,
         "logit_difference": done.agreement.difference,
         "largest_logit": done.agreement.largest,

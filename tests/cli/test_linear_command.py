@@ -12,6 +12,7 @@ import pytest
 import torch
 import typer
 
+from scalesearch.cli.commands.robustness import as_measured
 from scalesearch.cli.main import app
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.build import build_model
@@ -70,6 +71,19 @@ def test_two_networks_are_compared_and_the_same_command_goes_on(run: Run, weight
     assert "wrote" in run("export", spec, "--weights", kept, "--num-classes", "12")[0]
     onwards, _ = run("train", spec, "--from-weights", kept, *FEW, "--steps", "2")
     assert "32 tensors by name; 0 start afresh" in onwards and "recipe.yaml says of their" in onwards
+
+
+def test_its_folders_are_trained_networks_for_other_commands(run: Run, weights: None, tmp_path: Path) -> None:
+    run("linear", "tiny.yaml", "--from-weights", "one.pt", *FEW, "--set", "eval_crop=0.9", "--out", "out")
+    (folder,) = (tmp_path / "out").iterdir()
+    accuracy = json.loads((folder / "linear.json").read_text())["accuracy"]
+    few = ("--corruption", "brightness", "--severity", "1", "--device", "cpu", "--set", "train.precision=fp32")
+    assert "did not write" not in run("robustness", str(folder), *few, "--out", "kept")[0]
+    measured = as_measured(json.loads((tmp_path / "kept" / "robustness.json").read_text()))
+    assert measured.clean.mean() == pytest.approx(accuracy, abs=0.005)
+    planned = json.loads(run("quantize", str(folder), "--dry-run", "--json")[0])
+    assert "embedded" in json.dumps(planned)
+    assert "wrote" in run("export", str(folder), "--out", "net.pt2")[0]
 
 
 def test_the_price_comes_first_and_nothing_is_written(run: Run, weights: None, tmp_path: Path) -> None:

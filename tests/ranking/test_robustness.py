@@ -7,43 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from scalesearch.ranking.robustness import EVERY, Measured, differences, in_words, no_better, paired, robustness, share
-
-Z = 1.959963984540054
-
-
-@pytest.mark.parametrize(("successes", "of"), [(18, 18), (0, 10), (7, 20), (600, 1000)])
-def test_an_accuracys_interval_is_agresti_and_coulls(successes: int, of: int) -> None:
-    """Agresti & Coull 1998: p ± z·√(p(1−p)/n), n = N + z², p = (X + z²/2)/n."""
-    found = share(np.array([1.0] * successes + [0.0] * (of - successes)), 0.95)
-    count = of + Z**2
-    p = (successes + Z**2 / 2) / count
-    half = Z * math.sqrt(p * (1 - p) / count)
-    assert found.value == pytest.approx(successes / of)
-    assert (found.low, found.high) == pytest.approx((max(0, p - half), min(1, p + half)))
-
-
-@pytest.mark.parametrize(("only_one", "only_other", "of"), [(12, 5, 100), (0, 0, 30), (3, 3, 40), (0, 9, 25)])
-def test_a_differences_interval_is_agresti_and_mins(only_one: int, only_other: int, of: int) -> None:
-    """Agresti & Min 2005, half an image added to each of the four cells of a matched pair's table."""
-    values = np.array([1.0] * only_one + [-1.0] * only_other + [0.0] * (of - only_one - only_other))
-    found = paired(values, 0.95)
-    b, c, n = only_one + 0.5, only_other + 0.5, of + 2
-    centre = (b - c) / n
-    half = Z * math.sqrt((b + c) / n - centre**2) / math.sqrt(n)
-    assert found.value == pytest.approx((only_one - only_other) / of)
-    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
-
-
-def test_intervals_of_means_over_severities_hold_the_truth_as_often_as_they_say() -> None:
-    random, hits, tries = np.random.default_rng(0), 0, 800
-    for _ in range(tries):
-        hard = random.uniform(0, 1, 120)[:, None]  # images differ, and severities of one image are alike
-        one = (random.uniform(0, 1, (120, 5)) < 1 - 0.6 * hard).mean(axis=1)
-        other = (random.uniform(0, 1, (120, 5)) < 1 - 0.8 * hard).mean(axis=1)
-        found = paired(other - one, 0.95)
-        hits += found.low <= -0.1 <= found.high
-    assert 0.93 <= hits / tries <= 0.985
+from scalesearch.ranking.image_intervals import share
+from scalesearch.ranking.robustness import EVERY, Measured, differences, in_words, no_better, robustness
 
 
 def _measured() -> Measured:

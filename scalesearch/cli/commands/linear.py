@@ -22,7 +22,7 @@ from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_whole
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share_right
+from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share
 from scalesearch.recipe import Recipe, dump_recipe, merged
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import amount, duration, params
@@ -280,15 +280,15 @@ def _show(done: Mapping[str, Mapping[str, Any]], job: Job, page: Page, confidenc
     rows, records = [], []
     for each in ranked:
         right = _right(each)
-        share = share_right(right, confidence)
+        accuracy = share(right, confidence)
         classes = mean_of_classes(np.array(each["right_of_class"]), np.array(each["images_of_class"]), confidence)
         gap = paired_difference(right, _right(first), confidence) if each is not first else None
         rows.append(
-            (each["network"], str(each["resolution"]), amount(each["macs"]), params(each["params"]), _percent(share),
+            (each["network"], str(each["resolution"]), amount(each["macs"]), params(each["params"]), _percent(accuracy),
              _percent(classes), "" if gap is None else _points(gap))
         )  # fmt: skip
         told = {key: value for key, value in each.items() if not isinstance(value, list | dict) and key not in WORDY}
-        extra = {"accuracy": share, "per_class": classes, "gap": gap}
+        extra = {"accuracy": accuracy, "per_class": classes, "gap": gap}
         bounds = {
             f"{key}_{end}": None if value is None else getattr(value, end)
             for key, value in extra.items()
@@ -328,8 +328,8 @@ def _notes(ranked: Sequence[Mapping[str, Any]], confidence: float) -> Iterator[s
         f"measured on {data['measured']:,} others ({data['measured_on']})"
     )
     yield (
-        f"{100 * confidence:g} % intervals of the images alone (Wilson; per class, bootstrap; to first, paired over "
-        "the images): another split of the training images, or other weights, are not in them"
+        f"{100 * confidence:g} % intervals of the images alone (Agresti and Coull; per class, bootstrap; to first, "
+        "paired over the images): another split of the training images, or other weights, are not in them"
     )
     for each in ranked:
         if not each["converged"]:

@@ -194,7 +194,7 @@ def _notes(done: Sequence[Quantized], settings: QuantizeSettings) -> list[str]:
     from importlib.metadata import version
 
     threads = f"{settings.threads} thread{'s' * (settings.threads != 1)}" if settings.threads else "its own threads"
-    splits = Counter(f"{each.difference.images:,} images of {each.task.split}" for each in done)
+    splits = Counter(f"{each.images:,} images of {each.task.split}" for each in done)
     return [
         f"accuracy: top-1 on {', '.join(splits)}, both files run by onnxruntime {version('onnxruntime')}; difference: "
         "INT8 less float in points, on the same images, with its 95 % interval; same: both say the same class",
@@ -245,7 +245,7 @@ def _verdict(each: Quantized) -> str:
     elif each.sound:
         words = f"no more than {slight:g} point is lost ({interval})"
     else:
-        words = f"{difference.images:,} images cannot tell whether more than {slight:g} point is lost ({interval})"
+        words = f"{each.images:,} images cannot tell whether more than {slight:g} point is lost ({interval})"
     if each.same < SAME:
         words += f"; of {100 * (1 - each.same):.0f} % of the images INT8 says another class"
     if each.blamed:
