@@ -166,6 +166,7 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(command: Command, t
         ((*TRAINED, "--calibration-images", "0"), "calibration_images: expected greater than 0"),
         ((*TRAINED, "--threads", "100000"), "--threads: expected at most this machine's"),
         ((*TRAINED, "--keep-float", "nothing*"), "--keep-float: expected a layer (features"),
+        ((*TRAINED, "--set", "train.epochs=3"), "--set: expected a key of data, or augment.eval_crop, as nothing is"),
         ((*TRAINED, "--format", "xml"), "--format: expected table"),
         (("mobilenet_v9", "--weights", "tiny.pt", "--data", "embedded"), "Did you mean mobilenet_v"),
         ((".",), ". is a folder without spec.yaml and weights.pt"),

@@ -48,6 +48,9 @@ def quantize_command(
     settings = parse(QuantizeSettings, dict(options), RecipeError)
     if settings.threads is not None and settings.threads > cores():
         raise RecipeError("--threads", f"at most this machine's {cores()}", settings.threads)
+    for key in overrides:
+        if not key.startswith("data.") and key != "augment.eval_crop":
+            raise RecipeError("--set", "a key of data, or augment.eval_crop, as nothing is trained here", key)
     networks = _networks(specs, weights, recipe, overrides, resolution)
     tasks = tasks_of(networks, settings)
     console = page.remarks()
