@@ -197,7 +197,7 @@ def test_mistakes_are_one_line_that_says_what_to_do(trained: Path, tmp_path: Pat
     photos = {"data.source": f"folder:{trained / 'photos'}"}
     assert "2 networks without a folder of their own, and 1 file" in _complaint(_wish(tiny, "resnet18", weights=(two,)))
     assert "give --weights FILE once for each" in _complaint(_wish(one, weights=(two,)))
-    assert "no trained network: `train` leaves" in _complaint(_wish(trained))
+    assert "no trained network: `train` and `linear` leave" in _complaint(_wish(trained))
     assert "no weights: cannot read" in _complaint(_wish(tiny, weights=(tmp_path / "none.pt",)))
     assert "trained on 12 classes, and photos has 2" in _complaint(_wish(one, overrides=photos))
     bare = tmp_path / "bare.pt"
