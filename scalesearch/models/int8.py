@@ -1,4 +1,4 @@
-"""An ONNX file in INT8: calibrated on images, its operators counted, its layers' errors measured (onnxruntime's tools).
+"""An ONNX file in INT8: calibrated on images, and its operators counted (onnxruntime's tools).
 
 Static quantisation in QDQ form: weights int8, symmetric, a scale per output channel; activations uint8, a scale and a
 zero point per tensor, from the ranges seen on calibration images (Jacob et al. 2018, arXiv:1712.05877).
@@ -148,7 +148,7 @@ def save_int8(
         "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
     }[settings.method]
-    with tempfile.TemporaryDirectory() as scratch, _quietly():
+    with tempfile.TemporaryDirectory() as scratch, quietly():
         prepared, written = Path(scratch) / "prepared.onnx", Path(scratch) / "int8.onnx"
         try:
             quant_pre_process(source, prepared)
@@ -181,7 +181,7 @@ def save_int8(
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without what onnxruntime's tools print and log."""
     root = logging.getLogger()
     before = root.level
@@ -278,61 +278,3 @@ def _counted(nodes: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
         if node.op_type not in CONVERSIONS and node.op_type not in MOVES:
             (in_int8 if _is_int8(node) else in_float)[node.op_type] += 1
     return dict(in_int8.most_common()), dict(in_float.most_common())
-
-
-def worst_layers(source: Path, quantised: Path, images: Images, count: int = 3) -> list[tuple[str, float]]:
-    """The layers whose outputs eight bits hold worst, with the ratio of signal to rounding error in dB, worst first.
-
-    A tensor has one step for all its channels: loud ones leave the quiet ones few of its 256 values. So the ratio is
-    taken channel by channel, the variance of the float network's values over the mean square of what rounding them to
-    the INT8 file's steps changes; a layer's is that of its median channel.
-
-    Args:
-        images: a few of them, float32 (N, 3, S, S): all activations of all of them are held in memory.
-    """
-    import onnx
-    from onnxruntime.quantization import qdq_loss_debug as debug
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    with tempfile.TemporaryDirectory() as scratch, _quietly():
-        prepared, augmented = Path(scratch) / "prepared.onnx", Path(scratch) / "augmented.onnx"
-        quant_pre_process(source, prepared)
-        debug.modify_model_output_intermediate_tensors(prepared, augmented)
-        values = debug.collect_activations(str(augmented), [{INPUT: images}])
-        graph = onnx.load(str(prepared)).graph
-    steps = {tensor.name: tensor for tensor in onnx.load(str(quantised)).graph.initializer}
-    channels = {
-        each.name: each.type.tensor_type.shape.dim[1].dim_value
-        for each in (*graph.value_info, *graph.output)
-        if len(each.type.tensor_type.shape.dim) > 1
-    }
-    layers = _makers(graph)
-    worst: dict[str, float] = {}
-    for name, (flat,) in values.items():
-        if name in layers and f"{name}_scale" in steps and channels.get(name):
-            step, zero = (onnx.numpy_helper.to_array(steps[f"{name}_{end}"]) for end in ("scale", "zero_point"))
-            ratio = _median_ratio(flat.reshape(len(images), channels[name], -1), float(step), int(zero))
-            worst[layers[name]] = min(ratio, worst.get(layers[name], np.inf))
-    return sorted(worst.items(), key=lambda item: item[1])[:count]
-
-
-def _makers(graph: Any) -> dict[str, str]:
-    """The layer that each tensor comes from; one of a bare function's, such as ``relu()``, is that of its input."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    layers: dict[str, str] = {}
-    for node in graph.node:  # in the order in which they run
-        layer = layer_of(node, constants)
-        if layer == node.name:
-            layer = next((layers[name] for name in node.input if name in layers), layer)
-        layers |= dict.fromkeys(node.output, layer)
-    return layers
-
-
-def _median_ratio(values: Images, step: float, zero: int) -> float:
-    """In dB, of (N, C, positions): see `worst_layers`. Channels that do not vary are left out."""
-    held = (np.clip(np.rint(values / step) + zero, 0, 255) - zero) * step
-    signal, noise = values.var(axis=(0, 2)), np.square(held - values).mean(axis=(0, 2))
-    varies = signal > 0
-    if not varies.any():
-        return float("inf")
-    return float(np.median(10 * np.log10(signal[varies] / np.maximum(noise[varies], 1e-30))))

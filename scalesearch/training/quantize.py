@@ -18,7 +18,8 @@ from torch import nn
 
 from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.models.export import Agreement
-from scalesearch.models.int8 import Int8, worst_layers
+from scalesearch.models.int8 import Int8
+from scalesearch.models.int8_blame import hurt_by_part
 from scalesearch.models.onnx_file import OnnxNetwork
 from scalesearch.ranking.image_intervals import Interval, paired_difference
 from scalesearch.run_folder import slug
@@ -26,7 +27,7 @@ from scalesearch.runtime.timing import Timing, seconds_of, summary
 from scalesearch.training.int8_files import BATCH, CPU, Batch, QuantizeSettings, Task, Told, write_files
 
 BLAMED = 4
-"""Images on which layers' errors are measured: all activations of all of them are in memory."""
+"""Batches of calibration images on which the parts of a network are looked at one by one."""
 SLIGHT = 0.01
 """A loss of accuracy that passes without a warning: one point."""
 SAME = 0.9
@@ -48,8 +49,8 @@ class Quantized:
         latency: of the float and of the INT8 file at batch 1.
         why: the reason for `Int8.reduce_range`.
         weights: how the weights were found, where not all were by name.
-        blamed: layers that eight bits hold worst, with dB; measured where more than `SLIGHT` is lost, or the files
-            agree on fewer than `SAME` of the images.
+        blamed: parts of the network, and of what share of `BLAMED` batches INT8 in that part alone changes the class;
+            found where more than `SLIGHT` is lost, or the files agree on fewer than `SAME` of the images.
     """
 
     task: Task
@@ -145,8 +146,8 @@ def _measured(task: Task, settings: QuantizeSettings, folder: Path, told: Told) 
     difference = paired_difference(right[2], right[1])
     blamed: list[tuple[str, float]] = []
     if difference.high < -SLIGHT or same.mean() < SAME:
-        told("looking for the layers to blame")
-        blamed = worst_layers(float_file, int8_file, made.calibration[0]()[0][:BLAMED].numpy())
+        told("looking for what INT8 hurts")
+        blamed = hurt_by_part(float_file, int8_file, [make()[0].numpy() for make in made.calibration[:BLAMED]])
     return {
         "task": task,
         "eager": float(right[0].mean()),
@@ -261,5 +262,5 @@ def as_plain(done: Quantized) -> Mapping[str, Any]:
         "in_float": dict(done.operators.in_float),
         "kept_float": list(done.operators.kept),
         "kept_float_in_vain": list(done.operators.idle),
-        "worst_layers": dict(done.blamed),
+        "hurt_by_part": dict(done.blamed),
     }

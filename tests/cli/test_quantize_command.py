@@ -114,7 +114,7 @@ def test_what_eight_bits_destroy_is_told_with_the_layer_to_blame(command: Comman
     assert row["split"] == "minival"
     said = " ".join(shown.split())
     assert "lost" in said, said
-    assert "hold these outputs worst: mix (" in said, said
+    assert "of 40 calibration images: mix 6" in said, said
     assert "which other programs' trainings may have seen" in said
 
 
@@ -123,7 +123,7 @@ def test_without_the_loud_channel_nothing_is_lost(command: Command, tmp_path: Pa
     assert code == 0
     (row,) = json.loads(shown)["networks"]
     assert row["float_accuracy"] == row["int8_accuracy"] == row["same"] == 1
-    assert row["worst_layers"] == {}
+    assert row["hurt_by_part"] == {}
 
 
 def test_several_networks_share_a_table_in_every_form(command: Command, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scalesearch.errors import RecipeError, ScaleSearchError
-from scalesearch.models.int8 import Calibration, Int8, operators, reduced_range, save_int8, worst_layers
+from scalesearch.models.int8 import Calibration, Int8, operators, reduced_range, save_int8
+from scalesearch.models.int8_blame import hurt_by_part
 from scalesearch.models.onnx_file import OnnxNetwork, save_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -121,19 +122,26 @@ def test_a_pattern_that_fits_nothing_names_what_there_is(plain: Path, batches: B
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_layer_with_a_channel_far_louder_than_the_others_is_named(batches: Batches, tmp_path: Path) -> None:
-    """A uniform signal of r steps has 20·log10(r) dB, as 12 cancels (Bennett 1948): here the loud channel leaves the
-    others of its layer less than one step, and every other layer keeps tens of them."""
+def test_the_part_with_a_channel_far_louder_than_the_others_is_named(batches: Batches, tmp_path: Path) -> None:
+    """The classes hang on channels that the loud one leaves less than one of 255 steps."""
     torch.manual_seed(0)
     network = Gated().eval()
     with torch.no_grad():
-        network.first.weight[0] *= 1000
-        network.gate.weight[:, 0] /= 1000
+        network.first.weight[0] *= 5000
+        network.gate.weight[:, 0] = 0
+        network.head.weight[:, 0] = 0
+        network.head.bias.zero_()
     save_onnx(network, torch.randn(2, 3, SIDE, SIDE), tmp_path / "float.onnx")
     _, target = write(tmp_path / "float.onnx", batches, tmp_path)
-    (name, worst), (_, second), *_ = worst_layers(tmp_path / "float.onnx", target, batches[0](), count=9)
+    (name, share), *others = hurt_by_part(tmp_path / "float.onnx", target, [make() for make in batches])
     assert name == "first"
-    assert worst < 10 < second
+    assert all(other < share for _, other in others)
+
+
+def test_where_rounding_changes_no_class_no_part_is_named(plain: Path, batches: Batches, tmp_path: Path) -> None:
+    _, target = write(plain, batches, tmp_path)
+    images = [np.full((1, 3, SIDE, SIDE), 0.1, np.float32)]
+    assert hurt_by_part(plain, target, images) == []
 
 
 @pytest.mark.parametrize(

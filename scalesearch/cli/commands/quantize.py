@@ -19,8 +19,8 @@ from scalesearch.report.units import duration
 from scalesearch.runtime.device import device_name
 from scalesearch.runtime.threads import cores
 from scalesearch.search.provenance import environment
-from scalesearch.training.int8_files import CPU, QuantizeSettings, Task, tasks_of
-from scalesearch.training.quantize import SAME, SLIGHT, Quantized, as_plain, price, quantize
+from scalesearch.training.int8_files import BATCH, CPU, QuantizeSettings, Task, tasks_of
+from scalesearch.training.quantize import BLAMED, SAME, SLIGHT, Quantized, as_plain, price, quantize
 from scalesearch.training.trained_file import Trained, is_trained_folder, open_trained
 from scalesearch.validation import parse
 
@@ -83,7 +83,7 @@ def quantize_command(
         for words in _told(each):
             console.print(words, soft_wrap=True)
         verdict = f"{each.task.label}: {_verdict(each)}"
-        console.print(verdict, style="bold red" if each.blamed else "", soft_wrap=True)
+        console.print(verdict, style="bold red" if each.lossy or each.same < SAME else "", soft_wrap=True)
     write_text(out / RESULT, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     whole = table_of(done, notes, brief=False)
     write_text(out / TABLE, whole.markdown() + "\n" + "\n".join(f"- {note}" for note in whole.notes) + "\n")
@@ -252,6 +252,12 @@ def _verdict(each: Quantized) -> str:
     if each.same < SAME:
         words += f"; of {100 * (1 - each.same):.0f} % of the images INT8 says another class"
     if each.blamed:
-        worst = ", ".join(f"{layer} ({decibel:.0f} dB)" for layer, decibel in each.blamed)
-        words += f"; 8 bits hold these outputs worst: {worst}; try another --method, or --keep-float LAYER"
+        first = ", ".join(f"{part} {100 * share:.0f} %" for part, share in each.blamed[:3])
+        images = min(each.task.calibration, BLAMED * BATCH)
+        words += (
+            f"; INT8 in one part alone changes the class of so many of {images} calibration images: {first}; "
+            "try another --method, or --keep-float"
+        )
+    elif each.lossy or each.same < SAME:
+        words += "; no part of it alone does so; try another --method"
     return words
