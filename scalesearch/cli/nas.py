@@ -9,12 +9,12 @@ from scalesearch.cli.options import (
     ANSWER,
     CANDIDATES,
     COST,
-    MACHINE,
     OUTPUT,
     AddressOption,
     BatchSizeOption,
     CompileOption,
     DataOption,
+    DevicesOption,
     EngineOption,
     EpochsOption,
     FormatOption,
@@ -30,6 +30,7 @@ from scalesearch.cli.options import (
     SetOption,
     StepsOption,
     StorageOption,
+    StudyOption,
     WorkersOption,
     format_of,
     overrides,
@@ -109,21 +110,10 @@ def nas(
     precision: PrecisionOption = None,
     limit: LimitOption = None,
     keep_weights: KeepWeightsOption = None,
-    device: Annotated[
-        str | None,
-        Key("device"),
-        typer.Option(
-            help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE
-        ),
-    ] = None,
+    device: DevicesOption = None,
     workers: WorkersOption = None,
     storage: StorageOption = None,
-    study: Annotated[
-        str | None,
-        typer.Option(
-            help="With --storage, the study's name (default: that of the run's folder).", rich_help_panel=MACHINE
-        ),
-    ] = None,
+    study: StudyOption = None,
     engine: EngineOption = "processes",
     address: AddressOption = None,
     assign: SetOption = None,

@@ -331,6 +331,23 @@ WorkersOption = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+DevicesOption = Annotated[
+    str | None,
+    Key("device"),
+    typer.Option(
+        "--device",
+        help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.",
+        rich_help_panel=MACHINE,
+    ),
+]
+StudyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        help="With --storage, the study's name (default: that of the run's folder).",
+        rich_help_panel=MACHINE,
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
 ]

@@ -19,6 +19,7 @@ from scalesearch.cli.options import (
     CompileOption,
     CudaGraphsOption,
     DataOption,
+    DevicesOption,
     EngineOption,
     EpochsOption,
     EvalResolutionOption,
@@ -45,6 +46,7 @@ from scalesearch.cli.options import (
     StepOption,
     StepsOption,
     StorageOption,
+    StudyOption,
     TargetMacsOption,
     TargetParamsOption,
     ToleranceOption,
@@ -192,13 +194,7 @@ def grid(
         typer.Option(help="How many of the best to measure on the validation split.", rich_help_panel=ANSWER),
     ] = None,
     keep_weights: KeepWeightsOption = None,
-    device: Annotated[
-        str | None,
-        Key("device"),
-        typer.Option(
-            help="auto (every GPU there is, else the CPU), cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE
-        ),
-    ] = None,
+    device: DevicesOption = None,
     workers: WorkersOption = None,
     per_device: Annotated[
         str | None,
@@ -218,12 +214,7 @@ def grid(
         typer.Option(help="Longest that one trial may take, minutes.", rich_help_panel=MACHINE),
     ] = None,
     storage: StorageOption = None,
-    study: Annotated[
-        str | None,
-        typer.Option(
-            help="With --storage, the study's name (default: that of the run's folder).", rich_help_panel=MACHINE
-        ),
-    ] = None,
+    study: StudyOption = None,
     engine: EngineOption = "processes",
     address: AddressOption = None,
     assign: SetOption = None,

@@ -69,6 +69,25 @@ def is_trained_folder(name: str) -> bool:
     return is_file(Path(name).expanduser() / SPEC) and is_file(Path(name).expanduser() / WEIGHTS)
 
 
+def spec_and_weights(asked: str, weights: Path | None) -> tuple[str, Path | None]:
+    """The spec, and the file of the weights where there is one: a folder's own, or else what was asked for.
+
+    Raises:
+        BaselineError: it is a folder, but none that `train` or `linear` wrote.
+        RecipeError: a folder has weights of its own, and others were given.
+    """
+    folder = Path(asked).expanduser()
+    if not is_trained_folder(asked):
+        if folder.is_dir():
+            raise BaselineError(
+                f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` and `linear` write both"
+            )
+        return asked, weights
+    if weights is not None:
+        raise RecipeError("--weights", f"none for {asked}, a folder that has its own", str(weights))
+    return str(folder / SPEC), folder / WEIGHTS
+
+
 def open_trained(
     asked: str,
     weights: Path | None,
@@ -86,17 +105,7 @@ def open_trained(
         BaselineError: there is no such network, or no weights for it.
         RecipeError: the recipe breaks a rule, or nothing says which images.
     """
-    folder = Path(asked).expanduser()
-    if is_trained_folder(asked):
-        if weights is not None:
-            raise RecipeError("--weights", f"none for {asked}, a folder that has its own", str(weights))
-        spec, weights = str(folder / SPEC), folder / WEIGHTS
-    elif folder.is_dir():
-        raise BaselineError(
-            f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` and `linear` write both"
-        )
-    else:
-        spec = asked
+    spec, weights = spec_and_weights(asked, weights)
     if weights is None:
         raise BaselineError(
             f"no weights for {asked}: it is no folder that `train` or `linear` wrote, so --weights FILE has to say "

@@ -15,7 +15,7 @@ from scalesearch.models.logits import logits_alone
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import load_whole, read_weights
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
-from scalesearch.training.trained_file import SPEC, WEIGHTS, is_trained_folder, open_trained, outcome_of
+from scalesearch.training.trained_file import is_trained_folder, open_trained, outcome_of, spec_and_weights
 from scalesearch.validation import parse
 
 
@@ -64,19 +64,10 @@ def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> 
 def _network(
     asked: str, weights: Path | None, resolution: int | None, num_classes: int | None, console: Console
 ) -> tuple[str, ScaledModel, nn.Module]:
-    spec = asked
-    if is_trained_folder(asked):
-        folder = Path(asked).expanduser()
-        if weights is not None:
-            raise RecipeError("--weights", f"none for {asked}, a folder that has its own", str(weights))
-        spec, weights = str(folder / SPEC), folder / WEIGHTS
-        if num_classes is None:
-            outcome = outcome_of(folder)
-            num_classes = None if outcome is None else int(outcome["environment"]["data"]["classes"])
-    elif Path(asked).expanduser().is_dir():
-        raise BaselineError(
-            f"{asked} is a folder without {SPEC} and {WEIGHTS}: `scalesearch train` and `linear` write both"
-        )
+    spec, weights = spec_and_weights(asked, weights)
+    if num_classes is None and is_trained_folder(asked):
+        outcome = outcome_of(Path(asked).expanduser())
+        num_classes = None if outcome is None else int(outcome["environment"]["data"]["classes"])
     classes = 1000 if num_classes is None else num_classes
     tensors = None if weights is None else read_weights(weights.expanduser())
     baseline = open_baseline(spec, resolution=resolution)
