@@ -100,6 +100,17 @@ def early(run: Annotated[Path, typer.Argument(help="A bank made with train.readi
     measure(run)
 
 
+@app.command("across-phi")
+def across_phi(
+    smaller: Annotated[Path, typer.Argument(help="A bank: an exhaustive grid with several seeds.")],
+    larger: Annotated[Path, typer.Argument(help="A bank of the same network at another φ.")],
+) -> None:
+    """Whether the division of the growth that is best at one φ is best at another."""
+    from tests.benchmarks.across_phi import across_phi as measure
+
+    measure(smaller, larger)
+
+
 @app.command()
 def proxies(runs: Annotated[list[Path], typer.Argument(help="Folders of runs with several seeds.")]) -> None:
     """Parameters, MACs, latency, SynFlow and NASWOT beside trained accuracies: how far they order alike."""
