@@ -14,6 +14,7 @@ from scalesearch.errors import SpecError
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.validation import parse
+from tests.support.command_server import CommandServer
 from tests.support.small import TINY, Cli
 
 
@@ -45,15 +46,36 @@ def quick() -> Recipe:
     return load_recipe("quick", {"resolution": 16, "train.steps": 6, "data.limit": 96, "device": "cpu"})
 
 
+@pytest.fixture(scope="session")
+def _commands() -> Iterator[CommandServer]:
+    server = CommandServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Run ``scalesearch …`` in a folder of its own, which holds tiny.yaml."""
+def cli(tmp_path: Path, _commands: CommandServer) -> Cli:
+    """Run ``scalesearch …`` in a folder of its own, which holds tiny.yaml, in a process that has imported everything."""
     (tmp_path / "tiny.yaml").write_text(TINY)
 
     def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return _commands.run(arguments, cwd=tmp_path, timeout=timeout)
+
+    return run if sys.platform == "linux" else _fresh(tmp_path)
+
+
+@pytest.fixture
+def fresh_cli(tmp_path: Path) -> Cli:
+    """The same in a new Python, for what depends on how a command starts."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return _fresh(tmp_path)
+
+
+def _fresh(folder: Path) -> Cli:
+    def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "scalesearch", *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=timeout,
