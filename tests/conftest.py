@@ -55,7 +55,7 @@ def _commands() -> Iterator[CommandServer]:
 
 @pytest.fixture
 def cli(tmp_path: Path, _commands: CommandServer) -> Cli:
-    """Run ``scalesearch …`` in a folder of its own, which holds tiny.yaml, in a process that has imported everything."""
+    """Run ``scalesearch …`` in a folder of its own, which holds tiny.yaml, as `CommandServer` does."""
     (tmp_path / "tiny.yaml").write_text(TINY)
 
     def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:

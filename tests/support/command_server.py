@@ -26,7 +26,8 @@ from typing import IO, Any
 
 PRELOADED = (
     "torch", "torchvision", "torchvision.transforms.v2", "torch._dynamo", "pandas", "optuna", "sklearn.linear_model",
-    "scipy.stats", "fvcore.nn", "matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2", "rich.console", "rich.table", "rich.progress",
+    "scipy.stats", "fvcore.nn", "matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2", "rich.console",
+    "rich.table", "rich.progress",
 )  # fmt: skip
 COMMANDS = Path(__file__).parents[2] / "scalesearch" / "cli" / "commands"
 
