@@ -127,11 +127,8 @@ def _become(wanted: dict[str, Any]) -> None:
         os.dup2(nowhere, 0)
         for number, path in ((1, wanted["out"]), (2, wanted["err"])):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(0, closefd=False),
-            open(1, "w", closefd=False),
-            open(2, "w", closefd=False),
-        )  # noqa: SIM115
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         sys.argv = ["scalesearch", *wanted["arguments"]]
         sys.path[0] = ""
         program = ModuleType("__main__")
