@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import ANSWER, CANDIDATES, MACHINE, OUTPUT, Key, format_of, overrides
 from scalesearch.cli.options import (
-    ANSWER,
-    CANDIDATES,
-    MACHINE,
-    OUTPUT,
     AddressOption,
     BatchSizeOption,
     CompileOption,
@@ -21,7 +18,6 @@ from scalesearch.cli.options import (
     FormatOption,
     JsonOption,
     KeepWeightsOption,
-    Key,
     LearningRateOption,
     LengthsOption,
     LimitOption,
@@ -34,8 +30,6 @@ from scalesearch.cli.options import (
     StepsOption,
     StorageOption,
     WorkersOption,
-    format_of,
-    overrides,
 )
 
 

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import ANSWER, CANDIDATES, COST, OUTPUT, Key, format_of, overrides
 from scalesearch.cli.options import (
-    ANSWER,
-    CANDIDATES,
-    COST,
-    OUTPUT,
     AddressOption,
     BatchSizeOption,
     CompileOption,
@@ -20,7 +17,6 @@ from scalesearch.cli.options import (
     FormatOption,
     JsonOption,
     KeepWeightsOption,
-    Key,
     LearningRateOption,
     LimitOption,
     OptimizerOption,
@@ -32,8 +28,6 @@ from scalesearch.cli.options import (
     StorageOption,
     StudyOption,
     WorkersOption,
-    format_of,
-    overrides,
 )
 
 

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import CANDIDATES, MACHINE, OUTPUT, TRAINING, Key, batch, format_of, given, overrides
 from scalesearch.cli.options import (
-    CANDIDATES,
-    MACHINE,
-    OUTPUT,
-    TRAINING,
     AdaptivePoolOption,
     BaselineOption,
     CalibrationImagesOption,
@@ -24,7 +21,6 @@ from scalesearch.cli.options import (
     JsonOption,
     KeepFloatOption,
     KeepGroupsOption,
-    Key,
     LearningRateOption,
     LimitOption,
     MaxChannelsOption,
@@ -38,10 +34,6 @@ from scalesearch.cli.options import (
     SetOption,
     StageDepthsOption,
     StepsOption,
-    batch,
-    format_of,
-    given,
-    overrides,
 )
 
 

@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from scalesearch.cli.options import FormatOption, JsonOption, format_of
+from scalesearch.cli.keys import format_of
+from scalesearch.cli.options import (
+    FormatOption,
+    JsonOption,
+)
 
 
 def replay(

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import ANSWER, CANDIDATES, COST, MACHINE, OUTPUT, TRAINING, Key, format_of, overrides, points
 from scalesearch.cli.options import (
-    ANSWER,
-    CANDIDATES,
-    COST,
-    MACHINE,
-    OUTPUT,
-    TRAINING,
     AddressOption,
     BaselineOption,
     BatchSizeOption,
@@ -27,7 +22,6 @@ from scalesearch.cli.options import (
     FromWeightsOption,
     JsonOption,
     KeepWeightsOption,
-    Key,
     LearningRateOption,
     LengthsOption,
     LimitOption,
@@ -51,9 +45,6 @@ from scalesearch.cli.options import (
     TargetParamsOption,
     ToleranceOption,
     WorkersOption,
-    format_of,
-    overrides,
-    points,
 )
 
 
