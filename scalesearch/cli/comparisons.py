@@ -109,6 +109,7 @@ def compare(
     """Compare ways to grow, at one cost or as the paper's Table 3 and figures have them, or variants of a network."""
     from scalesearch.candidates.sweep import read_sweep
     from scalesearch.cli.commands.compare import CompareRequest, compare_command
+    from scalesearch.search.start import PlaceRequest
 
     wish = CompareRequest(
         comparison=comparison,
@@ -119,9 +120,7 @@ def compare(
         tolerance=match_tolerance,
         own=from_,
         out=out,
-        storage=storage,
-        engine=engine,
-        address=address,
+        place=PlaceRequest(storage=storage, engine=engine, address=address),
         sweep=read_sweep(sweep or []),
     )
     compare_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
