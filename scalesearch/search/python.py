@@ -1,4 +1,4 @@
-"""`scalesearch.Search`: a search from Python, for notebooks and scripts. Below it is what `grid` uses, and nothing else."""
+"""`scalesearch.Search`: a search from Python, for notebooks and scripts, by what `grid` uses."""
 
 from __future__ import annotations
 
@@ -74,18 +74,16 @@ class Search:
         Raises:
             RecipeError: a recipe has no such key; the message names the nearest one.
         """
-        self._said = _call(
-            baseline, {k: v for k, v in locals().items() if k not in ("self", "baseline", "keys")} | keys
-        )
+        named = {name: value for name, value in locals().items() if name not in ("self", "baseline", "keys")}
+        self._said = _call(baseline, named | keys)
         self._place = PlaceRequest(storage, study, engine, address)
         self._recipe_name = None if recipe is None else str(recipe)
         self._out, self._verify = out, (verify, longer) if verify else None
         self._baseline = baseline
         images = {"source": f"folder:{data}"} if isinstance(data, Path) else {"source": data}
-        named = {"baseline": None if isinstance(baseline, (ModelSpec, ModuleSpec)) else baseline, "phi": phi}
-        named |= {"budget": budget, "run.workers": workers}
-        given = overrides_of(data if isinstance(data, Mapping) else images, "data")
-        self._overrides = {k: v for k, v in (named | given).items() if v is not None} | overrides_of(keys)
+        own = {"baseline": str(baseline) if isinstance(baseline, (str, Path)) else None, "phi": phi, "budget": budget}
+        given = own | {"run.workers": workers} | overrides_of(data if isinstance(data, Mapping) else images, "data")
+        self._overrides = {key: value for key, value in given.items() if value is not None} | overrides_of(keys)
 
     def __repr__(self) -> str:
         return self._said
@@ -176,7 +174,7 @@ class Search:
 
     @cached_property
     def _source(self) -> str | None:
-        """The baseline's name, if it is an object of this process: where others find it, or under which it is offered."""
+        """Of a baseline that is an object of this process: where others find it, or under which name it is offered."""
         if self._baseline is None or isinstance(self._baseline, (str, Path, ModelSpec, ModuleSpec)):
             return None
         from scalesearch.models.surgery.session import source_of
@@ -201,8 +199,8 @@ class Search:
         if recipe.run.workers not in (None, 0, 1) or self._place.engine == "ray":
             name = str(self._source).partition(":")[2]
             raise ScaleSearchError(
-                f"{name} lives in this Python session, where workers cannot import it: put it into a file and name that, "
-                f"'FILE.py:{name}', or train in this process (workers=0)"
+                f"{name} lives in this Python session, where workers cannot import it: put it into a file and name "
+                f"that, 'FILE.py:{name}', or train in this process (workers=0)"
             )
         return recipe.model_copy(update={"run": recipe.run.model_copy(update={"workers": 0})})
 

@@ -46,9 +46,9 @@ class FigureFile:
 class SearchResult:
     """A finished search.
 
-    ``ranking`` has a row for each candidate, best first (`ranking.csv`), ``trials`` one for each training; ``winner`` is
-    the spec of the first, as it was trained; ``classes`` how many the images have; ``verified`` what a longer schedule
-    says, where that was wanted.
+    ``ranking`` has a row for each candidate, best first (`ranking.csv`), ``trials`` one for each training; ``winner``
+    is the spec of the first, as it was trained; ``classes`` how many the images have; ``verified`` what a longer
+    schedule says, where that was wanted.
     """
 
     folder: Path
