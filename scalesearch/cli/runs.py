@@ -1,4 +1,4 @@
-"""Commands about finished runs: show, report, replay, merit, cam."""
+"""Commands about runs: runs, show, report, replay, merit, cam."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +30,19 @@ def replay(
 
     form = format_of(format_, json=json_)
     replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form)
+
+
+def runs(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Where to look, at any depth (default: results).")
+    ] = None,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """List runs: what each searches, whether it goes on, how far it is, what is best so far."""
+    from scalesearch.cli.commands.runs import runs_command
+
+    runs_command(folders or [], form=format_of(format_, json=json_))
 
 
 def show(
