@@ -87,9 +87,7 @@ def _state(path: Path) -> RunState:
     searched = ledger is not None or (path / "candidates.csv").is_file()
     told = next((file for file in RESULTS if (path / file).is_file()), None)
     finished = told is not None and not (ledger and ledger.noted("open"))
-    lease = 2 * float(recipe["run"]["lease_seconds"])
-    worked = ledger is not None and time.time() - journal.stat().st_mtime < lease and _attended(records)
-    state = "running" if is_held(path) or worked else "finished" if finished else "stopped"
+    state = "running" if is_at_work(path, records, recipe) else "finished" if finished else "stopped"
     done, total = _trials(path, records, recipe) if searched else (int(finished), 1)
     if searched:
         best = _ranked(path) if state == "finished" else _leading(path, records)
@@ -116,6 +114,22 @@ def about(recipe: Mapping[str, Any]) -> str:
         return f"nas {Path(str(recipe['nas']['space'])).name.removesuffix('.yaml')}"
     rows = recipe["search"]["rows"]
     return f"compare {name}" if rows else f"grid {name} φ {recipe['phi']:g}"
+
+
+def is_at_work(path: Path, records: Iterable[Record], recipe: Mapping[str, Any]) -> bool:
+    """Whether somebody goes on with a run: a process of this machine that holds its folder, or a worker of any machine
+    that has written to the ledger lately.
+
+    Args:
+        recipe: as plain values.
+    """
+    if is_held(path):
+        return True
+    try:
+        silent = time.time() - (path / JOURNAL).stat().st_mtime
+    except OSError:
+        return False
+    return silent < 2 * float(recipe["run"]["lease_seconds"]) and _attended(records)
 
 
 def is_held(path: Path) -> bool:
