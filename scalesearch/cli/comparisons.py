@@ -21,6 +21,8 @@ from scalesearch.cli.options import (
     LearningRateOption,
     LengthsOption,
     LimitOption,
+    LogOption,
+    NotifyOption,
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
@@ -103,12 +105,15 @@ def compare(
         bool,
         typer.Option("--dry-run", help="Show the networks and their costs; train nothing.", rich_help_panel=OUTPUT),
     ] = False,
+    log: LogOption = None,
+    notify: NotifyOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Compare ways to grow, at one cost or as the paper's Table 3 and figures have them, or variants of a network."""
     from scalesearch.candidates.sweep import read_sweep
     from scalesearch.cli.commands.compare import CompareRequest, compare_command
+    from scalesearch.cli.notify import notifying
     from scalesearch.search.start import PlaceRequest
 
     wish = CompareRequest(
@@ -123,4 +128,5 @@ def compare(
         place=PlaceRequest(storage=storage, engine=engine, address=address),
         sweep=read_sweep(sweep or []),
     )
-    compare_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
+    with notifying(notify, dry_run=dry_run) as ended:
+        compare_command(wish, ended, dry_run=dry_run, form=format_of(format_, json=json_))

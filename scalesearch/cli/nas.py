@@ -19,6 +19,8 @@ from scalesearch.cli.options import (
     KeepWeightsOption,
     LearningRateOption,
     LimitOption,
+    LogOption,
+    NotifyOption,
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
@@ -118,20 +120,25 @@ def nas(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the space and the price; train nothing.", rich_help_panel=OUTPUT)
     ] = False,
+    log: LogOption = None,
+    notify: NotifyOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Search for a baseline: propose networks of about the wanted cost, train each, keep the best as a table."""
     from scalesearch.cli.commands.nas import nas_command
+    from scalesearch.cli.notify import notifying
 
-    nas_command(
-        recipe,
-        overrides(nas, ctx, assign),
-        out=out,
-        dry_run=dry_run,
-        form=format_of(format_, json=json_),
-        storage=storage,
-        study=study,
-        engine=engine,
-        address=address,
-    )
+    with notifying(notify, dry_run=dry_run) as ended:
+        nas_command(
+            recipe,
+            overrides(nas, ctx, assign),
+            out=out,
+            dry_run=dry_run,
+            form=format_of(format_, json=json_),
+            storage=storage,
+            study=study,
+            engine=engine,
+            address=address,
+            ended=ended,
+        )

@@ -26,6 +26,7 @@ from scalesearch.cli.options import (
     MaxChannelsOption,
     MaxResolutionOption,
     MethodOption,
+    NotifyOption,
     OptimizerOption,
     PrecisionOption,
     QuantizeRecipeOption,
@@ -228,14 +229,17 @@ def train(
         Path | None,
         typer.Option(help="Folder for the result (default: results/NAME-FROM-SETTINGS).", rich_help_panel=OUTPUT),
     ] = None,
+    notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Train one network on the recipe's schedule, on one device or several; the same command goes on after a stop."""
     from scalesearch.cli.commands.train import train_command
+    from scalesearch.cli.notify import notifying
     from scalesearch.training.single import TrainRequest
 
     wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, resolution, sync_batchnorm, out)
-    train_command(wish, processes=nproc_per_node, as_json=json_)
+    with notifying(notify) as ended:
+        train_command(wish, ended, processes=nproc_per_node, as_json=json_)
 
 
 def linear(

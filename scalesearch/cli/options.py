@@ -322,6 +322,25 @@ FormatOption = Annotated[
     typer.Option("--format", help="table, markdown, latex, csv or json (also: --json).", rich_help_panel=OUTPUT),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel=OUTPUT)]
+LogOption = Annotated[
+    str | None,
+    Key("run.log"),
+    typer.Option(
+        "--log",
+        metavar="tensorboard",
+        help="Write curves and the ranking for TensorBoard too, into the run's folder.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="CMD",
+        help="Run this when it ends, through the shell; SCALESEARCH_STATE, _RUN, _BEST … say how.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 StorageOption = Annotated[
     str | None,
     typer.Option(

@@ -25,9 +25,11 @@ from scalesearch.cli.options import (
     LearningRateOption,
     LengthsOption,
     LimitOption,
+    LogOption,
     MatchOption,
     MaxChannelsOption,
     MaxResolutionOption,
+    NotifyOption,
     ObjectiveOption,
     OptimizerOption,
     PhiOption,
@@ -216,25 +218,30 @@ def grid(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.", rich_help_panel=OUTPUT)
     ] = False,
+    log: LogOption = None,
+    notify: NotifyOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
     from scalesearch.cli.commands.grid import grid as command
+    from scalesearch.cli.notify import notifying
 
-    command(
-        recipe,
-        overrides(grid, ctx, assign),
-        out=out,
-        dry_run=dry_run,
-        form=format_of(format_, json=json_),
-        storage=storage,
-        study=study,
-        verify=verify,
-        longer=longer,
-        engine=engine,
-        address=address,
-    )
+    with notifying(notify, dry_run=dry_run) as ended:
+        command(
+            recipe,
+            overrides(grid, ctx, assign),
+            out=out,
+            dry_run=dry_run,
+            form=format_of(format_, json=json_),
+            storage=storage,
+            study=study,
+            verify=verify,
+            longer=longer,
+            engine=engine,
+            address=address,
+            ended=ended,
+        )
 
 
 def worker(

@@ -95,6 +95,10 @@ def made_ready(recipe: Recipe, place: PlaceRequest, prepare: Callable[[Recipe], 
         ScaleSearchError: whatever of it the user can mend, told before an image is decoded.
     """
     settings = place.settings(recipe)
+    if recipe.run.log is not None:
+        from scalesearch.search.tensorboard_log import load_tensorboard
+
+        load_tensorboard()
     return prepare(recipe), settings
 
 

@@ -33,6 +33,7 @@ from scalesearch.search.start import PlaceRequest, chosen_recipe, train_in
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scalesearch.cli.notify import Ended
     from scalesearch.ranking.schedules import Saved
     from scalesearch.search.outputs import Result
     from scalesearch.search.setup import Prepared
@@ -75,7 +76,7 @@ def growth_of(text: str | None, *, sweep: bool = False) -> float | None:
     return float(found[1])
 
 
-def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
+def compare_command(wish: CompareRequest, ended: Ended, *, dry_run: bool, form: str) -> None:
     """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
     page = Page(form)
     comparison = _comparison(wish)
@@ -104,6 +105,7 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
             _price([each for _, one in prepared for each in (one, without_progressive(one)) if each], console)
         return
     _say_plan(comparison, groups, console)
+    ended.run = _folder(wish, comparison, prepared)
     _compare(wish, comparison, prepared, console)
     if not page.is_terminal:
         plain = json.loads((_folder(wish, comparison, prepared) / "comparison.json").read_text())

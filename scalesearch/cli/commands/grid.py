@@ -25,6 +25,7 @@ from scalesearch.search.start import PlaceRequest, chosen_recipe, made_ready, tr
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scalesearch.cli.notify import Ended
     from scalesearch.search.outputs import Result
     from scalesearch.search.setup import Prepared
 
@@ -76,6 +77,7 @@ def grid(
     longer: float = 4,
     engine: str = "processes",
     address: str | None = None,
+    ended: Ended,
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
     page, place = Page(form), PlaceRequest(storage, study, engine, address)
@@ -93,7 +95,7 @@ def grid(
         _dry_run(prepared, page)
         return
     warm_up_for(prepared, where)
-    folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
+    folder = ended.run = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe, prepared.baseline.resolution) + "\n")

@@ -19,6 +19,7 @@ from scalesearch.search.progress import on_console
 from scalesearch.search.start import PlaceRequest, chosen_recipe, made_ready, train_in, warm_up_for
 
 if TYPE_CHECKING:
+    from scalesearch.cli.notify import Ended
     from scalesearch.recipe import Recipe
     from scalesearch.search.nas.setup import PreparedNas
     from scalesearch.search.outputs import Result
@@ -38,6 +39,7 @@ def nas_command(
     study: str | None,
     engine: str,
     address: str | None,
+    ended: Ended,
 ) -> None:
     """Search, or with ``dry_run`` show the space and what the search would cost."""
     page = Page(form)
@@ -60,7 +62,7 @@ def nas_command(
         return
     warm_up_for(prepared, where)
     console = page.remarks()
-    folder = out or _default_folder(prepared)
+    folder = ended.run = out or _default_folder(prepared)
     for words in filter(None, (prepared.source.note, *idle_sampler(prepared))):
         console.print(f"note: {words}", style="yellow")
     console.print(_summary(prepared) + "\n")
