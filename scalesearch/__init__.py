@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from scalesearch.scaling.module_spec import ModuleSpec
     from scalesearch.scaling.spec import ModelSpec
     from scalesearch.scaling.spec_files import dump_spec, load_spec
+    from scalesearch.search.python import Search
 
 __all__ = [
     "Coefficients",
@@ -20,6 +21,7 @@ __all__ = [
     "ModuleSpec",
     "Multipliers",
     "Rounding",
+    "Search",
     "__version__",
     "build_model",
     "dump_spec",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Search": "scalesearch.search.python",
     "build_model": "scalesearch.models.catalogue",
     "Coefficients": "scalesearch.scaling.compound",
     "Multipliers": "scalesearch.scaling.compound",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveInt
 
 from scalesearch.errors import RecipeError
 from scalesearch.scaling.compound import Rounding
@@ -23,7 +23,7 @@ from scalesearch.settings import (
     Share,
     TrainSettings,
 )
-from scalesearch.validation import Strict, parse, read_yaml, shipped_or_path
+from scalesearch.validation import Strict, nearest, parse, read_yaml, shipped_or_path
 
 DEFAULT_CONFIDENCE = 0.95
 """Of intervals and of what is called tied, where a recipe does not say."""
@@ -170,6 +170,54 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:
         except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as failure:
             raise RecipeError(key, "a YAML value", value) from failure
     return overrides
+
+
+def overrides_of(keywords: Mapping[str, object], section: str | None = None) -> dict[str, object]:
+    """Keywords of a function as overrides by dotted key.
+
+    A keyword is a key of the recipe, with a dict where that is a section, or the last word of a key that one section
+    alone has: ``epochs`` is ``train.epochs``. Paths and NumPy's numbers become plain values.
+
+    Args:
+        section: whose keys these are, if they are one section's.
+
+    Raises:
+        RecipeError: there is no such key, or several sections have it.
+
+    >>> overrides_of({"seeds": 3, "epochs": 2, "augment": {"mixup": 0.2}})
+    {'seeds': 3, 'train.epochs': 2, 'augment.mixup': 0.2}
+    """
+    found: dict[str, object] = {}
+    for name, value in keywords.items():
+        key = f"{section}.{name}" if section else _key_of(name)
+        if isinstance(value, Mapping) and key in _SECTIONS:
+            found |= overrides_of(value, key)
+        elif isinstance(value, Path):
+            found[key] = str(value)
+        else:
+            found[key] = value.item() if hasattr(value, "item") else value
+    return found
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    name: field.annotation
+    for name, field in Recipe.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+}
+
+
+def _key_of(name: str) -> str:
+    if name in Recipe.model_fields or "." in name:
+        return name
+    homes = [section for section, model in _SECTIONS.items() if section != "nas" and name in model.model_fields]
+    if len(homes) == 1:
+        return f"{homes[0]}.{name}"
+    if homes:
+        words = " or ".join(f'{home}={{"{name}": …}}' for home in homes)
+        raise RecipeError(name, f"one section to be named: {words}", name)
+    known = [*Recipe.model_fields, *(key for model in _SECTIONS.values() for key in model.model_fields)]
+    near = nearest(name, known)
+    raise RecipeError(name, "a key of a recipe" + (f" (did you mean {near}?)" if near else ""), name)
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -285,7 +285,7 @@ class RunSettings(Strict):
     state is kept every ``checkpoint_minutes``, or every ``checkpoint_steps`` if given. A worker that has not shown
     itself for ``lease_seconds`` loses its trial to another. The trained weights of the best ``keep_weights`` candidates
     (their first seeds') stay in the run's folder. With ``cuda_graphs`` a network's forward and
-    backward pass is recorded once and replayed.
+    backward pass is recorded once and replayed. ``log`` is who else is shown a search's curves and ranking.
     """
 
     workers: Annotated[NonNegativeInt, Field(le=4096)] | None = None
@@ -297,3 +297,4 @@ class RunSettings(Strict):
     lease_seconds: Annotated[float, Field(ge=1)] = 60.0
     keep_weights: NonNegativeInt = 0
     cuda_graphs: bool = False
+    log: Literal["tensorboard"] | None = None

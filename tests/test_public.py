@@ -15,6 +15,7 @@ def test_exported_members() -> None:
         "ModuleSpec",
         "Multipliers",
         "Rounding",
+        "Search",
         "__version__",
         "build_model",
         "dump_spec",

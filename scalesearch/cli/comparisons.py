@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import ANSWER, CANDIDATES, MACHINE, OUTPUT, Key, format_of, overrides
 from scalesearch.cli.options import (
-    ANSWER,
-    CANDIDATES,
-    MACHINE,
-    OUTPUT,
     AddressOption,
     BatchSizeOption,
     CompileOption,
@@ -21,10 +18,11 @@ from scalesearch.cli.options import (
     FormatOption,
     JsonOption,
     KeepWeightsOption,
-    Key,
     LearningRateOption,
     LengthsOption,
     LimitOption,
+    LogOption,
+    NotifyOption,
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
@@ -34,8 +32,6 @@ from scalesearch.cli.options import (
     StepsOption,
     StorageOption,
     WorkersOption,
-    format_of,
-    overrides,
 )
 
 
@@ -109,12 +105,16 @@ def compare(
         bool,
         typer.Option("--dry-run", help="Show the networks and their costs; train nothing.", rich_help_panel=OUTPUT),
     ] = False,
+    log: LogOption = None,
+    notify: NotifyOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Compare ways to grow, at one cost or as the paper's Table 3 and figures have them, or variants of a network."""
     from scalesearch.candidates.sweep import read_sweep
     from scalesearch.cli.commands.compare import CompareRequest, compare_command
+    from scalesearch.cli.notify import notifying
+    from scalesearch.search.start import PlaceRequest
 
     wish = CompareRequest(
         comparison=comparison,
@@ -125,9 +125,8 @@ def compare(
         tolerance=match_tolerance,
         own=from_,
         out=out,
-        storage=storage,
-        engine=engine,
-        address=address,
+        place=PlaceRequest(storage=storage, engine=engine, address=address),
         sweep=read_sweep(sweep or []),
     )
-    compare_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
+    with notifying(notify, dry_run=dry_run) as ended:
+        compare_command(wish, ended, dry_run=dry_run, form=format_of(format_, json=json_))

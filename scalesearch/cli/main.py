@@ -13,7 +13,7 @@ import typer
 from scalesearch.cli.comparisons import compare
 from scalesearch.cli.nas import nas
 from scalesearch.cli.networks import baselines, bench, check, export, linear, quantize, scale, train
-from scalesearch.cli.runs import cam, merit, replay, report, show
+from scalesearch.cli.runs import cam, merit, replay, report, runs, show
 from scalesearch.cli.search import candidates, grid, worker
 from scalesearch.cli.trained import robustness
 from scalesearch.version import __version__
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PANELS = {
     "Search": (grid, candidates, compare, nas, worker),
     "One network": (scale, check, baselines, train, linear, bench, robustness, quantize, export),
-    "Finished runs": (show, report, merit, replay, cam),
+    "Runs": (runs, show, report, merit, replay, cam),
 }
 """The commands, in the order of ``--help``."""
 

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import ANSWER, CANDIDATES, COST, OUTPUT, Key, format_of, overrides
 from scalesearch.cli.options import (
-    ANSWER,
-    CANDIDATES,
-    COST,
-    OUTPUT,
     AddressOption,
     BatchSizeOption,
     CompileOption,
@@ -20,9 +17,10 @@ from scalesearch.cli.options import (
     FormatOption,
     JsonOption,
     KeepWeightsOption,
-    Key,
     LearningRateOption,
     LimitOption,
+    LogOption,
+    NotifyOption,
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
@@ -32,8 +30,6 @@ from scalesearch.cli.options import (
     StorageOption,
     StudyOption,
     WorkersOption,
-    format_of,
-    overrides,
 )
 
 
@@ -124,20 +120,25 @@ def nas(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the space and the price; train nothing.", rich_help_panel=OUTPUT)
     ] = False,
+    log: LogOption = None,
+    notify: NotifyOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Search for a baseline: propose networks of about the wanted cost, train each, keep the best as a table."""
     from scalesearch.cli.commands.nas import nas_command
+    from scalesearch.cli.notify import notifying
 
-    nas_command(
-        recipe,
-        overrides(nas, ctx, assign),
-        out=out,
-        dry_run=dry_run,
-        form=format_of(format_, json=json_),
-        storage=storage,
-        study=study,
-        engine=engine,
-        address=address,
-    )
+    with notifying(notify, dry_run=dry_run) as ended:
+        nas_command(
+            recipe,
+            overrides(nas, ctx, assign),
+            out=out,
+            dry_run=dry_run,
+            form=format_of(format_, json=json_),
+            storage=storage,
+            study=study,
+            engine=engine,
+            address=address,
+            ended=ended,
+        )

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import CANDIDATES, MACHINE, OUTPUT, TRAINING, Key, batch, format_of, given, overrides
 from scalesearch.cli.options import (
-    CANDIDATES,
-    MACHINE,
-    OUTPUT,
-    TRAINING,
     AdaptivePoolOption,
     BaselineOption,
     CalibrationImagesOption,
@@ -24,12 +21,12 @@ from scalesearch.cli.options import (
     JsonOption,
     KeepFloatOption,
     KeepGroupsOption,
-    Key,
     LearningRateOption,
     LimitOption,
     MaxChannelsOption,
     MaxResolutionOption,
     MethodOption,
+    NotifyOption,
     OptimizerOption,
     PrecisionOption,
     QuantizeRecipeOption,
@@ -38,10 +35,6 @@ from scalesearch.cli.options import (
     SetOption,
     StageDepthsOption,
     StepsOption,
-    batch,
-    format_of,
-    given,
-    overrides,
 )
 
 
@@ -236,14 +229,17 @@ def train(
         Path | None,
         typer.Option(help="Folder for the result (default: results/NAME-FROM-SETTINGS).", rich_help_panel=OUTPUT),
     ] = None,
+    notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Train one network on the recipe's schedule, on one device or several; the same command goes on after a stop."""
     from scalesearch.cli.commands.train import train_command
+    from scalesearch.cli.notify import notifying
     from scalesearch.training.single import TrainRequest
 
     wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, resolution, sync_batchnorm, out)
-    train_command(wish, processes=nproc_per_node, as_json=json_)
+    with notifying(notify) as ended:
+        train_command(wish, ended, processes=nproc_per_node, as_json=json_)
 
 
 def linear(

@@ -1,11 +1,12 @@
-"""Commands about finished runs: show, report, replay, merit, cam."""
+"""Commands about runs: runs, show, report, replay, merit, cam."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalesearch.cli.options import FormatOption, JsonOption, format_of
+from scalesearch.cli.keys import format_of
+from scalesearch.cli.options import FormatOption, JsonOption, StorageOption, StudyOption
 
 
 def replay(
@@ -28,18 +29,47 @@ def replay(
     replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form)
 
 
-def show(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished `grid` or `compare`.")],
-    verified: Annotated[
-        bool, typer.Option("--verified", help="What --verify found on a longer schedule, not the ranking.")
-    ] = False,
+def runs(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Where to look, at any depth (default: results).")
+    ] = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
-    """Print a finished run's table again, for the eye, for a paper or for machines."""
-    from scalesearch.cli.commands.show import show_command
+    """List runs: what each searches, whether it goes on, how far it is, what is best so far."""
+    from scalesearch.cli.commands.runs import runs_command
 
-    show_command(run, verified=verified, form=format_of(format_, json=json_))
+    runs_command(folders or [], form=format_of(format_, json=json_))
+
+
+def show(
+    run: Annotated[
+        Path | None, typer.Argument(help="The folder of a finished `grid`, `compare` or `nas`; with --watch, of one.")
+    ] = None,
+    verified: Annotated[
+        bool, typer.Option("--verified", help="What --verify found on a longer schedule, not the ranking.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Look on while a search goes on, here or elsewhere; nothing of it is touched."),
+    ] = False,
+    storage: StorageOption = None,
+    study: StudyOption = None,
+    format_: FormatOption = "table",
+    json_: JsonOption = False,
+) -> None:
+    """Print a finished run's table again, for the eye, for a paper or for machines; or watch one that goes on."""
+    from scalesearch.cli.commands.show import show_command, watch_command
+
+    form = format_of(format_, json=json_)
+    if watch and (verified or form != "table"):
+        raise typer.BadParameter("--watch shows a search that goes on: leave out --verified and --format")
+    if watch:
+        watch_command(run, storage, study)
+        return
+    if run is None or storage or study:
+        raise typer.BadParameter("expected a finished run's folder; --storage and --study go with --watch")
+    show_command(run, verified=verified, form=form)
 
 
 def merit(

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import ANSWER, CANDIDATES, COST, MACHINE, OUTPUT, TRAINING, Key, format_of, overrides, points
 from scalesearch.cli.options import (
-    ANSWER,
-    CANDIDATES,
-    COST,
-    MACHINE,
-    OUTPUT,
-    TRAINING,
     AddressOption,
     BaselineOption,
     BatchSizeOption,
@@ -27,13 +22,14 @@ from scalesearch.cli.options import (
     FromWeightsOption,
     JsonOption,
     KeepWeightsOption,
-    Key,
     LearningRateOption,
     LengthsOption,
     LimitOption,
+    LogOption,
     MatchOption,
     MaxChannelsOption,
     MaxResolutionOption,
+    NotifyOption,
     ObjectiveOption,
     OptimizerOption,
     PhiOption,
@@ -51,9 +47,6 @@ from scalesearch.cli.options import (
     TargetParamsOption,
     ToleranceOption,
     WorkersOption,
-    format_of,
-    overrides,
-    points,
 )
 
 
@@ -225,25 +218,30 @@ def grid(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and its price; train nothing.", rich_help_panel=OUTPUT)
     ] = False,
+    log: LogOption = None,
+    notify: NotifyOption = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Search the coefficients: train every candidate on a short schedule, rank them, write the scaled family."""
     from scalesearch.cli.commands.grid import grid as command
+    from scalesearch.cli.notify import notifying
 
-    command(
-        recipe,
-        overrides(grid, ctx, assign),
-        out=out,
-        dry_run=dry_run,
-        form=format_of(format_, json=json_),
-        storage=storage,
-        study=study,
-        verify=verify,
-        longer=longer,
-        engine=engine,
-        address=address,
-    )
+    with notifying(notify, dry_run=dry_run) as ended:
+        command(
+            recipe,
+            overrides(grid, ctx, assign),
+            out=out,
+            dry_run=dry_run,
+            form=format_of(format_, json=json_),
+            storage=storage,
+            study=study,
+            verify=verify,
+            longer=longer,
+            engine=engine,
+            address=address,
+            ended=ended,
+        )
 
 
 def worker(

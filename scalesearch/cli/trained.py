@@ -5,18 +5,14 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.keys import MACHINE, OUTPUT, Key, format_of, overrides
 from scalesearch.cli.options import (
-    MACHINE,
-    OUTPUT,
     DataOption,
     FormatOption,
     JsonOption,
-    Key,
     PrecisionOption,
     RecipeOption,
     SetOption,
-    format_of,
-    overrides,
 )
 
 

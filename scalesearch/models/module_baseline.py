@@ -18,6 +18,7 @@ from scalesearch.models.surgery.network import Network
 from scalesearch.models.surgery.proof import prove, prove_identity
 from scalesearch.models.surgery.regularisation import head_dropout, set_drop_path, set_head_dropout
 from scalesearch.models.surgery.scaled import Scaled
+from scalesearch.models.surgery.session import OFFERED
 from scalesearch.models.survey import OneByOne
 from scalesearch.scaling.changes import Value, no_table
 from scalesearch.scaling.compound import Coefficients, Multipliers, Rounding, grown_dropout, origin_of
@@ -53,6 +54,19 @@ def open_module(source: str, keep_groups: bool, adaptive_pool: bool, side: int |
 def opened(source: str, rounding: Rounding, side: int | None = None) -> Opened:
     """The module at ``source``, looked through; remembered for the process."""
     return open_module(source, rounding.keep_groups, rounding.adaptive_pool, side)
+
+
+def offer(source: str, network: object) -> None:
+    """Let ``source`` be this network of this process from now on; another one of that name is forgotten."""
+    if OFFERED.get(source) is not network:
+        OFFERED[source] = network
+        forget()
+
+
+def forget() -> None:
+    """Open every module anew: a file may have been edited since."""
+    open_module.cache_clear()
+    _scaled.cache_clear()
 
 
 @dataclass(frozen=True)

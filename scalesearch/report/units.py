@@ -28,6 +28,14 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
+def since(seconds: float) -> str:
+    """How long ago, in one unit: ``40 s``, ``5 min``, ``3 h``, ``12 d``."""
+    for size, unit, most in ((1, "s", 60), (60, "min", 60), (3600, "h", 48)):
+        if seconds < size * most:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
 def percent(mean: float, sd: float | None) -> str:
     """An accuracy in per cent with its standard deviation over seeds, where there are several."""
     return f"{100 * mean:.1f}" + ("" if sd is None or math.isnan(sd) else f" ± {100 * sd:.1f}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import RunError, ScaleSearchError
@@ -109,9 +111,22 @@ def _start(terms: Terms) -> ProcessHandle:
     context.set_forkserver_preload(["scalesearch.search.worker"])
     mine, theirs = context.Pipe()
     process = context.Process(target=_main, args=(terms, theirs), name="scalesearch worker")
-    process.start()
+    with _without_main():
+        process.start()
     theirs.close()
     return ProcessHandle(terms=terms, process=process, connection=mine)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Have a new process not run the main script again, as Python would: a worker needs nothing of it, and a script
+    that calls `scalesearch.Search` would begin another search in it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _main(terms: Terms, connection: Connection) -> None:

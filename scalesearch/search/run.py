@@ -77,6 +77,8 @@ def run(
     result = session.result(best.validated(result.ranking, session.records()))
     publish(prepared, folder, result)
     best.keep(result.ranking, session.records())
+    if session.log is not None:
+        session.log.finish(session.records(), session.by_network, result.ranking)
     write_report(folder.path)
     return result
 

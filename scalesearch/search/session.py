@@ -28,6 +28,7 @@ from scalesearch.search.planner import SPENT
 from scalesearch.search.processes import InProcessEngine, ProcessPool
 from scalesearch.search.setup import Prepared
 from scalesearch.search.supervisor import Supervisor
+from scalesearch.search.tensorboard_log import TensorBoardLog
 from scalesearch.search.watcher import Watcher
 from scalesearch.search.work import Event, Terms
 from scalesearch.training.train import total_steps
@@ -60,6 +61,7 @@ class Session:
         run = prepared.recipe.run
         self.supervisor = Supervisor(ledger, lease_seconds=run.lease_seconds, retries=run.retries, lost=self._tell_lost)
         self.looked, self.ended = -math.inf, False
+        self.log = TensorBoardLog(folder.path) if run.log is not None else None
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -334,6 +336,8 @@ class Session:
             return True
         self.looked, self.ended = time.monotonic(), False
         every = self.supervisor.look(pool)
+        if self.log is not None:
+            self.log.follow(every, self.by_network)
         self._forget_dropped(every)
         return self._go_on(every)
 

@@ -23,6 +23,7 @@ from scalesearch.run_folder import settings_of
 from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.scaling.cost import Cost
+from scalesearch.scaling.spec_files import Spec
 from scalesearch.search.planner import Planner
 from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
@@ -108,14 +109,17 @@ class Prepared:
         return estimated_memory(cost, self.recipe.train, self.precision)
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, native: Spec | None = None) -> Prepared:
     """Resolve the baseline, list the images, and plan the candidates; nothing is decoded or trained.
+
+    Args:
+        native: the baseline, in the place of the one that the recipe names.
 
     Raises:
         ScaleSearchError: whatever of it the user can mend.
     """
     refuse_nas(recipe)
-    resolved = resolve_baseline(recipe)
+    resolved = resolve_baseline(recipe, native)
     place = place_of(recipe, resolved.baseline)
     recipe, classes = place.recipe, len(place.source.classes)
     made = plan(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from scalesearch.candidates.grid import Candidate
-from scalesearch.search.estimate import Quote
-from scalesearch.search.setup import Prepared
-from scalesearch.trials import Task
+    from scalesearch.candidates.grid import Candidate
+    from scalesearch.search.estimate import Quote
+    from scalesearch.search.setup import Prepared
+    from scalesearch.trials import Task
 
 
 class Watcher(Protocol):

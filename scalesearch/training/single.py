@@ -91,7 +91,8 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
         "sync_batchnorm": team.sync_batchnorm,
     }
     folder = wish.out or Path("results") / f"{network}-trained-{recipe.name}-{digest(settings)}"
-    return Job(recipe, model, source, device, wish.seed, images, folder, settings, (*normalised, *tuned))
+    idle = ("run.log is of searches: this training writes nothing for TensorBoard",) if recipe.run.log else ()
+    return Job(recipe, model, source, device, wish.seed, images, folder, settings, (*normalised, *tuned, *idle))
 
 
 def _shared_out(batch: int, wanted: int, team: Team) -> None:

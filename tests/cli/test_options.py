@@ -14,8 +14,8 @@ import pytest
 import typer
 from pydantic import BaseModel
 
+from scalesearch.cli.keys import Key, keys_of
 from scalesearch.cli.main import PANELS, app
-from scalesearch.cli.options import Key, keys_of
 from scalesearch.recipe import Recipe
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.int8_files import QuantizeSettings
@@ -76,7 +76,7 @@ def test_every_key_is_one_of_the_settings(command: Callable[..., None]) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if keys_of(c)], ids=_ids)
 def test_what_an_option_sets_arrives(command: Callable[..., None]) -> None:
     """Each option that has a key, given alone, sets that key and no other, but for what it cannot be without."""
-    from scalesearch.cli.options import given
+    from scalesearch.cli.keys import given
 
     click_command = typer.main.get_command(app).commands[command.__name__]  # type: ignore[attr-defined]
     needed: list[str] = [p.name for p in click_command.params if p.param_type_name == "argument" and p.required]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from scalesearch.cli.commands.robustness import as_measured, robustness_command
 from scalesearch.cli.commands.train import train_command
+from scalesearch.cli.notify import Ended
 from scalesearch.data.batches import MEAN
 from scalesearch.data.corruptions import CORRUPTIONS, Condition, conditions_of
 from scalesearch.errors import ScaleSearchError
@@ -41,9 +42,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, seed, steps in (("one", 0, 400), ("two", 1, 60)):
         short = {**CPU, "train.steps": steps, "train.learning_rate": 0.02, "data.source": "embedded"}
         wish = TrainRequest(str(root / "tiny.yaml"), "quick", short, seed=seed, out=root / name)
-        train_command(wish, processes=1, as_json=False)
+        train_command(wish, Ended(), processes=1, as_json=False)
     pets = {**CPU, "train.steps": 12, "data.source": f"folder:{root / 'photos'}"}
-    train_command(TrainRequest(str(root / "tiny.yaml"), "quick", pets, out=root / "pets"), processes=1, as_json=False)
+    train_command(
+        TrainRequest(str(root / "tiny.yaml"), "quick", pets, out=root / "pets"), Ended(), processes=1, as_json=False
+    )
     yield root
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from scalesearch.cli.progress import PlainWatcher
 from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import load_images
 from scalesearch.errors import RecipeError, RunError
@@ -18,6 +17,7 @@ from scalesearch.recipe import Recipe
 from scalesearch.run_folder import RunFolder
 from scalesearch.scaling.spec_files import load_spec
 from scalesearch.search.outputs import Result
+from scalesearch.search.progress import PlainWatcher
 from scalesearch.search.run import run
 from scalesearch.search.setup import Prepared, prepare
 from scalesearch.search.weights_index import Kept, KeptWeights, read_kept, write_kept

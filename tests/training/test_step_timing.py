@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalesearch.cli.progress import price
 from scalesearch.files import cache_folder, kept
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.recipe import Recipe, load_recipe
@@ -17,6 +16,7 @@ from scalesearch.runtime.threads import workers_side_by_side
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.search.estimate import Quote
 from scalesearch.search.packing import together
+from scalesearch.search.progress import price
 from scalesearch.search.setup import prepare
 from scalesearch.settings import TrainSettings
 from scalesearch.training.precision import cpu_precision, has_bf16_units

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from scalesearch.candidates.grid import plan
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.candidates.strategies import at_equal_cost, matched
 from scalesearch.candidates.sweep import Sweep, check_sweep, swept
-from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
+from scalesearch.cli.commands.grid import command_line, tell_stopped
 from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.files import write_text
@@ -23,14 +24,16 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.report.formats import Page
 from scalesearch.run_folder import digest, slug
-from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.scaling.changes import place_of
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.search.comparison_json import group_json
+from scalesearch.search.progress import on_console
+from scalesearch.search.start import PlaceRequest, chosen_recipe, train_in
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scalesearch.cli.notify import Ended
     from scalesearch.ranking.schedules import Saved
     from scalesearch.search.outputs import Result
     from scalesearch.search.setup import Prepared
@@ -50,9 +53,7 @@ class CompareRequest:
     tolerance: float = 0.02
     own: Path | None = None
     out: Path | None = None
-    storage: str | None = None
-    engine: str = "processes"
-    address: str | None = None
+    place: PlaceRequest = field(default_factory=PlaceRequest)
     sweep: Sweep = field(default_factory=dict)
     target: float | None = None
 
@@ -75,7 +76,7 @@ def growth_of(text: str | None, *, sweep: bool = False) -> float | None:
     return float(found[1])
 
 
-def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
+def compare_command(wish: CompareRequest, ended: Ended, *, dry_run: bool, form: str) -> None:
     """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
     page = Page(form)
     comparison = _comparison(wish)
@@ -96,7 +97,6 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
         if comparison.sweep and page.is_terminal:
             console.print("with --recipe or --data, also what training them would take", style="dim")
         return
-    load_recipe(wish.recipe or "quick", wish.overrides)  # a wrong word is told before torch is loaded
     prepared = _prepared(wish, comparison, names)
     groups = [group for group, _ in prepared]
     if dry_run:
@@ -105,6 +105,7 @@ def compare_command(wish: CompareRequest, *, dry_run: bool, form: str) -> None:
             _price([each for _, one in prepared for each in (one, without_progressive(one)) if each], console)
         return
     _say_plan(comparison, groups, console)
+    ended.run = _folder(wish, comparison, prepared)
     _compare(wish, comparison, prepared, console)
     if not page.is_terminal:
         plain = json.loads((_folder(wish, comparison, prepared) / "comparison.json").read_text())
@@ -163,14 +164,11 @@ def _prepared(
     wish: CompareRequest, comparison: Comparison, names: Sequence[str]
 ) -> list[tuple[BaselineRows, Prepared]]:
     """Every baseline's rows, ready to be trained."""
+    recipe = chosen_recipe(wish.recipe, wish.overrides, wish.place.check)
     from scalesearch.data.sources import open_source
-    from scalesearch.search.ledger.urls import storage_url
     from scalesearch.search.setup import prepare
 
-    recipe = load_recipe(wish.recipe or default_recipe(str(wish.overrides.get("device", "auto"))), wish.overrides)
-    check_engine(wish.engine, wish.address, recipe)
-    if wish.storage:
-        storage_url(wish.storage)  # a mistake in it is told before anything is measured
+    wish.place.settings(recipe)  # a mistake in it is told before anything is measured
     recipe = recipe.model_copy(update={"exhaustive": True})
     classes = len(open_source(recipe.data).classes)
     found = []
@@ -209,8 +207,8 @@ def _say_plan(comparison: Comparison, groups: Sequence[BaselineRows], console: C
 
 
 def _price(prepared: Sequence[Prepared], console: Console) -> None:
-    from scalesearch.cli.progress import price
     from scalesearch.search.estimate import told_quote
+    from scalesearch.search.progress import price
 
     for words in dict.fromkeys(words for each in prepared for words in each.tuned):
         console.print(words)
@@ -245,24 +243,21 @@ def _compare(
 ) -> None:
     from scalesearch.ranking.schedules import saved
     from scalesearch.report.html.write import write_report
-    from scalesearch.runtime.device import every_device
-    from scalesearch.search.engine import EngineSettings
-    from scalesearch.search.ledger.urls import storage_url
 
-    root = _folder(wish, comparison, prepared)
-    where = storage_url(wish.storage) if wish.storage else None
+    root, watching = _folder(wish, comparison, prepared), partial(on_console, console)
     results: list[Result | None] = [None] * len(prepared)
     schedules: list[Saved | None] = [None] * len(prepared)
     for i, (group, each) in enumerate(prepared):
-        name = f"{root.name}-{slug(each.baseline.name)}" if where else None
-        place = EngineSettings(where, name, every_device(each.recipe.device), wish.engine, wish.address)
+        name = f"{root.name}-{slug(each.baseline.name)}" if wish.place.storage else None
+        place = wish.place.settings(each.recipe, name)
         own, plain_schedule, beside = root / slug(each.baseline.name), without_progressive(each), None
         try:
             if plain_schedule is not None:
                 console.print("first on the plain schedule", style="dim")
                 studied = replace(place, study=f"{name}-plain" if name else None)
-                beside = train_in(plain_schedule, own.with_name(f"{own.name}-plain"), console, studied)[0]
-            result = results[i] = train_in(each, own, console, place)[0]
+                there = own.with_name(f"{own.name}-plain")
+                beside = train_in(plain_schedule, there, watching(), command_line(), studied)[0]
+            result = results[i] = train_in(each, own, watching(), command_line(), place)[0]
         except KeyboardInterrupt:
             tell_stopped(root, console)
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -13,23 +12,21 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.candidates.resolve import resolve_baseline
-from scalesearch.errors import ScaleSearchError
 from scalesearch.recipe import Recipe, load_recipe, refuse_nas
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import plan_summary, plan_table, ranking_table
 from scalesearch.report.units import duration
 from scalesearch.run_files import read_result
-from scalesearch.run_folder import RunFolder, default_folder
-from scalesearch.runtime.default_recipe import default_recipe
+from scalesearch.run_folder import default_folder
 from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.progress import on_console
+from scalesearch.search.start import PlaceRequest, chosen_recipe, made_ready, train_in, warm_up_for
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scalesearch.search.engine import EngineSettings
-    from scalesearch.search.longer_schedule import Verified
+    from scalesearch.cli.notify import Ended
     from scalesearch.search.outputs import Result
-    from scalesearch.search.run import Publish
     from scalesearch.search.setup import Prepared
 
 
@@ -80,40 +77,31 @@ def grid(
     longer: float = 4,
     engine: str = "processes",
     address: str | None = None,
+    ended: Ended,
 ) -> None:
     """Search, or with ``dry_run`` show the plan and what it would cost."""
-    page = Page(form)
-    first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
-    refuse_nas(first)
-    check_engine(engine, address, first)
+    page, place = Page(form), PlaceRequest(storage, study, engine, address)
+
+    def check(first: Recipe) -> None:
+        refuse_nas(first)
+        place.check(first)
+
+    recipe = chosen_recipe(recipe_name, overrides, check)
     from scalesearch.search.setup import prepare
 
-    recipe = load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides)
     console = page.remarks()
-    from scalesearch.runtime.device import every_device
-    from scalesearch.search.engine import EngineSettings
-    from scalesearch.search.estimate import is_worthwhile
-    from scalesearch.search.ledger.urls import storage_url
-    from scalesearch.search.processes import warm_up
-
-    where = storage_url(storage) if storage else None
-    if engine == "ray":
-        from scalesearch.search.ray_cluster import load_ray
-
-        load_ray()  # that it is missing is told before the images are decoded
-    prepared = prepare(recipe)
+    prepared, where = made_ready(recipe, place, prepare)
     if dry_run:
         _dry_run(prepared, page)
         return
-    if engine == "processes" and recipe.run.workers != 0 and not is_worthwhile(prepared):
-        warm_up()  # not before: a mistake would have to wait for it, and a quote would be taken beside it
-    folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
+    warm_up_for(prepared, where)
+    folder = ended.run = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe, prepared.baseline.resolution) + "\n")
     try:
-        place = EngineSettings(where, study, every_device(recipe.device), engine, address)
-        result, verified = train_in(prepared, folder, console, place, (verify, longer) if verify else None)
+        wanted = (verify, longer) if verify else None
+        result, verified = train_in(prepared, folder, on_console(console), command_line(), where, wanted)
     except KeyboardInterrupt:
         tell_stopped(folder, console)
         raise
@@ -127,58 +115,17 @@ def tell_stopped(folder: Path, console: Console) -> None:
     from scalesearch.search.ledger.urls import masked
 
     console.print(f"\nstopped: what was finished is kept in {folder}; the same command goes on from there:")
-    console.print(f"  {masked(shlex.join(['scalesearch', *sys.argv[1:]]))}", soft_wrap=True)
+    console.print(f"  {masked(shlex.join(command_line()))}", soft_wrap=True)
 
 
-def check_engine(engine: str, address: str | None, recipe: Recipe) -> None:
-    """Refuse an engine that does not go with the other options."""
-    if engine not in ("processes", "ray"):
-        raise ScaleSearchError(f"--engine: expected processes or ray, got {engine!r}")
-    if address is not None and engine != "ray":
-        raise ScaleSearchError("--address is a Ray cluster's: it needs --engine ray")
-    if address not in (None, "auto") and not re.fullmatch(r"[^\s/]+:\d+", address or ""):
-        raise ScaleSearchError(f"--address: expected auto or HOST:PORT, got {address!r}")
-    if engine == "ray" and recipe.run.workers == 0:
-        raise ScaleSearchError("--workers 0 trains in the search's own process: it does not go with --engine ray")
-    if engine == "ray" and recipe.device.split(":")[0] not in ("auto", "cpu", "cuda"):
-        raise ScaleSearchError(f"--engine ray: expected --device auto, cpu or cuda, got {recipe.device!r}")
-
-
-def train_in(
-    prepared: Prepared,
-    path: Path,
-    console: Console,
-    place: EngineSettings,
-    verify: tuple[int, float] | None = None,
-    publish: Publish | None = None,
-) -> tuple[Result, Verified | None]:
-    """Do what is left of a run in the folder ``path``, telling how it goes; then verify it, if wanted.
-
-    Args:
-        publish: writes what was found, as `search.run.run` takes it.
-    """
-    from scalesearch.cli.progress import LiveWatcher, PlainWatcher
-    from scalesearch.search.longer_schedule import verify as verified
-    from scalesearch.search.run import run
-
-    watcher = LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
-    with RunFolder(path) as folder:
-        try:
-            command = ["scalesearch", *sys.argv[1:]]
-            result = run(prepared, folder, watcher, command, place, **({"publish": publish} if publish else {}))
-            if verify is None:
-                return result, None
-            candidates, longer = verify
-            return result, verified(
-                prepared, result, folder, watcher, command, candidates=candidates, longer=longer, place=place
-            )
-        finally:
-            watcher.close()
+def command_line() -> list[str]:
+    """What was typed, as it is written down with a run."""
+    return ["scalesearch", *sys.argv[1:]]
 
 
 def _dry_run(prepared: Prepared, page: Page) -> None:
-    from scalesearch.cli.progress import price
     from scalesearch.search.estimate import told_quote
+    from scalesearch.search.progress import price
 
     recipe = prepared.recipe
     expected = told_quote(prepared)

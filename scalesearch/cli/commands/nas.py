@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.space import open_space
-from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
+from scalesearch.cli.commands.grid import command_line, tell_stopped
 from scalesearch.errors import RecipeError
-from scalesearch.recipe import load_recipe
 from scalesearch.report.formats import Page, Table
 from scalesearch.report.tables import WORDS, architectures_table
 from scalesearch.report.units import amount, duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import digest, slug
-from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.search.nas.wishes import recipe_for_nas
+from scalesearch.search.progress import on_console
+from scalesearch.search.start import PlaceRequest, chosen_recipe, made_ready, train_in, warm_up_for
 
 if TYPE_CHECKING:
+    from scalesearch.cli.notify import Ended
+    from scalesearch.recipe import Recipe
     from scalesearch.search.nas.setup import PreparedNas
     from scalesearch.search.outputs import Result
 
@@ -37,45 +39,35 @@ def nas_command(
     study: str | None,
     engine: str,
     address: str | None,
+    ended: Ended,
 ) -> None:
     """Search, or with ``dry_run`` show the space and what the search would cost."""
     page = Page(form)
     for key, value in overrides.items():
         if key.partition(".")[0] in UNUSED:
             raise RecipeError(f"--set {key}", "no such key with nas, which scales nothing and ends no trial", value)
-    first = load_recipe(recipe_name or "quick", overrides)  # a wrong word is told before torch is loaded
-    check_engine(engine, address, first)
-    recipe_for_nas(first)
-    open_space(first.nas.space)
+    place = PlaceRequest(storage, study, engine, address)
+
+    def check(first: Recipe) -> None:
+        place.check(first)
+        open_space(recipe_for_nas(first).nas.space)
+
+    recipe = recipe_for_nas(chosen_recipe(recipe_name, overrides, check))
+    from scalesearch.search.nas.outputs import idle_sampler, publish_nas
     from scalesearch.search.nas.setup import prepare_nas
 
-    recipe = recipe_for_nas(load_recipe(recipe_name or default_recipe(str(overrides.get("device", "auto"))), overrides))
-    from scalesearch.runtime.device import every_device
-    from scalesearch.search.engine import EngineSettings
-    from scalesearch.search.estimate import is_worthwhile
-    from scalesearch.search.ledger.urls import storage_url
-    from scalesearch.search.nas.outputs import idle_sampler, publish_nas
-    from scalesearch.search.processes import warm_up
-
-    where = storage_url(storage) if storage else None
-    if engine == "ray":
-        from scalesearch.search.ray_cluster import load_ray
-
-        load_ray()  # that it is missing is told before the images are decoded
-    prepared = prepare_nas(recipe)
+    prepared, where = made_ready(recipe, place, prepare_nas)
     if dry_run:
         _dry_run(prepared, page)
         return
-    if engine == "processes" and recipe.run.workers != 0 and not is_worthwhile(prepared):
-        warm_up()
+    warm_up_for(prepared, where)
     console = page.remarks()
-    folder = out or _default_folder(prepared)
+    folder = ended.run = out or _default_folder(prepared)
     for words in filter(None, (prepared.source.note, *idle_sampler(prepared))):
         console.print(f"note: {words}", style="yellow")
     console.print(_summary(prepared) + "\n")
     try:
-        place = EngineSettings(where, study, every_device(recipe.device), engine, address)
-        result, _ = train_in(prepared, folder, console, place, publish=publish_nas)
+        result, _ = train_in(prepared, folder, on_console(console), command_line(), where, publish=publish_nas)
     except KeyboardInterrupt:
         tell_stopped(folder, console)
         raise
@@ -107,9 +99,9 @@ def _summary(prepared: PreparedNas) -> str:
 
 
 def _dry_run(prepared: PreparedNas, page: Page) -> None:
-    from scalesearch.cli.progress import price
     from scalesearch.search.estimate import told_quote
     from scalesearch.search.nas.outputs import idle_sampler
+    from scalesearch.search.progress import price
 
     assert prepared.space is not None and prepared.costs is not None
     recipe, planner, console = prepared.recipe, prepared.planner, page.remarks()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scalesearch.errors import RunError
+from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import architectures_table, ranking_table, verified_table
 from scalesearch.run_files import read_result
+
+EVERY = 1.0
+"""Seconds between two looks of --watch."""
 
 
 def show_command(run: Path, *, verified: bool, form: str) -> None:
@@ -24,6 +28,39 @@ def show_command(run: Path, *, verified: bool, form: str) -> None:
     except (KeyError, TypeError, IndexError, AttributeError) as failure:
         name = "comparison.json" if (run / "comparison.json").is_file() and not verified else "ranking.json"
         raise RunError(f"{run / name} has another shape than a finished run's: {failure}") from failure
+
+
+def watch_command(run: Path | None, storage: str | None, study: str | None) -> None:
+    """Show a search, or all that lie in a folder, while it goes on; until it ends, or Ctrl-C.
+
+    Raises:
+        RunError: there is no such search.
+    """
+    from rich.console import Console
+
+    from scalesearch.cli.commands.watch import Lines, Screen
+    from scalesearch.search.ledger.urls import storage_url
+    from scalesearch.search.watching import FolderWatch, StudyWatch
+
+    console = Console(highlight=False, markup=False)
+    if storage is None and run is None:
+        raise ScaleSearchError("--watch: expected a run's folder, or --storage URL with --study NAME")
+    if storage is not None:
+        watched: FolderWatch | StudyWatch = StudyWatch(storage_url(storage), study or (run.name if run else None))
+    else:
+        assert run is not None
+        watched = FolderWatch(run)
+    shown = Screen(console) if console.is_terminal else Lines(console)
+    try:
+        with shown:
+            while True:
+                looks = watched.look()
+                shown.update(looks)
+                if watched.over(looks):
+                    break
+                time.sleep(EVERY)
+    except KeyboardInterrupt:
+        console.print("no longer watched: the search itself goes on")
 
 
 def _show(run: Path, page: Page, *, verified: bool) -> None:

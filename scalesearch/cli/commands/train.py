@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from scalesearch.cli.notify import Ended
 from scalesearch.data.about import described, doubts
 from scalesearch.data.images import load_images
 from scalesearch.errors import RunError
@@ -33,7 +34,7 @@ from scalesearch.training.trainer import Trainer
 from scalesearch.trials import packed
 
 
-def train_command(wish: TrainRequest, *, processes: int, as_json: bool) -> None:
+def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: bool) -> None:
     """Train the network and print what came out; with several processes, have torchrun do this in each of them.
 
     Raises:
@@ -43,12 +44,13 @@ def train_command(wish: TrainRequest, *, processes: int, as_json: bool) -> None:
     try:
         if place is None and processes > 1:
             last = Team(processes - 1, processes, processes - 1, wish.sync_batchnorm)
-            job_of(wish, last)  # mistakes are told here, once
+            ended.run = job_of(wish, last).folder  # mistakes are told here, once
             launch(processes)
             return
         team = replace(place or ALONE, sync_batchnorm=wish.sync_batchnorm)
         with membership(team):
             job = job_of(wish, team)
+            ended.run = job.folder
             connect(team, job.device)
             _take_part(job, team, as_json=as_json)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Modules by name: timm's, torchvision's, a file's or an installed package's."""
+"""Modules by name: timm's, torchvision's, a file's, an installed package's, or this session's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import BaselineError
+from scalesearch.models.surgery.session import SESSION, taken
 from scalesearch.validation import is_file, nearest
 
 DEFAULT_RESOLUTION = 224
@@ -49,7 +50,7 @@ def load_module(source: str) -> Loaded:
             return _from_timm(name)
         if kind == "torchvision":
             return _from_torchvision(name)
-        return _from_code(source)
+        return _own(_built(name, taken(source)) if kind == SESSION else _from_code(source))
 
 
 def _from_timm(name: str) -> Loaded:
@@ -82,7 +83,7 @@ def _from_torchvision(name: str) -> Loaded:
     return Loaded(module, size, {"torchvision": torchvision.__version__, "torch": torch.__version__})
 
 
-def _from_code(source: str) -> Loaded:
+def _from_code(source: str) -> nn.Module:
     where, _, name = source.rpartition(":")
     if not where or not name:
         raise BaselineError(f"{source!r}: expected FILE.py:FACTORY or package.module:NAME")
@@ -92,7 +93,11 @@ def _from_code(source: str) -> Loaded:
         raise BaselineError(
             f"{where} has no {name!r}{_nearest(name, [n for n in vars(holder) if not n.startswith('_')])}"
         )
-    module = _built(source, getattr(holder, name))
+    return _built(source, getattr(holder, name))
+
+
+def _own(module: nn.Module) -> Loaded:
+    """A network of the user's own, which may state its size."""
     size = getattr(module, "resolution", None)
     stated = isinstance(size, int) and size > 0
     return Loaded(module, int(size or 0) if stated else DEFAULT_RESOLUTION, {"torch": torch.__version__}, stated)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def rendered(**values: Any) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from scalesearch.report.figures.colours import EVERY
+
+    return template("page.html").render(colours=EVERY, **values)
+
+
+def template(name: str) -> Template:
+    """One of the templates."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
         loader=PackageLoader("scalesearch.report.html"),
@@ -21,7 +29,7 @@ def rendered(**values: Any) -> str:
         keep_trailing_newline=True,
     )
     templates.filters["bound"] = bound
-    return templates.get_template("page.html").render(colours=EVERY, **values)
+    return templates.get_template(name)
 
 
 def bound(text: str) -> str:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scalesearch.errors import SpecError
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.spec import ModelSpec
-from scalesearch.trials import Architecture, Choice, Task
+from scalesearch.trials import Architecture, Choice, Record, Task
 from scalesearch.validation import parse
 
 optuna.logging.set_verbosity(logging.ERROR)  # what there is to tell is told by the search
@@ -71,6 +71,28 @@ def task_of(trial: FrozenTrial) -> Task:
         kept["passed_over"],
     )
     return Task(Coefficients(1, 1, 1), trial.user_attrs["network"], p["seed"], architecture)
+
+
+def record_of(trial: FrozenTrial, task: Task) -> Record:
+    """The trial as the rest of the search has it.
+
+    Args:
+        task: what `task_of` read from it.
+    """
+    attributes, state = trial.user_attrs, state_of(trial)
+    duration = trial.duration
+    return Record(
+        number=trial.number,
+        task=task,
+        state=state,
+        outcome=attributes.get("outcome") if state in ("complete", "dropped") else None,
+        reason=attributes.get("reason", attributes.get("lost")),
+        attempt=attributes.get("attempt", 1),
+        owner=attributes.get("owner"),
+        beat=attributes.get("beat"),
+        curve=trial.intermediate_values,
+        seconds=duration.total_seconds() if duration else None,
+    )
 
 
 def state_of(trial: FrozenTrial) -> str:

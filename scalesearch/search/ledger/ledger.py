@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.errors import LeaseLostError, RunError, UnreachableError
-from scalesearch.search.ledger.forms import state_of, task_of, waiting
+from scalesearch.search.ledger.forms import record_of, state_of, task_of, waiting
 from scalesearch.search.ledger.storages import UNREACHABLE, open_storage, said
 from scalesearch.search.ledger.urls import masked
 from scalesearch.trials import Record, Task
@@ -255,7 +255,7 @@ class Ledger:
 
     def records(self) -> list[Record]:
         """Every trial, oldest first."""
-        return [self._record(trial) for trial in self._trials()]
+        return [record_of(trial, self._task(trial)) for trial in self._trials()]
 
     def held_by(self, owners: Collection[str]) -> list[Record]:
         """The running trials that these workers hold."""
@@ -334,19 +334,3 @@ class Ledger:
         if found is None:
             found = self._tasks[trial._trial_id] = task_of(trial)
         return found
-
-    def _record(self, trial: FrozenTrial) -> Record:
-        attributes, state = trial.user_attrs, state_of(trial)
-        duration = trial.duration
-        return Record(
-            number=trial.number,
-            task=self._task(trial),
-            state=state,
-            outcome=attributes.get("outcome") if state in ("complete", "dropped") else None,
-            reason=attributes.get("reason", attributes.get("lost")),
-            attempt=attributes.get("attempt", 1),
-            owner=attributes.get("owner"),
-            beat=attributes.get("beat"),
-            curve=trial.intermediate_values,
-            seconds=duration.total_seconds() if duration else None,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from scalesearch.report.units import duration, percent
+from scalesearch.search.watcher import Watcher
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from scalesearch.trials import Task
 
 _NOT_THERE = "its weights are to be kept, and are not here"
+
+
+class ClosingWatcher(Watcher, Protocol):
+    """A watcher that holds a terminal or a page while it is told things."""
+
+    def close(self) -> None:
+        """Nothing more will be told."""
+
+
+def on_console(console: Console) -> ClosingWatcher:
+    """Bars on a terminal, lines elsewhere."""
+    return LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
 
 
 def headline(prepared: Prepared) -> str:
