@@ -16,10 +16,10 @@ from scalesearch.run_folder import RunFolder
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.setup import Prepared
-from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.search.weights_store import Weights
 from scalesearch.training.train import train
 from scalesearch.training.trainer import Trainer
+from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.trials import Record, accuracies_by_network
 
 if TYPE_CHECKING:

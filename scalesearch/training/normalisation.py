@@ -10,6 +10,7 @@ from scalesearch.models.stated import stated_normalisation
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec_files import Spec
 from scalesearch.settings import DataSettings
+from scalesearch.training.trained_files import weights_file
 
 RECIPE = "recipe.yaml"
 """What lies beside the weights that scalesearch wrote, and says how they were trained."""
@@ -74,14 +75,18 @@ def _beside(weights: Path) -> Normalisation | None:
 
 
 def with_normalisation(recipe: Recipe, spec: Spec) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with the normalisation that its weights expect, and what is said of it; without weights, as it is.
+    """The recipe with the file of the weights that it begins with, where it names a folder, and the normalisation that
+    they expect; and what is said of that. Without weights, as it is.
 
     Raises:
+        BaselineError: there are no such weights.
         RecipeError, RunError: as `normalisation_of`.
     """
     if recipe.train.from_weights is None:
         return recipe, ()
-    found = normalisation_of(Path(recipe.train.from_weights), spec, recipe.data)
+    file = weights_file(recipe.train.from_weights)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"from_weights": str(file)})})
+    found = normalisation_of(file, spec, recipe.data)
     if (found.mean, found.std) == (MEAN, STD) and recipe.data.mean is None:
         return recipe, (found.words,)
     data = recipe.data.model_copy(update={"mean": found.mean, "std": found.std})

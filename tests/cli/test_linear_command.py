@@ -114,8 +114,11 @@ def test_it_runs_as_a_program(cli: Cli, weights: None) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ((), "no weights: --from-weights FILE says which"),
-        (("--from-weights", "one.pt", "--from-weights", "two.pt"), "a file for each of 1 network, in their order"),
+        ((), "no weights for tiny.yaml: --from-weights FILE says which"),
+        (
+            ("--from-weights", "one.pt", "--from-weights", "two.pt"),
+            "one for each of 1 network without a folder of its own",
+        ),
         (("--from-weights", "nowhere.pt"), "there is no file nowhere.pt"),
         (("--from-weights", "tiny.yaml"), "cannot be read as weights alone"),
         (("--from-weights", "one.pt", "--set", "train.epochs=3"), "train: expected one of the keys data, eval_crop"),

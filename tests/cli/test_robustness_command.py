@@ -21,10 +21,10 @@ from scalesearch.data.batches import MEAN
 from scalesearch.data.corruptions import CORRUPTIONS, Condition, conditions_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.search.robustness_job import RobustnessRequest, robustness_job
-from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, write_kept
 from scalesearch.training.robustness import measure
 from scalesearch.training.single import TrainRequest
 from scalesearch.training.trained import ready
+from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, write_kept
 from tests.support.small import MINE, TINY, Cli, make_folder
 
 CPU = {"device": "cpu"}
@@ -195,10 +195,13 @@ def test_a_dry_run_says_the_price_and_writes_nothing(
 def test_mistakes_are_one_line_that_says_what_to_do(trained: Path, tmp_path: Path) -> None:
     one, tiny, two = trained / "one", trained / "tiny.yaml", trained / "two" / "weights.pt"
     photos = {"data.source": f"folder:{trained / 'photos'}"}
-    assert "2 networks without a folder of their own, and 1 file" in _complaint(_wish(tiny, "resnet18", weights=(two,)))
-    assert "give --weights FILE once for each" in _complaint(_wish(one, weights=(two,)))
-    assert "no trained network: `train` and `linear` leave" in _complaint(_wish(trained))
-    assert "no weights: cannot read" in _complaint(_wish(tiny, weights=(tmp_path / "none.pt",)))
+    assert "each of 2 networks without a folder of their own, in their order, got '1 file'" in _complaint(
+        _wish(tiny, "resnet18", weights=(two,))
+    )
+    assert "one for each of 0 networks without a folder" in _complaint(_wish(one, weights=(two,)))
+    assert "is no trained network, but holds some; name one: " in _complaint(_wish(trained))
+    assert "no such folder: " in _complaint(_wish(trained / "none"))
+    assert "no weights: there is no file" in _complaint(_wish(tiny, weights=(tmp_path / "none.pt",)))
     assert "trained on 12 classes, and photos has 2" in _complaint(_wish(one, overrides=photos))
     bare = tmp_path / "bare.pt"
     shutil.copy(two, bare)

@@ -20,7 +20,7 @@ from scalesearch.scaling.spec_files import load_spec
 from scalesearch.search.outputs import Result
 from scalesearch.search.run import run
 from scalesearch.search.setup import Prepared, prepare
-from scalesearch.search.weights_index import Kept, KeptWeights, read_kept, write_kept
+from scalesearch.training.weights_index import Kept, KeptWeights, read_kept, write_kept
 from tests.support.small import TINY
 
 

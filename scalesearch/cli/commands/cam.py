@@ -23,8 +23,8 @@ from scalesearch.report.units import amount
 from scalesearch.run_files import read_recipe_settings, read_result
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import Spec, load_spec
-from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept
 from scalesearch.settings import DataSettings
+from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, read_kept
 
 SHOWN = 224
 """Pixels of the images in the figure; those that are drawn to order come as the networks saw them."""

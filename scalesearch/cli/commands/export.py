@@ -13,9 +13,9 @@ from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.models.weights import load_whole, read_weights
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
-from scalesearch.training.trained_file import is_trained_folder, open_trained, outcome_of, spec_and_weights
+from scalesearch.training.trained import on_images, open_network
+from scalesearch.training.trained_files import TrainedFiles, all_trained_files, folder_of
 from scalesearch.validation import parse
 
 
@@ -64,25 +64,38 @@ def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> 
 def _network(
     asked: str, weights: Path | None, resolution: int | None, num_classes: int | None, console: Console
 ) -> tuple[str, ScaledModel, nn.Module]:
-    spec, weights = spec_and_weights(asked, weights)
-    if num_classes is None and is_trained_folder(asked):
-        outcome = outcome_of(Path(asked).expanduser())
-        num_classes = None if outcome is None else int(outcome["environment"]["data"]["classes"])
-    classes = 1000 if num_classes is None else num_classes
-    tensors = None if weights is None else read_weights(weights.expanduser())
-    baseline = open_baseline(spec, resolution=resolution)
-    model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
-    network = model.build(classes)
-    if tensors is None:
+    files = one_of(asked, weights, console)
+    if files is None:
+        baseline = open_baseline(asked, resolution=resolution)
+        model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
         console.print("its weights are fresh: --weights FILE takes trained ones", style="dim")
-    else:
-        try:
-            loaded = load_whole(network, tensors, str(weights))
-        except BaselineError as failure:
-            raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
-        if loaded.by_shape:
-            console.print(loaded.words)
-    return baseline.name, model, logits_alone(network, model.resolution, classes, baseline.name)
+        classes = num_classes or 1000
+        return baseline.name, model, logits_alone(model.build(classes), model.resolution, classes, baseline.name)
+    trained = open_network(files, resolution)
+    classes = num_classes or files.num_classes or 1000
+    try:
+        network, loaded = trained.build(classes)
+    except BaselineError as failure:
+        raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
+    if loaded.by_shape:
+        console.print(loaded.words)
+    name = trained.model.spec.name
+    return name, trained.model, logits_alone(network, trained.model.resolution, classes, name)
+
+
+def one_of(asked: str, weights: Path | None, console: Console) -> TrainedFiles | None:
+    """The one trained network that is named, the best of a run's; None where it has no weights, and needs none.
+
+    Raises:
+        ScaleSearchError: there is no such network.
+    """
+    if weights is None and folder_of(asked) is None:
+        return None
+    found = all_trained_files([asked], [] if weights is None else [weights])
+    if len(found) > 1:
+        others = f"{asked}:2" + (f" to {asked}:{len(found)}" if len(found) > 2 else "")
+        console.print(f"{found[0].name}, the best of {asked} ({others}: the others)", style="dim")
+    return found[0]
 
 
 def _export_int8(
@@ -96,7 +109,10 @@ def _export_int8(
     console: Console,
 ) -> None:
     settings = parse(QuantizeSettings, dict(options), RecipeError)
-    trained = open_trained(asked, weights, recipe=recipe, overrides=overrides, resolution=resolution)
+    files = one_of(asked, weights, console)
+    if files is None:
+        raise BaselineError(f"no weights for {asked}: --weights FILE says which; fresh ones tell no ranges")
+    trained = on_images(open_network(files, resolution), recipe, overrides)
     (task,) = tasks_of([trained], settings)
     target = out or Path(f"{trained.name}.onnx")
     int8_target = target.with_name(f"{target.stem}-int8{target.suffix}")

@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scalesearch.cli.commands.bench import open_models
 from scalesearch.data.about import described, doubts
 from scalesearch.data.images import Images, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
@@ -33,7 +32,8 @@ from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
 from scalesearch.settings import AugmentSettings
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
-from scalesearch.training.trained_file import FITTED, RECIPE, SPEC, WEIGHTS
+from scalesearch.training.trained import open_network
+from scalesearch.training.trained_files import FITTED, RECIPE, SPEC, WEIGHTS, TrainedFiles, all_trained_files
 from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
 
@@ -43,7 +43,7 @@ WORDY = ("correct", "weights")
 
 @dataclass(frozen=True)
 class LinearRequest:
-    """What the command line asks for: networks, the file of each one's weights, settings by dotted key."""
+    """What the command line asks for: networks, weights of those that are no folders, settings by dotted key."""
 
     specs: Sequence[str]
     weights: Sequence[Path]
@@ -113,39 +113,32 @@ def job_of(wish: LinearRequest) -> Job:
         ScaleSearchError: whatever of it the user can mend.
     """
     settings = parse(LinearSettings, merged({}, wish.options), RecipeError)
-    if not wish.weights:
-        raise RunError("no weights: --from-weights FILE says which, once for each network")
-    if len(wish.weights) != len(wish.specs):
-        networks = f"{len(wish.specs)} network{'s' * (len(wish.specs) != 1)}"
-        raise RecipeError("--from-weights", f"a file for each of {networks}, in their order", f"{len(wish.weights)}")
-    for file in wish.weights:
-        if not file.is_file():
-            raise RunError(f"no weights: there is no file {file}")
+    files = all_trained_files(wish.specs, wish.weights, "--from-weights")
     device = pick_device(settings.device)
     source = open_source(settings.data)
     counts = tuple(len(part) for part in split_indices(source, settings.data))
     val = len(source.val.labels) if source.val is not None else 0
     told = {"settings": settings.model_dump(mode="json"), "images": source.fingerprint, "px": wish.resolution}
     folder = wish.out or Path("results") / f"linear-{slug(source.title)}-{digest(told)}"
-    return Job(settings, _named(wish), source, device, (counts[0], counts[1], val), folder)
+    return Job(settings, _named(files, wish.resolution), source, device, (counts[0], counts[1], val), folder)
 
 
-def _named(wish: LinearRequest) -> dict[str, tuple[ScaledModel, Path]]:
+def _named(files: Sequence[TrainedFiles], resolution: int | None) -> dict[str, tuple[ScaledModel, Path]]:
     """The networks by their names; those of one name by that and their file's.
 
     Raises:
         RecipeError: a network is asked for twice with the same file.
     """
-    opened = [next(iter(open_models([asked], wish.resolution).values())) for asked in wish.specs]
-    names = [slug(model.spec.name) for model in opened]
+    opened = [open_network(each, resolution) for each in files]
+    names = [slug(network.name) for network in opened]
     full = [
-        name if names.count(name) == 1 else slug(f"{name}-{file.parent.name}-{file.stem}")
-        for name, file in zip(names, wish.weights, strict=True)
+        name if names.count(name) == 1 else slug(f"{name}-{network.weights.parent.name}-{network.weights.stem}")
+        for name, network in zip(names, opened, strict=True)
     ]
     if len(set(full)) < len(full):
         twice = next(name for name in full if full.count(name) > 1)
         raise RecipeError("SPEC", "each network and file once", twice)
-    return {name: (model, file) for name, model, file in zip(full, opened, wish.weights, strict=True)}
+    return {name: (network.model, network.weights) for name, network in zip(full, opened, strict=True)}
 
 
 def _opened(job: Job, name: str) -> Probe:

@@ -28,7 +28,7 @@ from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
-from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS
+from scalesearch.training.trained_files import OUTCOME, SPEC, WEIGHTS
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import packed
 
