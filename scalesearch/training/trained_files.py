@@ -29,8 +29,8 @@ class TrainedFiles:
     """A network's spec, or what `--baseline` takes, and the file of its weights.
 
     ``name``: a run's word for it; ``asked``: the command line's; ``classes``, ``num_classes`` and ``crop`` (the central
-    share of an image that it was measured on): where its folder tells; ``recipe``: the file that says how it was
-    trained, where there is one.
+    share of an image that it was measured on): where its folder tells, as the minival's ``accuracy``, in [0, 1];
+    ``recipe``: the file that says how it was trained, where there is one.
     """
 
     asked: str
@@ -41,6 +41,12 @@ class TrainedFiles:
     num_classes: int | None = None
     crop: float | None = None
     recipe: Path | None = None
+    accuracy: float | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of the training or the run that left the weights; else the one that they lie in."""
+        return self.weights.parent if self.recipe is None else self.recipe.parent
 
 
 def outcome_of(folder: Path) -> dict[str, Any] | None:
@@ -110,6 +116,7 @@ def trained_files(asked: str) -> list[TrainedFiles] | None:
             kept.num_classes,
             kept.eval_crop,
             folder / RECIPE if is_file(folder / RECIPE) else None,
+            each.accuracy,
         )
         for each in chosen
     ]
@@ -187,6 +194,7 @@ def _beside(asked: str, spec: str, weights: Path) -> TrainedFiles:
         num_classes=int(data["classes"]) if "classes" in data else None,
         crop=_crop(run / RECIPE) if outcome else None,
         recipe=run / RECIPE if is_file(run / RECIPE) else None,
+        accuracy=outcome.get("accuracy"),
     )
 
 
@@ -213,11 +221,10 @@ def _nothing_in(folder: Path) -> str:
     if trained:
         names = ", ".join(map(str, trained[:4])) + (", …" if len(trained) > 4 else "")
         return f"{folder} is no trained network, but holds some; name one: {names}"
-    if is_file(folder / "settings.json") and is_file(folder / RECIPE) and not is_file(folder / SPEC):
-        return (
-            f"{folder} has kept no weights: a search's own command, given again with --keep-weights 3, keeps its best "
-            "three"
-        )
+    if is_file(folder / "settings.json") and is_file(folder / "baseline.yaml"):
+        return f"{folder} has kept no weights: its own command, given again with --keep-weights 3, keeps its best three"
+    if is_file(folder / "settings.json"):
+        return f"{folder} holds a training that is not finished: its own command, given again, goes on with it"
     return (
         f"{folder} is a folder without {SPEC} and {WEIGHTS}, and holds no trained network: `train` and `linear` write "
         "both, a search with --keep-weights 3 its best three"
