@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scalesearch.data.batches import MEAN, STD, Channels
 from scalesearch.models.stated import stated_normalisation
+from scalesearch.models.weights_file import read_about
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec_files import Spec
 from scalesearch.settings import DataSettings
@@ -47,7 +48,8 @@ def _listed(values: Channels) -> str:
 def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None) -> Normalisation:
     """How images are normalised for a file's weights in the network of ``spec``.
 
-    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, then what
+    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, or the file
+    itself, then what
     timm or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes
     ``mean`` and ``std``; else ImageNet's.
 
@@ -58,6 +60,8 @@ def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None
         return Normalisation(data.mean, data.std, "as data.mean and data.std say")
     if (found := _beside(weights)) is not None:
         return found
+    if (about := read_about(weights)) is not None:
+        return Normalisation(about.mean, about.std, f"as {weights.name} says of its weights")
     stated = stated_normalisation(spec)
     if stated is not None:
         mean, std, who = stated

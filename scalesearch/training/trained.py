@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import BaselineError, DataError, RecipeError
-from scalesearch.models.catalogue import model_of, open_baseline
+from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, classifier_of, load_weights, load_whole, read_weights
 from scalesearch.recipe import Recipe, load_recipe
@@ -78,9 +78,12 @@ def open_network(files: TrainedFiles, resolution: int | None = None) -> TrainedN
         RecipeError: the recipe beside it breaks a rule.
     """
     beside = load_recipe(str(files.recipe)) if files.recipe is not None else None
-    if resolution is None and beside is not None and not files.spec.endswith((".yaml", ".yml")):
-        resolution = beside.resolution
-    baseline = open_baseline(files.spec, beside and beside.rounding, resolution)
+    if isinstance(files.spec, str):
+        if resolution is None and beside is not None and not files.spec.endswith((".yaml", ".yml")):
+            resolution = beside.resolution
+        baseline = open_baseline(files.spec, beside and beside.rounding, resolution)
+    else:
+        baseline = baseline_of(files.spec)
     model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
     return TrainedNetwork(files.name or model.spec.name, model, files)
 
@@ -107,7 +110,7 @@ def on_images(
     if recipe is None and files.recipe is None and "data.source" not in changes:
         raise RecipeError("--data", f"images, which no recipe.yaml beside {files.weights} names", "none")
     found = recipe or (str(files.recipe) if files.recipe is not None else default_recipe("cpu"))
-    chosen = load_recipe(found, changes | {"baseline": files.spec, "device": "cpu"})
+    chosen = load_recipe(found, changes | {"baseline": files.asked, "device": "cpu"})
     said = chosen.data if recipe or "data.mean" in changes else None
     return OnImages(network, chosen, found, normalisation_of(files.weights, network.model.spec, said))
 

@@ -1,8 +1,8 @@
 """Where trained networks lie, by the names that every command takes for them; nothing is opened yet.
 
-``FOLDER`` is what `train` or `linear` wrote; ``RUN`` a search that kept weights, and ``RUN:WHICH`` one network of it,
-by its place (1 is the best), its row's label, or its coefficients (1.2,1.1,1.15). Anything else is a spec or a
-baseline, and comes with a file of weights.
+``FOLDER`` is what `train` or `linear` wrote, or a file of weights that says its network; ``RUN`` a search that kept
+weights, and ``RUN:WHICH`` one network of it, by its place (1 is the best), its row's label, or its coefficients
+(1.2,1.1,1.15). Anything else is a spec or a baseline, and comes with a file of weights.
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scalesearch.data.batches import MEAN, STD
 from scalesearch.errors import BaselineError, RecipeError
 from scalesearch.models.catalogue import builtin_names
+from scalesearch.models.weights_file import About, read_about
+from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_files import read_result
+from scalesearch.scaling.spec_files import Spec
 from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, read_kept
 from scalesearch.validation import is_file, nearest
 
-WEIGHTS, SPEC, RECIPE = "weights.pt", "spec.yaml", "recipe.yaml"
+WEIGHTS, SPEC, RECIPE = "weights.safetensors", "spec.yaml", "recipe.yaml"
 """What `train` and `linear` write into their folders."""
+OLD_WEIGHTS = "weights.pt"
+"""What they wrote before."""
 OUTCOME, FITTED = "outcome.json", "linear.json"
 """What came of it: of `train`, and of `linear`."""
 
@@ -34,7 +40,7 @@ class TrainedFiles:
     """
 
     asked: str
-    spec: str
+    spec: str | Spec
     weights: Path
     name: str | None = None
     classes: tuple[str, ...] | None = None
@@ -47,6 +53,19 @@ class TrainedFiles:
     def folder(self) -> Path:
         """Of the training or the run that left the weights; else the one that they lie in."""
         return self.weights.parent if self.recipe is None else self.recipe.parent
+
+
+def weights_in(folder: Path) -> Path | None:
+    """The file of weights in a folder that `train` or `linear` wrote; None where it is another folder."""
+    if not is_file(folder / SPEC):
+        return None
+    return next((folder / name for name in (WEIGHTS, OLD_WEIGHTS) if is_file(folder / name)), None)
+
+
+def about_weights(spec: Spec, recipe: Recipe, classes: Sequence[str]) -> About:
+    """What a file of weights says of itself that came of the recipe."""
+    mean, std = recipe.data.mean or MEAN, recipe.data.std or STD
+    return About(spec, tuple(classes), spec.resolution, mean, std, recipe.augment.eval_crop)
 
 
 def outcome_of(folder: Path) -> dict[str, Any] | None:
@@ -94,14 +113,16 @@ def trained_files(asked: str) -> list[TrainedFiles] | None:
         BaselineError: there is no such folder, or no such network in it, or no trained one at all.
         RunError, RecipeError: what it says of itself cannot be read.
     """
-    place = folder_of(asked)
+    place, file = folder_of(asked), Path(asked).expanduser()
     if place is None:
-        return None
+        about = read_about(file) if is_file(file) else None
+        return None if about is None else [_beside(asked, about.spec, file)]
     folder, which = place
-    if is_file(folder / SPEC) and is_file(folder / WEIGHTS):
+    weights = weights_in(folder)
+    if weights is not None:
         if which:
             raise BaselineError(f"{folder} holds one network, and needs no :{which}")
-        return [_beside(asked, str(folder / SPEC), folder / WEIGHTS)]
+        return [_beside(asked, str(folder / SPEC), weights)]
     kept = read_kept(folder)
     if kept is None or not kept.weights:
         raise BaselineError(_nothing_in(folder))
@@ -179,8 +200,9 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _beside(asked: str, spec: str, weights: Path) -> TrainedFiles:
-    """With what the folder of the weights says; those that a search keeps lie in a folder of its run."""
+def _beside(asked: str, spec: str | Spec, weights: Path) -> TrainedFiles:
+    """With what the folder of the weights says, or the file; those that a search keeps lie in a folder of its run."""
+    about = read_about(weights)
     folder = weights.parent
     outcome = outcome_of(folder) or {}
     data = outcome.get("environment", {}).get("data", {})
@@ -190,17 +212,15 @@ def _beside(asked: str, spec: str, weights: Path) -> TrainedFiles:
         asked,
         spec,
         weights,
-        classes=tuple(map(str, names)) if isinstance(names, list) else None,
-        num_classes=int(data["classes"]) if "classes" in data else None,
-        crop=_crop(run / RECIPE) if outcome else None,
+        classes=tuple(map(str, names)) if isinstance(names, list) else about and about.classes,
+        num_classes=int(data["classes"]) if "classes" in data else len(about.classes or ()) or None if about else None,
+        crop=_crop(run / RECIPE) if outcome else about and about.crop,
         recipe=run / RECIPE if is_file(run / RECIPE) else None,
         accuracy=outcome.get("accuracy"),
     )
 
 
 def _crop(recipe: Path) -> float | None:
-    from scalesearch.recipe import load_recipe
-
     return load_recipe(str(recipe)).augment.eval_crop if is_file(recipe) else None
 
 
@@ -217,7 +237,7 @@ def _chosen(folder: Path, kept: Kept, which: str) -> KeptWeights:
 def _nothing_in(folder: Path) -> str:
     """Why a folder cannot be taken for a trained network, and what could be."""
     inner = [each for each in sorted(folder.iterdir()) if _is_folder(each)]
-    trained = [each for each in inner if (is_file(each / SPEC) and is_file(each / WEIGHTS)) or read_kept(each)]
+    trained = [each for each in inner if weights_in(each) or read_kept(each)]
     if trained:
         names = ", ".join(map(str, trained[:4])) + (", …" if len(trained) > 4 else "")
         return f"{folder} is no trained network, but holds some; name one: {names}"

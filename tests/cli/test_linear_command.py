@@ -67,7 +67,7 @@ def test_two_networks_are_compared_and_the_same_command_goes_on(run: Run, weight
     with pytest.raises(ScaleSearchError, match=r"made with other settings \(eval_crop: 1.0 there, 0.8 now\)"):
         run("linear", *both, *FEW, "--out", "out", "--set", "eval_crop=0.8")
 
-    spec, kept = f"{folder}/spec.yaml", f"{folder}/weights.pt"
+    spec, kept = f"{folder}/spec.yaml", f"{folder}/weights.safetensors"
     assert "wrote" in run("export", spec, "--weights", kept, "--num-classes", "12")[0]
     onwards, _ = run("train", spec, "--from-weights", kept, *FEW, "--steps", "2")
     assert "32 tensors by name; 0 start afresh" in onwards and "recipe.yaml says of their" in onwards

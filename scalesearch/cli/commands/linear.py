@@ -19,8 +19,8 @@ from scalesearch.data.about import described, doubts
 from scalesearch.data.images import Images, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
-from scalesearch.files import write_whole
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.weights_file import write_weights
 from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share
 from scalesearch.recipe import Recipe, dump_recipe, merged
 from scalesearch.report.formats import Column, Page, Table
@@ -33,7 +33,16 @@ from scalesearch.search.provenance import environment
 from scalesearch.settings import AugmentSettings
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
 from scalesearch.training.trained import open_network
-from scalesearch.training.trained_files import FITTED, RECIPE, SPEC, WEIGHTS, TrainedFiles, all_trained_files
+from scalesearch.training.trained_files import (
+    FITTED,
+    RECIPE,
+    SPEC,
+    WEIGHTS,
+    TrainedFiles,
+    about_weights,
+    all_trained_files,
+    weights_in,
+)
 from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
 
@@ -176,7 +185,7 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
     place = job.folder / name
     with RunFolder(place) as folder:
         folder.claim(job.kept(name))
-        if (place / FITTED).is_file() and (place / WEIGHTS).is_file():
+        if (place / FITTED).is_file() and weights_in(place) is not None:
             told.print(f"{name}: done before", soft_wrap=True)
             return read_result(place, FITTED)
         probe = _opened(job, name)
@@ -192,13 +201,14 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         with _progress(job.images) as (computed, doing):
             judged = judge(probe, images, computed, doing, place)
         done = _as_plain(job, name, probe, images, judged)
-        weights = {key: value.cpu().contiguous() for key, value in probe.network.state_dict().items()}
+        recipe = _recipe(job, probe)
+        about = about_weights(probe.model.spec, recipe, job.source.classes)
         try:
-            write_whole(place / WEIGHTS, lambda file: torch.save(weights, file))
-        except (OSError, RuntimeError) as failure:
+            write_weights(place / WEIGHTS, probe.network.state_dict(), about)
+        except (OSError, RuntimeError, ValueError) as failure:
             raise RunError(f"cannot write {place / WEIGHTS}: {str(failure).partition(chr(10))[0]}") from failure
         folder.write(SPEC, dump_spec(probe.model.spec))
-        folder.write(RECIPE, dump_recipe(_recipe(job, probe)))
+        folder.write(RECIPE, dump_recipe(recipe))
         for feature in FEATURES:
             (place / feature).unlink(missing_ok=True)
         folder.write(FITTED, json.dumps(done, indent=1, ensure_ascii=False) + "\n")
