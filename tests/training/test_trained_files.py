@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from scalesearch.data.batches import MEAN, STD
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.build import build_model
+from scalesearch.models.weights_file import About, write_weights
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.training.trained import open_network, open_networks
@@ -34,7 +36,8 @@ def here(tiny: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
                         file=f"{name}.pt", spec=f"{name}.yaml", label="wide" if place else None)
         )  # fmt: skip
     write_kept(Path("run"), Kept(num_classes=3, classes=("x", "y", "z"), eval_crop=0.9, weights=tuple(rows)))
-    shutil.copy("tiny.pt", f"winner/{WEIGHTS}")
+    about = About(tiny, ("x", "y", "z"), 16, MEAN, STD, 1.0)
+    write_weights(Path("winner", WEIGHTS), torch.load("tiny.pt", weights_only=True), about)
     shutil.copy("tiny.yaml", f"winner/{SPEC}")
     return tmp_path
 
@@ -51,6 +54,22 @@ def test_every_name_that_a_trained_network_has_finds_its_files(here: Path) -> No
         assert trained_files(asked) is None, asked
     assert str(weights_file("run")) == "run/weights/a.pt" and str(weights_file("run:wide")) == "run/weights/b.pt"
     assert str(weights_file("tiny.pt")) == "tiny.pt" and str(weights_file("winner")) == f"winner/{WEIGHTS}"
+
+
+def test_a_file_that_says_its_network_is_one(here: Path, tiny: ModelSpec) -> None:
+    shutil.copy(f"winner/{WEIGHTS}", "alone.safetensors")
+    (files,) = trained_files("alone.safetensors") or []
+    assert (files.spec, files.classes, files.num_classes, files.crop) == (tiny, ("x", "y", "z"), 3, 1.0)
+    network = open_network(files)
+    assert network.model.spec == tiny and network.build(3)[1].new == ()
+    assert weights_file("alone.safetensors") == Path("alone.safetensors")
+
+
+def test_a_folder_of_an_older_version_opens(here: Path) -> None:
+    Path("winner", WEIGHTS).unlink()
+    shutil.copy("tiny.pt", "winner/weights.pt")
+    (files,) = trained_files("winner") or []
+    assert open_network(files).build(3)[1].new == ()
 
 
 def test_folders_and_specs_with_weights_come_in_the_order_that_they_are_named(here: Path) -> None:
