@@ -22,7 +22,13 @@ def export(
     network: Annotated[
         str, typer.Argument(help="A spec, any baseline, a folder of `train` or `linear`, or a run (RUN, RUN:2).")
     ],
-    format_: Annotated[str, typer.Option("--format", help="pt2 (torch.export), onnx, executorch or litert.")] = "pt2",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="pt2 (torch.export), onnx, executorch, litert; python, timm (source code); safetensors, pt (weights).",
+        ),
+    ] = "pt2",
     weights: Annotated[Path | None, typer.Option(help="Trained weights to load (default: fresh weights).")] = None,
     num_classes: Annotated[
         int | None,
@@ -42,7 +48,7 @@ def export(
     reduce_range: ReduceRangeOption = None,
     keep_float: KeepFloatOption = None,
 ) -> None:
-    """Write a network for other programs (torch.export, ONNX, ExecuTorch, LiteRT), checked against its own logits."""
+    """Write a network for other programs, or as source code that needs no scalesearch, held against its own logits."""
     from scalesearch.cli.commands.export import export_command
 
     options = given(export, ctx)
