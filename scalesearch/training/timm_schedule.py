@@ -14,23 +14,20 @@ WIDTH = 104
 """Characters of a line of the command."""
 
 
-def timm_schedule(recipe: Recipe, entry: str, files: TrainedFiles | None, *, pretrained: bool = False) -> Schedule:
+def timm_schedule(recipe: Recipe, entry: str, files: TrainedFiles | None, dropout: float = 0.0) -> Schedule:
     """The call for a network that is registered as ``entry`` in a file of that name.
 
     Args:
         files: of the trained network, whose outcome says how many images there were.
-        pretrained: begin with the entry's weights.
+        dropout: the head's, which train.py sets to 0 where it is not told.
     """
     train, data, unlike = recipe.train, recipe.data, list[str]()
     kind, _, path = data.source.partition(":")
     images = _images(files)
     words = ["--data-dir", path if kind == "folder" else "DATA", "--model", entry]
-    words += ["--pretrained"] if pretrained else []
     words += ["-b", str(train.batch_size), *_optimizer(train), *_learning_rate(train, images, unlike)]
     words += ["--smoothing", f"{train.label_smoothing:g}", *_average(train), *_augmentation(recipe.augment, unlike)]
-    words += ["--crop-pct", f"{recipe.augment.eval_crop:g}"]
-    if train.norm_momentum is not None:
-        words += ["--bn-momentum", f"{train.norm_momentum:g}"]
+    words += ["--drop", f"{dropout:g}", "--crop-pct", f"{recipe.augment.eval_crop:g}"]
     if train.clip_norm is not None:
         words += ["--clip-grad", f"{train.clip_norm:g}"]
     if train.precision in ("bf16", "fp16"):
@@ -39,13 +36,13 @@ def timm_schedule(recipe: Recipe, entry: str, files: TrainedFiles | None, *, pre
     if kind != "folder":
         unlike.append(f"the images were {kind}: DATA stands for a folder with train/CLASS/… and val/CLASS/…")
     unlike.append(
-        f"{100 * data.minival:g} % of the training images (the minival) were held out of training, which train.py does not"
+        f"{100 * data.minival:g} % of the training images (the minival) were held out, and train.py trains on all"
     )
     if data.limit is not None:
         unlike.append(f"{data.limit:,} training images were taken, and train.py takes all")
     _other(train, unlike)
-    call = f"import {entry}, runpy, sys; sys.argv[0] = 'train.py'; runpy.run_path('train.py', run_name='__main__')"
-    return Schedule(_lines([f"python -c {shlex.quote(call)}", *_pairs(words)]), unlike)
+    call = f"import {entry}, runpy; runpy.run_path('train.py', run_name='__main__')"
+    return Schedule(_lines([f'python -c "{call}"', *_pairs(words)]), unlike)
 
 
 def _images(files: TrainedFiles | None) -> int | None:
@@ -91,8 +88,8 @@ def _learning_rate(train: TrainSettings, images: int | None, unlike: list[str]) 
         ]
     if train.schedule == "wsd":
         unlike.append(
-            f"the rate stayed until the last {100 * train.cooldown:g} % of the steps and then fell (wsd); train.py has no "
-            "such schedule, and takes a cosine here"
+            f"the rate stayed until the last {100 * train.cooldown:g} % of the steps and then fell (wsd); train.py has "
+            "no such schedule, and takes a cosine here"
         )
     return [*words, "--sched", "cosine", "--min-lr", "0", "--warmup-prefix", "--sched-on-updates"]
 
@@ -108,8 +105,8 @@ def _augmentation(augment: AugmentSettings, unlike: list[str]) -> list[str]:
     if augment.policy == "randaugment":
         words += ["--aa", f"rand-m{min(10, round(augment.magnitude / 3))}-n2"]
         unlike.append(
-            f"RandAugment was torchvision's, two operations of magnitude {augment.magnitude} of 30; timm's are others, on "
-            "a scale to 10"
+            f"RandAugment was torchvision's, two operations of magnitude {augment.magnitude} of 30; timm's are others, "
+            "on a scale to 10"
         )
     elif augment.policy == "autoaugment":
         words += ["--aa", "original"]
@@ -125,13 +122,9 @@ def _other(train: TrainSettings, unlike: list[str]) -> None:
     if train.progressive is not None:
         unlike.append("images grew in stages (progressive learning), and train.py has none of that")
     if train.from_weights is not None:
-        unlike.append(
-            f"it began with the weights of {train.from_weights}: --initial-checkpoint FILE, under timm's names"
-        )
+        unlike.append(f"it began with the weights of {train.from_weights} (--initial-checkpoint, under timm's names)")
     if train.freeze or train.head_only_epochs or train.features_rate != 1:
-        unlike.append(
-            "layers other than the classifier were frozen or learnt at another rate; train.py trains all alike"
-        )
+        unlike.append("the classifier was trained alone, or at a rate of its own; train.py trains all layers alike")
     if train.lengths:
         unlike.append("shorter schedules branched off it, which changes nothing of its own")
 

@@ -22,6 +22,7 @@ from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights_file import SAFE, About, write_weights
 from scalesearch.recipe import Recipe
 from scalesearch.scaling.module_spec import ModuleSpec
+from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.normalisation import Normalisation
 from scalesearch.training.timm_schedule import timm_schedule
 from scalesearch.training.trained_files import TrainedFiles
@@ -68,9 +69,8 @@ def write_code(network: Network, target: Path) -> list[str]:
     written = _as_written(network, beside.name if kept else "FILE.safetensors")
     code = (module_code if module else table_code)(written)
     with running(code, f"written_{identifier(target.stem)}", target) as made:
-        agreement = prove_same(
-            network.module, made.build_model(), network.model.resolution, network.classes, network.name
-        )
+        built, side = made.build_model(), network.model.resolution
+        agreement = prove_same(network.module, built, side, network.classes, network.name)
     return _wrote(network, target, code, agreement, network.module.state_dict() if kept else None)
 
 
@@ -84,10 +84,17 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
     entry, kept = identifier(target.stem), network.files is not None
     if target.stem != entry:
         raise RecipeError("--out", f"a name that Python can import, such as {entry}.py", target.name)
-    _needs_timm()
-    schedule = None if recipe is None else timm_schedule(recipe, entry, network.files, pretrained=False)
+    if theirs_already(entry):
+        raise RecipeError(
+            "--out", f"a name that timm has not given to a network of its own: {entry}_own.py", target.name
+        )
+    spec = network.model.spec
+    dropout = spec.head.dropout if isinstance(spec, ModelSpec) else 0.0
+    schedule = None if recipe is None else timm_schedule(recipe, entry, network.files, dropout)
     crop = network.files.crop if network.files is not None and network.files.crop is not None else 1.0
-    code = timm_code(_as_written(network, target.with_suffix(SAFE).name), entry, schedule, crop=crop, has_weights=kept)
+    written = _as_written(network, target.with_suffix(SAFE).name)
+    momentum = None if recipe is None else recipe.train.norm_momentum
+    code = timm_code(written, entry, schedule, crop=crop, momentum=momentum, has_weights=kept)
     with running(code, entry, target) as made:
         theirs: nn.Module = getattr(made, entry)()
         state = with_their_names(network.module, theirs)
@@ -97,11 +104,17 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
     return _wrote(network, target, code, agreement, state if kept else None)
 
 
-def _needs_timm() -> None:
+def theirs_already(entry: str) -> bool:
+    """Whether timm has a network of its own under this name.
+
+    Raises:
+        ScaleSearchError: timm is not installed.
+    """
     try:
-        import timm  # noqa: F401
+        import timm
     except ImportError as failure:
         raise ScaleSearchError("timm is not installed: pip install 'scalesearch[timm]'") from failure
+    return timm.is_model(entry) and timm.models.model_entrypoint(entry).__module__.startswith("timm.")
 
 
 def _as_written(network: Network, weights: str) -> Written:

@@ -33,8 +33,22 @@ class Schedule:
     unlike: Sequence[str]
 
 
-def timm_code(written: Written, entry: str, schedule: Schedule | None, *, crop: float, has_weights: bool) -> str:
+def timm_code(
+    written: Written,
+    entry: str,
+    schedule: Schedule | None,
+    *,
+    crop: float = 1.0,
+    momentum: float | None = None,
+    has_weights: bool = False,
+) -> str:
     """The file.
+
+    Args:
+        entry: the name under which timm has it, and Python imports the file.
+        crop: the central share of an image that is seen in evaluation.
+        momentum: of batch norm's statistics, where a schedule has another than the network.
+        has_weights: there is a file of them beside.
 
     Raises:
         ScaleSearchError: timm's builders cannot express the network; it says why.
@@ -57,6 +71,7 @@ def timm_code(written: Written, entry: str, schedule: Schedule | None, *, crop: 
         entry=entry,
         weights=has_weights,
         crop=crop,
+        momentum=spec.norm.momentum if momentum is None else momentum,
         command=schedule.command if schedule else (),
         unlike=schedule.unlike if schedule else (),
         resnet=resnet,
