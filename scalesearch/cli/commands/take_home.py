@@ -67,7 +67,7 @@ def write_code(network: Network, target: Path) -> list[str]:
     beside, module = target.with_suffix(SAFE), isinstance(network.model.spec, ModuleSpec)
     kept = network.files is not None or module
     written = _as_written(network, beside.name if kept else "FILE.safetensors")
-    code = (module_code if module else table_code)(written)
+    code = module_code(written, network.module) if module else table_code(written)
     with running(code, f"written_{identifier(target.stem)}", target) as made:
         built, side = made.build_model(), network.model.resolution
         agreement = prove_same(network.module, built, side, network.classes, network.name)
