@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalesearch.cli.comparisons import compare
+from scalesearch.cli.exports import export, quantize
 from scalesearch.cli.nas import nas
-from scalesearch.cli.networks import baselines, bench, check, export, linear, quantize, scale, train
+from scalesearch.cli.networks import baselines, bench, check, linear, scale, train
 from scalesearch.cli.runs import cam, merit, replay, report, runs, show
 from scalesearch.cli.search import candidates, grid, worker
 from scalesearch.cli.trained import robustness

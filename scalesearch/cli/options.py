@@ -124,7 +124,7 @@ FromWeightsOption = Annotated[
     typer.Option(
         "--from-weights",
         metavar="FILE",
-        help="Begin with these weights (torch's or safetensors), as far as they fit.",
+        help="Begin with these weights (safetensors or torch's; or a folder of `train`, or a run), as far as they fit.",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -286,36 +286,6 @@ StudyOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe (repeatable).")
-]
-QuantizeRecipeOption = Annotated[
-    str | None,
-    typer.Option("--recipe", help="Which images, and how they are cut (default: the recipe beside the weights)."),
-]
-CalibrationImagesOption = Annotated[
-    int | None,
-    Key("calibration_images"),
-    typer.Option("--calibration-images", help="INT8: training images that set the ranges (default: 128)."),
-]
-MethodOption = Annotated[
-    str | None,
-    Key("method"),
-    typer.Option("--method", help="INT8: ranges by minmax, entropy or percentile (default: minmax)."),
-]
-ReduceRangeOption = Annotated[
-    bool | None,
-    Key("reduce_range"),
-    typer.Option(
-        "--reduce-range/--no-reduce-range",
-        help="INT8: seven bits, for x86 without VNNI (default: by this processor).",
-        show_default=False,
-    ),
-]
-KeepFloatOption = Annotated[
-    list[str] | None,
-    Key("keep_float"),
-    typer.Option(
-        "--keep-float", metavar="PATTERN", help="INT8: layers (features.1.*) or operators (Sigmoid) left in float."
-    ),
 ]
 FormatOption = Annotated[
     str,

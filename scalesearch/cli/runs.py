@@ -7,6 +7,7 @@ import typer
 
 from scalesearch.cli.keys import format_of
 from scalesearch.cli.options import FormatOption, JsonOption, StorageOption, StudyOption
+from scalesearch.cli.trained_options import NETWORKS, WeightsOption
 
 
 def replay(
@@ -85,7 +86,8 @@ def merit(
 
 
 def cam(
-    run: Annotated[Path, typer.Argument(help="The folder of a run that has kept weights (--keep-weights).")],
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK...", help=NETWORKS)],
+    weights: WeightsOption = None,
     images: Annotated[int, typer.Option(min=1, max=1000, help="Of the minival, one of every class in turn.")] = 6,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the choice of images.")] = 0,
     true_class: Annotated[
@@ -93,11 +95,14 @@ def cam(
     ] = False,
     data: Annotated[str | None, typer.Option(help="Where the images are now, if they were moved.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder of the figure (default: the first's figures/).")] = None,
 ) -> None:
-    """Draw class-activation maps of a run's best candidates, side by side on the same images."""
+    """Draw class-activation maps of trained networks, such as a run's best, side by side on the same images."""
     from scalesearch.cli.commands.cam import cam_command
 
-    cam_command(run, images=images, seed=seed, true_class=true_class, data=data, device=device)
+    cam_command(
+        networks, weights or (), images=images, seed=seed, true_class=true_class, data=data, device=device, out=out
+    )
 
 
 def report(run: Annotated[Path, typer.Argument(help="The folder of a finished run, or of a comparison.")]) -> None:

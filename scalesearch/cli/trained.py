@@ -14,6 +14,7 @@ from scalesearch.cli.options import (
     RecipeOption,
     SetOption,
 )
+from scalesearch.cli.trained_options import NETWORKS, WeightsOption
 
 
 def robustness(
@@ -22,13 +23,10 @@ def robustness(
         list[str],
         typer.Argument(
             metavar="NETWORK...",
-            help="Folders of `train` or `linear`, or that kept weights; or specs and baselines, each with --weights.",
+            help=NETWORKS,
         ),
     ],
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option("--weights", metavar="FILE", help="Of each network that is no folder, in order (repeatable)."),
-    ] = None,
+    weights: WeightsOption = None,
     recipe: RecipeOption = None,
     data: DataOption = None,
     domain: Annotated[

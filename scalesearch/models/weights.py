@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scalesearch.errors import BaselineError
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.weights_file import SAFE, read_safetensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "ema")
 """Keys under which training programs keep a state dict."""
@@ -76,7 +77,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise BaselineError(f"no weights: there is no file {path}")
-    found = _safe(path) if path.suffix == ".safetensors" else _torchs(path)
+    found = read_safetensors(path) if path.suffix == SAFE else _torchs(path)
     for key in WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -100,17 +101,6 @@ def _torchs(path: Path) -> Any:
     except Exception as failure:  # of the unpickler, in many kinds
         reason = str(failure).strip().partition("\n")[0]
         raise BaselineError(f"{path} cannot be read as weights alone: {reason}") from failure
-
-
-def _safe(path: Path) -> Any:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as failure:
-        raise BaselineError("safetensors is not installed: pip install 'scalesearch[timm]' brings it") from failure
-    try:
-        return load_file(path)
-    except Exception as failure:  # safetensors has its own
-        raise BaselineError(f"{path} cannot be read: {str(failure).strip().partition(chr(10))[0]}") from failure
 
 
 def fitted(path: str, model: ScaledModel, classes: int) -> Loaded:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images, Split
@@ -16,10 +15,11 @@ from scalesearch.run_folder import RunFolder
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.ledger.ledger import Ledger
 from scalesearch.search.setup import Prepared
-from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.search.weights_store import Weights
 from scalesearch.training.train import train
+from scalesearch.training.trained_files import about_weights
 from scalesearch.training.trainer import Trainer
+from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
 from scalesearch.trials import Record, accuracies_by_network
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Best:
         return accuracy
 
     def _kept(self, network: str, seed: int) -> Trainer | None:
-        weights = self.weights.load(network, seed, self.prepared.device)
+        weights = self.weights.load(network, seed)
         if weights is None:
             return None
         model, recipe = self.by_network[network].model, self.prepared.recipe
@@ -78,8 +78,10 @@ class Best:
 
     def _save(self, network: str, seed: int, trainer: Trainer) -> bool:
         try:
-            self.weights.save(network, seed, trainer.result)
-        except (OSError, RuntimeError) as failure:
+            spec, classes = self.by_network[network].model.spec, self.images.source.classes
+            about = about_weights(spec, self.prepared.recipe, classes)
+            self.weights.save(network, seed, trainer.result, about)
+        except (OSError, RuntimeError, ValueError) as failure:
             self.watcher.not_kept(self.by_network[network], str(failure).partition("\n")[0])
             return False
         return True
@@ -113,7 +115,7 @@ class Best:
 
     def _is_kept(self, network: str, seed: int) -> bool:
         """See to it that the weights are there; whether they are."""
-        if self.weights.load(network, seed, torch.device("cpu")) is not None:
+        if self.weights.load(network, seed) is not None:
             return True
         candidate = self.by_network[network]
         self.watcher.training_again(candidate, seed)

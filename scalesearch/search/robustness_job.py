@@ -19,9 +19,9 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, file_digest
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import pick_device, pick_precision
-from scalesearch.search.trained_networks import recipe_beside, trained_networks
 from scalesearch.training.normalisation import Normalisation, normalisation_of
-from scalesearch.training.trained import TrainedNetwork, check_classes
+from scalesearch.training.trained import TrainedNetwork, check_classes, open_networks
+from scalesearch.training.trained_files import all_trained_files
 from scalesearch.validation import nearest
 
 
@@ -104,10 +104,10 @@ class RobustnessJob:
         if kind == "all":
             told.append("these are all images of the set: those that a network was trained on flatter it")
         for network, normalisation in zip(self.networks, self.normalisations, strict=True):
-            if network.crop is None or (normalisation.mean, normalisation.std) != (MEAN, STD):
+            if network.files.crop is None or (normalisation.mean, normalisation.std) != (MEAN, STD):
                 told.append(f"{network.name}: {normalisation.words}")
         own = self.recipe.augment.eval_crop
-        other = [n.name for n in self.networks if n.crop is not None and n.crop != own]
+        other = [n.name for n in self.networks if n.files.crop is not None and n.files.crop != own]
         if other:
             told.append(
                 f"the central {own:g} of every image is seen; {', '.join(other)} were measured with another share when "
@@ -128,16 +128,14 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     corruptions, severities = _corruptions(wish.corruption), _severities(wish.severity)
     if not corruptions and not wish.domains:
         raise RecipeError("--corruption", "some corruption, or another set by --domain NAME=SOURCE", wish.corruption)
-    name = (
-        wish.recipe
-        or recipe_beside(wish.networks, wish.weights)
-        or default_recipe(str(wish.overrides.get("device", "auto")))
-    )
+    files = all_trained_files(wish.networks, wish.weights)
+    beside = next((str(each.recipe) for each in files if each.recipe is not None), None)
+    name = wish.recipe or beside or default_recipe(str(wish.overrides.get("device", "auto")))
     recipe = load_recipe(name, wish.overrides)
     device = pick_device(recipe.device)
     precision = pick_precision(recipe.train, device)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    networks = trained_networks(wish.networks, wish.weights, wish.resolution)
+    networks = open_networks(files, wish.resolution)
     asked = recipe.data if wish.recipe or "data.mean" in wish.overrides else None  # each folder says its own
     normalisations = tuple(normalisation_of(n.weights, n.model.spec, asked) for n in networks)
     source = open_source(recipe.data)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from scalesearch.files import write_whole
+from scalesearch.models.weights_file import SAFE, About, read_state, write_weights
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+OLD = ".pt"
+"""How files ended before."""
 
 
 class Weights:
@@ -21,38 +22,38 @@ class Weights:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def keep(self, network: str, seed: int, module: nn.Module, leaders: Iterable[str]) -> None:
+    def keep(self, network: str, seed: int, module: nn.Module, leaders: Iterable[str], about: About) -> None:
         """Keep these if the network is among the leaders, and drop those of networks that are not."""
         ahead = set(leaders)
-        with suppress(OSError, RuntimeError):
-            for other in self.folder.glob("*-seed*.pt"):
-                if other.name.partition("-")[0] not in ahead:
+        with suppress(OSError, RuntimeError, ValueError):
+            for other in self.folder.glob("*-seed*"):
+                if other.suffix in (SAFE, OLD) and other.name.partition("-")[0] not in ahead:
                     other.unlink(missing_ok=True)
             if network in ahead:
-                self.save(network, seed, module)
+                self.save(network, seed, module, about)
 
-    def save(self, network: str, seed: int, module: nn.Module) -> None:
+    def save(self, network: str, seed: int, module: nn.Module, about: About) -> None:
         """Keep these, whoever leads.
 
         Raises:
-            OSError, RuntimeError: they cannot be written; then no older ones stay in their place.
+            OSError, RuntimeError, ValueError: they cannot be written; then no older ones stay in their place.
         """
-        file = self.folder / self.file(network, seed)
+        file = self.folder / f"{network}-seed{seed}{SAFE}"
         try:
-            write_whole(file, lambda opened: torch.save(module.state_dict(), opened))
-        except (OSError, RuntimeError):
+            write_weights(file, module.state_dict(), about)
+        except (OSError, RuntimeError, ValueError):
             with suppress(OSError):
                 file.unlink()
             raise
+        finally:
+            with suppress(OSError):
+                file.with_suffix(OLD).unlink()
 
-    def load(self, network: str, seed: int, device: torch.device) -> dict[str, Any] | None:
-        """The kept weights; None when there are none that can be read."""
-        try:
-            file = self.folder / self.file(network, seed)
-            kept: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-        except Exception:  # a torn file makes its reader raise whatever it likes
-            return None
-        return kept
+    def load(self, network: str, seed: int) -> dict[str, Tensor] | None:
+        """The kept weights, on the CPU; None when there are none that can be read."""
+        with suppress(Exception):  # a torn file makes its reader raise whatever it likes
+            return read_state(self.folder / self.file(network, seed))
+        return None
 
     def clear(self, spared: Collection[str] = ()) -> None:
         """Drop all files but the ``spared``, and the folder if none is left."""
@@ -63,7 +64,8 @@ class Weights:
             if not spared:
                 self.folder.rmdir()
 
-    @staticmethod
-    def file(network: str, seed: int) -> str:
-        """The name of these weights' file in the folder."""
-        return f"{network}-seed{seed}.pt"
+    def file(self, network: str, seed: int) -> str:
+        """The name of these weights' file in the folder: safetensors, unless an older run has written torch's."""
+        name = f"{network}-seed{seed}"
+        old = not (self.folder / f"{name}{SAFE}").exists() and (self.folder / f"{name}{OLD}").exists()
+        return f"{name}{OLD if old else SAFE}"

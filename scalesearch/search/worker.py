@@ -33,6 +33,7 @@ from scalesearch.search.weights_store import Weights
 from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.train import train
+from scalesearch.training.trained_files import about_weights
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import Outcome, accuracies_by_network
 
@@ -137,7 +138,8 @@ class Worker:
         self.ledger.complete(claim, outcome["accuracy"], outcome)
         checkpoints.clear()
         if self._wanted():
-            self.weights.keep(*claim.task.key, trainer.result, self._leaders())
+            about = about_weights(self.work.model(claim.task).spec, self.work.recipe, self.images.source.classes)
+            self.weights.keep(*claim.task.key, trainer.result, self._leaders(), about)
         self.tell(Event("finished", claim.task.key, (claim.number,)))
 
     def _train(self, claim: Claim, heart: Heartbeat, checkpoints: Checkpoints) -> tuple[dict[str, Any], Trainer]:

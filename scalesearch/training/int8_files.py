@@ -23,7 +23,8 @@ from scalesearch.models.int8 import Calibration, Int8, Method, processor_flags, 
 from scalesearch.models.logits import logits_alone
 from scalesearch.models.onnx_file import describe, need_onnx
 from scalesearch.models.weights import Loaded
-from scalesearch.training.trained_file import Trained
+from scalesearch.run_folder import slug
+from scalesearch.training.trained import OnImages
 from scalesearch.validation import Strict
 
 CPU = torch.device("cpu")
@@ -60,7 +61,7 @@ class Task:
     ``split`` says on which images accuracies are measured: val, or the minival where the source has no val.
     """
 
-    trained: Trained
+    trained: OnImages
     label: str
     source: Source
     split: str
@@ -68,7 +69,7 @@ class Task:
     validation: int
 
 
-def tasks_of(networks: Sequence[Trained], settings: QuantizeSettings) -> list[Task]:
+def tasks_of(networks: Sequence[OnImages], settings: QuantizeSettings) -> list[Task]:
     """List every network's images.
 
     Raises:
@@ -76,10 +77,10 @@ def tasks_of(networks: Sequence[Trained], settings: QuantizeSettings) -> list[Ta
         ScaleSearchError: a package is missing.
     """
     need_onnx()
-    names = [trained.name for trained in networks]
+    names = [slug(trained.name) for trained in networks]
     tasks = []
     for place, trained in enumerate(networks):
-        own = trained.name if names.count(trained.name) == 1 else f"{trained.name}-{place + 1}"
+        own = names[place] if names.count(names[place]) == 1 else f"{names[place]}-{place + 1}"
         source = open_source(trained.recipe.data)
         train, minival = split_indices(source, trained.recipe.data)
         held_out = len(minival) if source.val is None else len(source.val.labels)
@@ -128,7 +129,7 @@ def write_files(
         ScaleSearchError: weights do not fit, the network cannot be exported or quantised, or images cannot be decoded.
     """
     trained, side = task.trained, task.trained.model.resolution
-    network, loaded = trained.build(len(task.source.classes))
+    network, loaded = trained.network.build(len(task.source.classes))
     network = logits_alone(network, side, len(task.source.classes), task.label)
     told("writing the float file")
     agreement = export_network(network, side, float_file, "onnx")
@@ -174,11 +175,11 @@ def _drawn(there: int, wanted: int | None, seed: int) -> Tensor:
     return order[: wanted or there]
 
 
-def _batches(split: Split, chosen: Tensor, trained: Trained) -> list[Batch]:
+def _batches(split: Split, chosen: Tensor, trained: OnImages) -> list[Batch]:
     return [partial(_batch, split, part, trained) for part in torch.split(chosen, BATCH)]
 
 
-def _batch(split: Split, chosen: Tensor, trained: Trained) -> tuple[Tensor, Tensor]:
+def _batch(split: Split, chosen: Tensor, trained: OnImages) -> tuple[Tensor, Tensor]:
     images, labels = split.take(chosen)
     views = evaluation_views(images, trained.model.resolution, trained.recipe.augment.eval_crop)
     mean, std = trained.normalisation.mean, trained.normalisation.std

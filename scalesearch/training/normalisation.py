@@ -7,9 +7,11 @@ from pathlib import Path
 
 from scalesearch.data.batches import MEAN, STD, Channels
 from scalesearch.models.stated import stated_normalisation
+from scalesearch.models.weights_file import read_about
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec_files import Spec
 from scalesearch.settings import DataSettings
+from scalesearch.training.trained_files import weights_file
 
 RECIPE = "recipe.yaml"
 """What lies beside the weights that scalesearch wrote, and says how they were trained."""
@@ -46,7 +48,8 @@ def _listed(values: Channels) -> str:
 def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None) -> Normalisation:
     """How images are normalised for a file's weights in the network of ``spec``.
 
-    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, then what
+    What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, or the file
+    itself, then what
     timm or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes
     ``mean`` and ``std``; else ImageNet's.
 
@@ -57,6 +60,8 @@ def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None
         return Normalisation(data.mean, data.std, "as data.mean and data.std say")
     if (found := _beside(weights)) is not None:
         return found
+    if (about := read_about(weights)) is not None:
+        return Normalisation(about.mean, about.std, f"as {weights.name} says of its weights")
     stated = stated_normalisation(spec)
     if stated is not None:
         mean, std, who = stated
@@ -74,14 +79,18 @@ def _beside(weights: Path) -> Normalisation | None:
 
 
 def with_normalisation(recipe: Recipe, spec: Spec) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with the normalisation that its weights expect, and what is said of it; without weights, as it is.
+    """The recipe with the file of the weights that it begins with, where it names a folder, and the normalisation that
+    they expect; and what is said of that. Without weights, as it is.
 
     Raises:
+        BaselineError: there are no such weights.
         RecipeError, RunError: as `normalisation_of`.
     """
     if recipe.train.from_weights is None:
         return recipe, ()
-    found = normalisation_of(Path(recipe.train.from_weights), spec, recipe.data)
+    file = weights_file(recipe.train.from_weights)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"from_weights": str(file)})})
+    found = normalisation_of(file, spec, recipe.data)
     if (found.mean, found.std) == (MEAN, STD) and recipe.data.mean is None:
         return recipe, (found.words,)
     data = recipe.data.model_copy(update={"mean": found.mean, "std": found.std})

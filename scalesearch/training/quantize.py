@@ -90,7 +90,7 @@ def price(tasks: Sequence[Task], settings: QuantizeSettings) -> float:
     """
     seconds = 2 * settings.seconds * len(tasks)
     for task in tasks:
-        network, _ = task.trained.build(len(task.source.classes))
+        network, _ = task.trained.network.build(len(task.source.classes))
         images = torch.randn(BATCH, 3, task.trained.model.resolution, task.trained.model.resolution)
         with torch.inference_mode():
             each = min(seconds_of(partial(network, images), CPU) for _ in range(3)) / BATCH
@@ -230,8 +230,8 @@ def as_plain(done: Quantized) -> Mapping[str, Any]:
     task, trained = done.task, done.task.trained
     return {
         "network": task.label,
-        "spec": trained.asked,
-        "weights": str(trained.weights),
+        "spec": trained.network.files.asked,
+        "weights": str(trained.network.weights),
         "recipe": trained.recipe_file,
         "resolution": trained.model.resolution,
         "eval_crop": trained.recipe.augment.eval_crop,

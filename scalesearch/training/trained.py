@@ -1,30 +1,118 @@
-"""A trained network that lies in files, made ready to be measured: nothing of it may be left as it was initialised."""
+"""Trained networks, opened from the files where they lie: the one way in which every command takes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from scalesearch.errors import BaselineError, DataError
+from scalesearch.errors import BaselineError, DataError, RecipeError
+from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.models.weights import Loaded, classifier_of, load_weights, read_weights
-from scalesearch.recipe import Recipe
-from scalesearch.training.normalisation import Normalisation
+from scalesearch.models.weights import Loaded, classifier_of, load_weights, load_whole, read_weights
+from scalesearch.recipe import Recipe, load_recipe
+from scalesearch.runtime.default_recipe import default_recipe
+from scalesearch.training.normalisation import Normalisation, normalisation_of
+from scalesearch.training.trained_files import TrainedFiles
 from scalesearch.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network and the file of its weights; where its folder tells, the classes that it was trained on, in order, and
-    the central share of an image that it was measured on."""
+    """A network, not built yet, and the files that it is from; ``name`` is its own, or what its run calls it."""
 
     name: str
     model: ScaledModel
-    weights: Path
-    classes: tuple[str, ...] | None = None
-    crop: float | None = None
+    files: TrainedFiles
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return self.files.weights
+
+    def build(self, classes: int) -> tuple[nn.Module, Loaded]:
+        """The network with its weights in evaluation mode, and how they were found.
+
+        Raises:
+            BaselineError: the weights are not those of this network for so many classes.
+        """
+        network = self.model.build(classes)
+        loaded = load_whole(network, read_weights(self.weights), str(self.weights))
+        return network.eval(), loaded
+
+
+@dataclass(frozen=True)
+class OnImages:
+    """A trained network, and the recipe that says which images it sees and how.
+
+    ``recipe_file``: where the recipe is from; ``normalisation``: how images are normalised for these weights.
+    """
+
+    network: TrainedNetwork
+    recipe: Recipe
+    recipe_file: str
+    normalisation: Normalisation
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.network.name
+
+    @property
+    def model(self) -> ScaledModel:
+        """The network, not built yet."""
+        return self.network.model
+
+
+def open_network(files: TrainedFiles, resolution: int | None = None) -> TrainedNetwork:
+    """Open a network; nothing is built.
+
+    Where the recipe of its training lies beside the weights and no spec file is named, the network has the side at
+    which it was trained, unless ``resolution`` (pixels) says another.
+
+    Raises:
+        BaselineError, SpecError, SurgeryError: there is no such network.
+        RecipeError: the recipe beside it breaks a rule.
+    """
+    beside = load_recipe(str(files.recipe)) if files.recipe is not None else None
+    if isinstance(files.spec, str):
+        if resolution is None and beside is not None and not files.spec.endswith((".yaml", ".yml")):
+            resolution = beside.resolution
+        baseline = open_baseline(files.spec, beside and beside.rounding, resolution)
+    else:
+        baseline = baseline_of(files.spec)
+    model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+    return TrainedNetwork(files.name or model.spec.name, model, files)
+
+
+def open_networks(files: Sequence[TrainedFiles], resolution: int | None = None) -> list[TrainedNetwork]:
+    """Open several, each under a name of its own.
+
+    Raises:
+        ScaleSearchError: as `open_network`.
+    """
+    return _told_apart([open_network(each, resolution) for each in files])
+
+
+def on_images(
+    network: TrainedNetwork, recipe: str | None = None, overrides: Mapping[str, object] | None = None
+) -> OnImages:
+    """The images that a network is to see: those of the recipe that is named, else of the one that lies beside the
+    weights, else of the default one.
+
+    Raises:
+        RecipeError: the recipe breaks a rule, or nothing says which images.
+    """
+    files, changes = network.files, dict(overrides or {})
+    if recipe is None and files.recipe is None and "data.source" not in changes:
+        raise RecipeError("--data", f"images, which no recipe.yaml beside {files.weights} names", "none")
+    found = recipe or (str(files.recipe) if files.recipe is not None else default_recipe("cpu"))
+    chosen = load_recipe(found, changes | {"baseline": files.asked, "device": "cpu"})
+    said = chosen.data if recipe or "data.mean" in changes else None
+    return OnImages(network, chosen, found, normalisation_of(files.weights, network.model.spec, said))
 
 
 def check_classes(network: TrainedNetwork, classes: tuple[str, ...], title: str) -> None:
@@ -33,7 +121,7 @@ def check_classes(network: TrainedNetwork, classes: tuple[str, ...], title: str)
     Raises:
         DataError: they are others, or in another order.
     """
-    own = network.classes
+    own = network.files.classes
     if own is None or own == classes:
         return
     if sorted(own) == sorted(classes):
@@ -82,3 +170,16 @@ def ready(
         f"{network.weights} has no weights for {len(fresh)} tensors of {network.name} ({named}): untrained layers "
         "would make its accuracy mean nothing"
     )
+
+
+def _told_apart(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:
+    """Where names are the same, with the folder of the weights, else with the file, else with a number."""
+    named = list(networks)
+    for more in (lambda n: n.weights.parent.name, lambda n: n.weights.name, None):
+        names = [network.name for network in named]
+        twice = {name for name in names if names.count(name) > 1}
+        named = [
+            replace(n, name=f"{n.name} {more(n) if more else i}") if n.name in twice else n
+            for i, n in enumerate(named, 1)
+        ]
+    return named

@@ -67,7 +67,7 @@ def test_two_networks_are_compared_and_the_same_command_goes_on(run: Run, weight
     with pytest.raises(ScaleSearchError, match=r"made with other settings \(eval_crop: 1.0 there, 0.8 now\)"):
         run("linear", *both, *FEW, "--out", "out", "--set", "eval_crop=0.8")
 
-    spec, kept = f"{folder}/spec.yaml", f"{folder}/weights.pt"
+    spec, kept = f"{folder}/spec.yaml", f"{folder}/weights.safetensors"
     assert "wrote" in run("export", spec, "--weights", kept, "--num-classes", "12")[0]
     onwards, _ = run("train", spec, "--from-weights", kept, *FEW, "--steps", "2")
     assert "32 tensors by name; 0 start afresh" in onwards and "recipe.yaml says of their" in onwards
@@ -114,8 +114,11 @@ def test_it_runs_as_a_program(cli: Cli, weights: None) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ((), "no weights: --from-weights FILE says which"),
-        (("--from-weights", "one.pt", "--from-weights", "two.pt"), "a file for each of 1 network, in their order"),
+        ((), "no weights for tiny.yaml: --from-weights FILE says which"),
+        (
+            ("--from-weights", "one.pt", "--from-weights", "two.pt"),
+            "one for each of 1 network without a folder of its own",
+        ),
         (("--from-weights", "nowhere.pt"), "there is no file nowhere.pt"),
         (("--from-weights", "tiny.yaml"), "cannot be read as weights alone"),
         (("--from-weights", "one.pt", "--set", "train.epochs=3"), "train: expected one of the keys data, eval_crop"),

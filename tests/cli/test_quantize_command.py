@@ -169,7 +169,7 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(command: Command, t
         ((*TRAINED, "--set", "train.epochs=3"), "--set: expected a key of data, or augment.eval_crop, as nothing is"),
         ((*TRAINED, "--format", "xml"), "--format: expected table"),
         (("mobilenet_v9", "--weights", "tiny.pt", "--data", "embedded"), "Did you mean mobilenet_v"),
-        ((".",), ". is a folder without spec.yaml and weights.pt"),
+        ((".",), ". is a folder without spec.yaml and weights.safetensors"),
         (("tiny.yaml", "--weights", "tiny.pt", "--data", "folder:nowhere"), "no folder nowhere"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from scalesearch.cli.commands.robustness import as_measured, robustness_command
 from scalesearch.cli.commands.train import train_command
@@ -22,10 +23,10 @@ from scalesearch.data.batches import MEAN
 from scalesearch.data.corruptions import CORRUPTIONS, Condition, conditions_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.search.robustness_job import RobustnessRequest, robustness_job
-from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, write_kept
 from scalesearch.training.robustness import measure
 from scalesearch.training.single import TrainRequest
 from scalesearch.training.trained import ready
+from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, write_kept
 from tests.support.small import MINE, TINY, Cli, make_folder
 
 CPU = {"device": "cpu"}
@@ -148,8 +149,8 @@ def test_fewer_images_are_corrupted_as_they_are_among_all(trained: Path) -> None
 
 
 def test_networks_of_other_sizes_see_the_same_images_at_their_own(trained: Path) -> None:
-    job = robustness_job(_wish(trained / "one", trained / "tiny.yaml", weights=(trained / "two" / "weights.pt",),
-                               resolution=24))  # fmt: skip
+    two = trained / "two" / "weights.safetensors"
+    job = robustness_job(_wish(trained / "one", trained / "tiny.yaml", weights=(two,), resolution=24))
     assert [network.model.resolution for network in job.networks] == [24, 24] and job.side == 24
     larger = robustness_job(_wish(trained / "one", size=40))
     assert larger.decoded(larger.clean, 3).size == 40 and larger.networks[0].model.resolution == 16
@@ -196,24 +197,27 @@ def test_a_dry_run_says_the_price_and_writes_nothing(
 
 
 def test_mistakes_are_one_line_that_says_what_to_do(trained: Path, tmp_path: Path) -> None:
-    one, tiny, two = trained / "one", trained / "tiny.yaml", trained / "two" / "weights.pt"
+    one, tiny, two = trained / "one", trained / "tiny.yaml", trained / "two" / "weights.safetensors"
     photos = {"data.source": f"folder:{trained / 'photos'}"}
-    assert "2 networks without a folder of their own, and 1 file" in _complaint(_wish(tiny, "resnet18", weights=(two,)))
-    assert "give --weights FILE once for each" in _complaint(_wish(one, weights=(two,)))
-    assert "no trained network: `train` and `linear` leave" in _complaint(_wish(trained))
-    assert "no weights: cannot read" in _complaint(_wish(tiny, weights=(tmp_path / "none.pt",)))
+    assert "each of 2 networks without a folder of their own, in their order, got '1 file'" in _complaint(
+        _wish(tiny, "resnet18", weights=(two,))
+    )
+    assert "one for each of 0 networks without a folder" in _complaint(_wish(one, weights=(two,)))
+    assert "is no trained network, but holds some; name one: " in _complaint(_wish(trained))
+    assert "no such folder: " in _complaint(_wish(trained / "none"))
+    assert "no weights: there is no file" in _complaint(_wish(tiny, weights=(tmp_path / "none.pt",)))
     assert "trained on 12 classes, and photos has 2" in _complaint(_wish(one, overrides=photos))
-    bare = tmp_path / "bare.pt"
-    shutil.copy(two, bare)
-    assert "bare.pt has a classifier of 12 classes, and the images have 2" in _complaint(
+    bare = tmp_path / "bare.safetensors"
+    save_file(load_file(two), bare)
+    assert "bare.safetensors has a classifier of 12 classes, and the images have 2" in _complaint(
         _wish(tiny, weights=(bare,), overrides=photos)
     )
     assert "fits no layer" in _complaint(_wish("mobilenet_v2", weights=(bare,), overrides={"train.batch_size": 4}))
-    weights = torch.load(two, weights_only=True)
+    weights = load_file(two)
     torn = {name: value for name, value in weights.items() if not name.startswith("features.1")}
     assert len(torn) < len(weights)
-    torch.save(torn, bare)
-    assert "bare.pt has no weights for" in _complaint(_wish(tiny, weights=(bare,)))
+    save_file(torn, bare)
+    assert "bare.safetensors has no weights for" in _complaint(_wish(tiny, weights=(bare,)))
     assert "got 'fog'" in _complaint(_wish(one, corruption="fog"))
     assert "did you mean contrast?" in _complaint(_wish(one, corruption="contrst"))
     assert "numbers from 1 to 5" in _complaint(_wish(one, severity="0"))
@@ -244,11 +248,11 @@ def test_a_run_that_kept_weights_stands_for_all_of_them(trained: Path, tmp_path:
     rows = []
     for number, name in enumerate(("one", "two")):
         (tmp_path / "run" / FOLDER).mkdir(parents=True, exist_ok=True)
-        shutil.copy(trained / name / "weights.pt", tmp_path / "run" / FOLDER / f"{name}.pt")
+        shutil.copy(trained / name / "weights.safetensors", tmp_path / "run" / FOLDER / f"{name}.safetensors")
         shutil.copy(trained / name / "spec.yaml", tmp_path / "run" / FOLDER / f"{name}.yaml")
         rows.append(
             KeptWeights(network=name, alpha=1, beta=1, gamma=1, seed=number, accuracy=0.5, resolution=16,
-                        file=f"{name}.pt", spec=f"{name}.yaml", label=f"row {name}")
+                        file=f"{name}.safetensors", spec=f"{name}.yaml", label=f"row {name}")
         )  # fmt: skip
     classes = robustness_job(_wish(trained / "one")).clean.source.classes
     kept = Kept(num_classes=12, classes=classes, eval_crop=1.0, weights=tuple(rows))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from scalesearch.data.batches import Normaliser, TrainBatches, evaluation_batches
@@ -190,12 +191,14 @@ def test_a_network_with_batch_norm_agrees_within_noise_and_its_weights_are_the_a
     one, two = _outcome(tmp_path / "one"), _outcome(tmp_path / "two")
     assert one["accuracy"] > 2 / 12
     assert two["accuracy"] == pytest.approx(one["accuracy"], abs=0.08)
-    exported = cli("export", "two/spec.yaml", "--weights", "two/weights.pt", "--num-classes", "12", "--out", "two.pt2")
+    exported = cli(
+        "export", "two/spec.yaml", "--weights", "two/weights.safetensors", "--num-classes", "12", "--out", "two.pt2"
+    )
     assert exported.returncode == 0, exported.stderr
     settings = load_recipe("quick", {"data.limit": 96}).data
     minival = load_images(open_source(settings), settings, 16).minival
     network = build_model(load_spec(tmp_path / "two" / "spec.yaml"), 12)
-    network.load_state_dict(torch.load(tmp_path / "two" / "weights.pt", weights_only=True))
+    network.load_state_dict(load_file(tmp_path / "two" / "weights.safetensors"))
     normalise = Normaliser(torch.device("cpu"), channels_last=True)
     for logits_of in (network.eval(), torch.export.load(tmp_path / "two.pt2").module()):
         right = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import load_images
@@ -20,7 +21,7 @@ from scalesearch.search.outputs import Result
 from scalesearch.search.progress import PlainWatcher
 from scalesearch.search.run import run
 from scalesearch.search.setup import Prepared, prepare
-from scalesearch.search.weights_index import Kept, KeptWeights, read_kept, write_kept
+from scalesearch.training.weights_index import Kept, KeptWeights, read_kept, write_kept
 from tests.support.small import TINY
 
 
@@ -69,7 +70,7 @@ def _they_are_what_was_measured(prepared: Prepared, run_folder: Path, kept: Kept
         spec = load_spec(run_folder / "weights" / row.spec)
         assert spec.fingerprint == row.network and spec.resolution == row.resolution
         network = build_model(spec, kept.num_classes).eval()
-        network.load_state_dict(torch.load(run_folder / "weights" / row.file, weights_only=True))
+        network.load_state_dict(load_file(run_folder / "weights" / row.file))
         views = evaluation_views(minival.images[:], row.resolution, kept.eval_crop)
         with torch.no_grad():
             right = network(Normaliser(torch.device("cpu"), channels_last=False)(views)).argmax(1) == minival.labels

@@ -1,8 +1,9 @@
-"""`scalesearch cam RUN`: where the trained candidates look, side by side on the same images (Tan & Le 2019, Fig. 7)."""
+"""`scalesearch cam`: where trained networks look, side by side on the same images (Tan & Le 2019, Fig. 7)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -14,55 +15,71 @@ from torch import Tensor
 from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import load_images
 from scalesearch.data.sources import Source, open_source
-from scalesearch.errors import RunError
-from scalesearch.models.catalogue import model_of
+from scalesearch.errors import RecipeError, RunError
 from scalesearch.models.class_activation import Maps, class_maps
 from scalesearch.recipe import load_recipe
 from scalesearch.report.figures.cam import MapColumn, cam_figure
 from scalesearch.report.units import amount
-from scalesearch.run_files import read_recipe_settings, read_result
+from scalesearch.run_files import read_result
+from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import pick_device
-from scalesearch.scaling.spec_files import Spec, load_spec
-from scalesearch.search.weights_index import FOLDER, Kept, KeptWeights, read_kept
 from scalesearch.settings import DataSettings
+from scalesearch.training.normalisation import normalisation_of
+from scalesearch.training.trained import TrainedNetwork, check_classes, open_networks
+from scalesearch.training.trained_files import all_trained_files
+from scalesearch.validation import is_file
 
 SHOWN = 224
 """Pixels of the images in the figure; those that are drawn to order come as the networks saw them."""
 
 
-def cam_command(run: Path, *, images: int, seed: int, true_class: bool, data: str | None, device: str) -> None:
-    """Draw the class-activation maps of the candidates whose weights a run has kept.
+def cam_command(
+    names: Sequence[str],
+    weights: Sequence[Path],
+    *,
+    images: int,
+    seed: int,
+    true_class: bool,
+    data: str | None,
+    device: str,
+    out: Path | None = None,
+) -> None:
+    """Draw the class-activation maps of trained networks, those that a run has kept among them.
 
     Raises:
-        RunError: it has kept none, its images are other ones by now, or a network has no feature map.
+        BaselineError: there is no such network, or no weights of it.
+        RunError: its images are other ones by now, or a network has no feature map.
         DataError: its images are not where they were.
     """
-    place = pick_device(device)
-    plain = read_recipe_settings(run)
-    kept = read_kept(run)
-    if kept is None or not kept.weights:
-        raise RunError(f"{run} has kept no weights: its own command, given again with --keep-weights 3, keeps three")
-    settings = load_recipe(str(run / "recipe.yaml"), {"data.source": data} if data else {}).data
-    source = _source(run, settings)
-    specs = [load_spec(run / FOLDER / each.spec) for each in kept.weights]
-    side = settings.cache_resolution or max(spec.resolution for spec in specs)
+    place, files = pick_device(device), all_trained_files(names, weights)
+    first, networks = files[0], open_networks(files)
+    if first.recipe is None and data is None:
+        raise RecipeError("--data", f"images, which no recipe.yaml beside {first.weights} names", "none")
+    recipe = load_recipe(str(first.recipe or default_recipe(device)), {"data.source": data} if data else {})
+    settings, crop = recipe.data, first.crop or recipe.augment.eval_crop
+    source = open_source(settings)
+    for network in networks:
+        _same_images(network, source, settings)
+        check_classes(network, source.classes, source.title)
+    side = settings.cache_resolution or max(network.model.resolution for network in networks)
     seen, labels = held_out(source, settings, side, images, seed)
-    shown = seen if source.drawn else held_out(source, settings, math.ceil(SHOWN / kept.eval_crop), images, seed)[0]
-    normalise = Normaliser(place, channels_last=False, mean=settings.mean, std=settings.std)
+    shown = seen if source.drawn else held_out(source, settings, math.ceil(SHOWN / crop), images, seed)[0]
     console, columns = Console(highlight=False, markup=False), []
-    for each, spec in zip(kept.weights, specs, strict=True):
-        maps = _maps(run, each, spec, kept, seen, labels if true_class else None, place, normalise)
+    for network in networks:
+        maps = _maps(network, crop, len(source.classes), seen, labels if true_class else None, place)
         right = int((maps.predicted == labels).sum())
-        cost = f"{amount(model_of(spec).cost(kept.num_classes).macs)} MACs · {100 * each.accuracy:.1f} %"
-        columns.append(MapColumn([_name(each), cost], maps))
-        console.print(f"{_name(each)}  {cost} · {right} of these {len(labels)} · {maps.method}")
+        cost = f"{amount(network.model.cost(len(source.classes)).macs)} MACs"
+        cost += "" if network.files.accuracy is None else f" · {100 * network.files.accuracy:.1f} %"
+        columns.append(MapColumn([network.name, cost], maps))
+        console.print(f"{network.name}  {cost} · {right} of these {len(labels)} · {maps.method}")
     about = "the true class" if true_class else "the predicted class"
     methods = " and ".join(dict.fromkeys(column.maps.method for column in columns))
-    name = Path(plain["baseline"]).name.removesuffix(".yaml")
-    title = f"{name}, {source.title}: where the evidence for {about} is ({methods})"
-    pictures = evaluation_views(shown, shown.shape[-1], kept.eval_crop)
-    cam_figure(pictures, labels.tolist(), kept.classes, columns, title, run / "figures")
-    console.print(f"wrote   {run}/figures/cam.png, .svg", soft_wrap=True)
+    whose = Path(recipe.baseline).name.removesuffix(".yaml") if first.name else networks[0].model.spec.name
+    title = f"{whose}, {source.title}: where the evidence for {about} is ({methods})"
+    pictures = evaluation_views(shown, shown.shape[-1], crop)
+    target = out or first.folder / "figures"
+    cam_figure(pictures, labels.tolist(), source.classes, columns, title, target)
+    console.print(f"wrote   {target}/cam.png, .svg", soft_wrap=True)
 
 
 def held_out(source: Source, settings: DataSettings, side: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -78,36 +95,24 @@ def held_out(source: Source, settings: DataSettings, side: int, count: int, seed
     return minival.take(torch.tensor(list(chosen)))
 
 
-def _source(run: Path, settings: DataSettings) -> Source:
-    source = open_source(settings)
-    wanted = read_result(run, "settings.json")["data.fingerprint"]
-    if source.fingerprint != wanted:
-        raise RunError(f"the images at {settings.source} are not those of {run}; --data says where those are now")
-    return source
+def _same_images(network: TrainedNetwork, source: Source, settings: DataSettings) -> None:
+    """See that the images are those that the network was trained on, where its folder tells."""
+    folder = network.files.folder
+    if not is_file(folder / "settings.json"):
+        return
+    wanted = read_result(folder, "settings.json").get("data.fingerprint")
+    if wanted is not None and source.fingerprint != wanted:
+        raise RunError(f"the images at {settings.source} are not those of {folder}; --data says where those are now")
 
 
 def _maps(
-    run: Path,
-    each: KeptWeights,
-    spec: Spec,
-    kept: Kept,
-    images: Tensor,
-    classes: Tensor | None,
-    device: torch.device,
-    normalise: Normaliser,
+    network: TrainedNetwork, crop: float, classes: int, images: Tensor, about: Tensor | None, device: torch.device
 ) -> Maps:
-    file = run / FOLDER / each.file
-    network = model_of(spec).build(kept.num_classes).to(device)
+    built = network.build(classes)[0].to(device)
+    normal = normalisation_of(network.weights, network.model.spec)
+    views = evaluation_views(images, network.model.resolution, crop)
+    normalise = Normaliser(device, channels_last=False, mean=normal.mean, std=normal.std)
     try:
-        network.load_state_dict(torch.load(file, map_location=device, weights_only=True))
-    except Exception as failure:  # a torn file makes its reader raise whatever it likes
-        raise RunError(f"cannot read {file}: {str(failure).partition(chr(10))[0]}") from failure
-    views = evaluation_views(images, each.resolution, kept.eval_crop)
-    try:
-        return class_maps(network, normalise(views), classes=classes)
+        return class_maps(built, normalise(views), classes=about)
     except ValueError as failure:
-        raise RunError(f"{_name(each)}: {failure}") from failure
-
-
-def _name(each: KeptWeights) -> str:
-    return each.label or str(each.coefficients)
+        raise RunError(f"{network.name}: {failure}") from failure

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from torch import nn
 
+from scalesearch.cli.commands import take_home
+from scalesearch.data.batches import MEAN, STD
 from scalesearch.errors import BaselineError, RecipeError
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
-from scalesearch.models.protocols import ScaledModel
-from scalesearch.models.weights import load_whole, read_weights
+from scalesearch.recipe import load_recipe
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
-from scalesearch.training.trained_file import is_trained_folder, open_trained, outcome_of, spec_and_weights
+from scalesearch.training.normalisation import Normalisation, normalisation_of
+from scalesearch.training.trained import on_images, open_network
+from scalesearch.training.trained_files import TrainedFiles, all_trained_files, folder_of
 from scalesearch.validation import parse
 
 
@@ -37,20 +39,40 @@ def export_command(
     Raises:
         ScaleSearchError: whatever the user can mend.
     """
-    if format_name not in FORMATS:
-        raise RecipeError("--format", f"{', '.join(list(FORMATS)[:-1])} or {list(FORMATS)[-1]}", format_name)
-    _check_int8(int8, format_name, {**options, **overrides, **({"recipe": recipe} if recipe else {})})
+    known = [*FORMATS, *take_home.FORMATS]
+    if format_name not in known:
+        raise RecipeError("--format", f"{', '.join(known[:-1])} or {known[-1]}", format_name)
+    about_images = {**options, **overrides, **({"recipe": recipe} if recipe and format_name != "timm" else {})}
+    _check_int8(int8, format_name, about_images)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    form = FORMATS[format_name]
-    form.needs()
+    if format_name in FORMATS:
+        FORMATS[format_name].needs()
     if int8:
         _export_int8(asked, weights, resolution, out, options, recipe, overrides, console)
         return
-    name, model, network = _network(asked, weights, resolution, num_classes, console)
-    target = out or Path(f"{name}{form.suffix}")
-    done = export_network(network, model.resolution, target, format_name)
+    network = _network(asked, weights, resolution, num_classes, console)
+    if format_name in take_home.FORMATS:
+        code = format_name in ("python", "timm")
+        name = take_home.identifier(network.name) if code else network.name
+        if format_name == "timm" and take_home.theirs_already(name):
+            name = f"{name}_{network.model.resolution}"
+        target = out or Path(f"{name}{take_home.FORMATS[format_name]}")
+        if format_name == "timm":
+            beside = network.files.recipe if network.files is not None else None
+            chosen = recipe or (None if beside is None else str(beside))
+            lines = take_home.write_entry(network, target, None if chosen is None else load_recipe(chosen))
+            take_home.show(lines, console)
+        elif code:
+            take_home.show(take_home.write_code(network, target), console)
+        else:
+            take_home.show(take_home.write_weights_alone(network, target), console)
+        return
+    form, side = FORMATS[format_name], network.model.resolution
+    target = out or Path(f"{network.name}{form.suffix}")
+    alone = logits_alone(network.module, side, network.classes, network.name)
+    done = export_network(alone, side, target, format_name)
     batches = "any batch" if form.any_batch else "batches of one"
-    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {model.resolution} px, {batches}")
+    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {side} px, {batches}")
     console.print(_differ(done), style="dim")
 
 
@@ -63,26 +85,40 @@ def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> 
 
 def _network(
     asked: str, weights: Path | None, resolution: int | None, num_classes: int | None, console: Console
-) -> tuple[str, ScaledModel, nn.Module]:
-    spec, weights = spec_and_weights(asked, weights)
-    if num_classes is None and is_trained_folder(asked):
-        outcome = outcome_of(Path(asked).expanduser())
-        num_classes = None if outcome is None else int(outcome["environment"]["data"]["classes"])
-    classes = 1000 if num_classes is None else num_classes
-    tensors = None if weights is None else read_weights(weights.expanduser())
-    baseline = open_baseline(spec, resolution=resolution)
-    model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
-    network = model.build(classes)
-    if tensors is None:
+) -> take_home.Network:
+    files = one_of(asked, weights, console)
+    if files is None:
+        baseline = open_baseline(asked, resolution=resolution)
+        model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
         console.print("its weights are fresh: --weights FILE takes trained ones", style="dim")
-    else:
-        try:
-            loaded = load_whole(network, tensors, str(weights))
-        except BaselineError as failure:
-            raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
-        if loaded.by_shape:
-            console.print(loaded.words)
-    return baseline.name, model, logits_alone(network, model.resolution, classes, baseline.name)
+        classes = num_classes or 1000
+        normal = Normalisation(MEAN, STD, None)
+        return take_home.Network(baseline.name, model, model.build(classes).eval(), classes, normal, None)
+    trained = open_network(files, resolution)
+    classes = num_classes or files.num_classes or 1000
+    try:
+        network, loaded = trained.build(classes)
+    except BaselineError as failure:
+        raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
+    if loaded.by_shape:
+        console.print(loaded.words)
+    normal = normalisation_of(files.weights, trained.model.spec)
+    return take_home.Network(trained.model.spec.name, trained.model, network, classes, normal, files)
+
+
+def one_of(asked: str, weights: Path | None, console: Console) -> TrainedFiles | None:
+    """The one trained network that is named, the best of a run's; None where it has no weights, and needs none.
+
+    Raises:
+        ScaleSearchError: there is no such network.
+    """
+    if weights is None and folder_of(asked) is None:
+        return None
+    found = all_trained_files([asked], [] if weights is None else [weights])
+    if len(found) > 1:
+        others = f"{asked}:2" + (f" to {asked}:{len(found)}" if len(found) > 2 else "")
+        console.print(f"{found[0].name}, the best of {asked} ({others}: the others)", style="dim")
+    return found[0]
 
 
 def _export_int8(
@@ -96,7 +132,10 @@ def _export_int8(
     console: Console,
 ) -> None:
     settings = parse(QuantizeSettings, dict(options), RecipeError)
-    trained = open_trained(asked, weights, recipe=recipe, overrides=overrides, resolution=resolution)
+    files = one_of(asked, weights, console)
+    if files is None:
+        raise BaselineError(f"no weights for {asked}: --weights FILE says which; fresh ones tell no ranges")
+    trained = on_images(open_network(files, resolution), recipe, overrides)
     (task,) = tasks_of([trained], settings)
     target = out or Path(f"{trained.name}.onnx")
     int8_target = target.with_name(f"{target.stem}-int8{target.suffix}")

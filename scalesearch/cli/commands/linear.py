@@ -15,13 +15,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scalesearch.cli.commands.bench import open_models
 from scalesearch.data.about import described, doubts
 from scalesearch.data.images import Images, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
-from scalesearch.files import write_whole
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.weights_file import write_weights
 from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share
 from scalesearch.recipe import Recipe, dump_recipe, merged
 from scalesearch.report.formats import Column, Page, Table
@@ -33,7 +32,17 @@ from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
 from scalesearch.settings import AugmentSettings
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
-from scalesearch.training.trained_file import FITTED, RECIPE, SPEC, WEIGHTS
+from scalesearch.training.trained import open_network
+from scalesearch.training.trained_files import (
+    FITTED,
+    RECIPE,
+    SPEC,
+    WEIGHTS,
+    TrainedFiles,
+    about_weights,
+    all_trained_files,
+    weights_in,
+)
 from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
 
@@ -43,7 +52,7 @@ WORDY = ("correct", "weights")
 
 @dataclass(frozen=True)
 class LinearRequest:
-    """What the command line asks for: networks, the file of each one's weights, settings by dotted key."""
+    """What the command line asks for: networks, weights of those that are no folders, settings by dotted key."""
 
     specs: Sequence[str]
     weights: Sequence[Path]
@@ -113,39 +122,32 @@ def job_of(wish: LinearRequest) -> Job:
         ScaleSearchError: whatever of it the user can mend.
     """
     settings = parse(LinearSettings, merged({}, wish.options), RecipeError)
-    if not wish.weights:
-        raise RunError("no weights: --from-weights FILE says which, once for each network")
-    if len(wish.weights) != len(wish.specs):
-        networks = f"{len(wish.specs)} network{'s' * (len(wish.specs) != 1)}"
-        raise RecipeError("--from-weights", f"a file for each of {networks}, in their order", f"{len(wish.weights)}")
-    for file in wish.weights:
-        if not file.is_file():
-            raise RunError(f"no weights: there is no file {file}")
+    files = all_trained_files(wish.specs, wish.weights, "--from-weights")
     device = pick_device(settings.device)
     source = open_source(settings.data)
     counts = tuple(len(part) for part in split_indices(source, settings.data))
     val = len(source.val.labels) if source.val is not None else 0
     told = {"settings": settings.model_dump(mode="json"), "images": source.fingerprint, "px": wish.resolution}
     folder = wish.out or Path("results") / f"linear-{slug(source.title)}-{digest(told)}"
-    return Job(settings, _named(wish), source, device, (counts[0], counts[1], val), folder)
+    return Job(settings, _named(files, wish.resolution), source, device, (counts[0], counts[1], val), folder)
 
 
-def _named(wish: LinearRequest) -> dict[str, tuple[ScaledModel, Path]]:
+def _named(files: Sequence[TrainedFiles], resolution: int | None) -> dict[str, tuple[ScaledModel, Path]]:
     """The networks by their names; those of one name by that and their file's.
 
     Raises:
         RecipeError: a network is asked for twice with the same file.
     """
-    opened = [next(iter(open_models([asked], wish.resolution).values())) for asked in wish.specs]
-    names = [slug(model.spec.name) for model in opened]
+    opened = [open_network(each, resolution) for each in files]
+    names = [slug(network.name) for network in opened]
     full = [
-        name if names.count(name) == 1 else slug(f"{name}-{file.parent.name}-{file.stem}")
-        for name, file in zip(names, wish.weights, strict=True)
+        name if names.count(name) == 1 else slug(f"{name}-{network.weights.parent.name}-{network.weights.stem}")
+        for name, network in zip(names, opened, strict=True)
     ]
     if len(set(full)) < len(full):
         twice = next(name for name in full if full.count(name) > 1)
         raise RecipeError("SPEC", "each network and file once", twice)
-    return {name: (model, file) for name, model, file in zip(full, opened, wish.weights, strict=True)}
+    return {name: (network.model, network.weights) for name, network in zip(full, opened, strict=True)}
 
 
 def _opened(job: Job, name: str) -> Probe:
@@ -183,7 +185,7 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
     place = job.folder / name
     with RunFolder(place) as folder:
         folder.claim(job.kept(name))
-        if (place / FITTED).is_file() and (place / WEIGHTS).is_file():
+        if (place / FITTED).is_file() and weights_in(place) is not None:
             told.print(f"{name}: done before", soft_wrap=True)
             return read_result(place, FITTED)
         probe = _opened(job, name)
@@ -199,13 +201,14 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         with _progress(job.images) as (computed, doing):
             judged = judge(probe, images, computed, doing, place)
         done = _as_plain(job, name, probe, images, judged)
-        weights = {key: value.cpu().contiguous() for key, value in probe.network.state_dict().items()}
+        recipe = _recipe(job, probe)
+        about = about_weights(probe.model.spec, recipe, job.source.classes)
         try:
-            write_whole(place / WEIGHTS, lambda file: torch.save(weights, file))
-        except (OSError, RuntimeError) as failure:
+            write_weights(place / WEIGHTS, probe.network.state_dict(), about)
+        except (OSError, RuntimeError, ValueError) as failure:
             raise RunError(f"cannot write {place / WEIGHTS}: {str(failure).partition(chr(10))[0]}") from failure
         folder.write(SPEC, dump_spec(probe.model.spec))
-        folder.write(RECIPE, dump_recipe(_recipe(job, probe)))
+        folder.write(RECIPE, dump_recipe(recipe))
         for feature in FEATURES:
             (place / feature).unlink(missing_ok=True)
         folder.write(FITTED, json.dumps(done, indent=1, ensure_ascii=False) + "\n")

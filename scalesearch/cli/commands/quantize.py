@@ -21,7 +21,8 @@ from scalesearch.runtime.threads import cores
 from scalesearch.search.provenance import environment
 from scalesearch.training.int8_files import BATCH, CPU, QuantizeSettings, Task, tasks_of
 from scalesearch.training.quantize import BLAMED, SAME, SLIGHT, Quantized, as_plain, price, quantize
-from scalesearch.training.trained_file import Trained, is_trained_folder, open_trained
+from scalesearch.training.trained import OnImages, on_images, open_network
+from scalesearch.training.trained_files import all_trained_files
 from scalesearch.validation import parse
 
 RESULT, TABLE = "quantize.json", "quantize.md"
@@ -97,32 +98,17 @@ def _networks(
     recipe: str | None,
     overrides: Mapping[str, object],
     resolution: int | None,
-) -> list[Trained]:
-    """Each network with its weights: folders of `train` have their own, the others take those given, in order."""
-    lacking = [spec for spec in specs if not (is_trained_folder(spec) or Path(spec).expanduser().is_dir())]
-    if weights and not lacking:
-        raise RecipeError("--weights", "none where every SPEC is a folder that has its own", str(weights[0]))
-    if weights and len(weights) != len(lacking):
-        raise RecipeError(
-            "--weights",
-            f"one for each of {len(lacking)} networks that are no folders of `train`, in their order",
-            f"{len(weights)} files",
-        )
-    of = dict(enumerate(weights))
-    networks, taken = [], 0
-    for spec in specs:
-        own = None
-        if spec in lacking:
-            own, taken = of.get(taken), taken + 1
-        networks.append(open_trained(spec, own, recipe=recipe, overrides=overrides, resolution=resolution))
-    return networks
+) -> list[OnImages]:
+    """Each network with its weights and its images: folders have their own, the others take those given, in order."""
+    files = all_trained_files(specs, weights)
+    return [on_images(open_network(each, resolution), recipe, overrides) for each in files]
 
 
 def _planned(task: Task) -> dict[str, object]:
     trained = task.trained
     return {
         "network": task.label,
-        "weights": str(trained.weights),
+        "weights": str(trained.network.weights),
         "resolution": trained.model.resolution,
         "eval_crop": trained.recipe.augment.eval_crop,
         "source": trained.recipe.data.source,
@@ -147,8 +133,9 @@ def _headline(task: Task, settings: QuantizeSettings) -> str:
         held_out = "the minival (there is no val), which other programs' trainings may have seen,"
     few = "" if task.calibration == settings.calibration_images else " (all there are)"
     return (
-        f"{task.label} · {trained.weights} · {trained.model.resolution} px, crop {trained.recipe.augment.eval_crop:g} "
-        f"(recipe {trained.recipe_file}) · {task.source.title}: {task.calibration:,} training images{few} calibrate, "
+        f"{task.label} · {trained.network.weights} · {trained.model.resolution} px, "
+        f"crop {trained.recipe.augment.eval_crop:g} (recipe {trained.recipe_file}) · {task.source.title}: "
+        f"{task.calibration:,} training images{few} calibrate, "
         f"{task.validation:,} of {held_out} measure"
     )
 

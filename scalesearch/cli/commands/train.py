@@ -9,16 +9,15 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from scalesearch.cli.notify import Ended
 from scalesearch.data.about import described, doubts
 from scalesearch.data.images import load_images
 from scalesearch.errors import RunError
-from scalesearch.files import write_whole
 from scalesearch.models.fvcore_count import counted
 from scalesearch.models.weights import fitted
+from scalesearch.models.weights_file import write_weights
 from scalesearch.report.units import duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import RunFolder
@@ -29,7 +28,7 @@ from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
-from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS
+from scalesearch.training.trained_files import OUTCOME, SPEC, WEIGHTS, about_weights, weights_in
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import packed
 
@@ -70,13 +69,13 @@ def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(done, ensure_ascii=False))
         console.print(_summary(done))
-        console.print(f"wrote   {job.folder}/{WEIGHTS} · {OUTCOME} · {SPEC} · recipe.yaml")
+        console.print(f"wrote   {weights_in(job.folder)} · {OUTCOME} · {SPEC} · recipe.yaml")
 
 
 def _kept(job: Job) -> dict[str, Any] | None:
     """The outcome of this very training, if it was finished before."""
     file = job.folder / OUTCOME
-    if not file.is_file() or not (job.folder / WEIGHTS).is_file():
+    if not file.is_file() or weights_in(job.folder) is None:
         return None
     return read_result(job.folder, OUTCOME)
 
@@ -134,10 +133,10 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
 
 def _write(job: Job, trainer: Trainer, done: dict[str, Any]) -> None:
     """The outcome last: where it is, the rest is too."""
-    weights = {name: value.cpu() for name, value in trainer.result.state_dict().items()}
+    about = about_weights(job.model.spec, job.recipe, job.source.classes)
     try:
-        write_whole(job.folder / WEIGHTS, lambda file: torch.save(weights, file))
-    except (OSError, RuntimeError) as failure:
+        write_weights(job.folder / WEIGHTS, trainer.result.state_dict(), about)
+    except (OSError, RuntimeError, ValueError) as failure:
         raise RunError(f"cannot write {job.folder / WEIGHTS}: {str(failure).partition(chr(10))[0]}") from failure
     folder = RunFolder(job.folder)
     folder.write(SPEC, dump_spec(job.model.spec))
