@@ -132,7 +132,7 @@ def trade_off(macs: int, target: int, exponent: float = EXPONENT) -> float:
     return float((macs / target) ** exponent)
 
 
-def holdout_error(accuracy: float, images: int) -> float:
+def holdout_error(accuracy: float, images: float) -> float:
     """Standard error of an accuracy p measured on n images, √(p(1 − p)/n); seeds come on top of it.
 
     With Agresti and Coull's two added successes and failures, so that 18 of 18 right is not taken for certain.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,9 @@ from scalesearch.trials import Architecture, Choice, Task
 from scalesearch.validation import parse
 
 optuna.logging.set_verbosity(logging.ERROR)  # what there is to tell is told by the search
+
+PIECE = 30_000
+"""Characters of an outcome, as JSON, that are written at once: MySQL's TEXT holds 65,535 bytes, escapes included."""
 
 SEEDS = IntDistribution(0, 2**31 - 1)
 
@@ -71,6 +75,23 @@ def task_of(trial: FrozenTrial) -> Task:
         kept["passed_over"],
     )
     return Task(Coefficients(1, 1, 1), trial.user_attrs["network"], p["seed"], architecture)
+
+
+def in_pieces(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's attributes that hold its outcome: one, or, where a database may not take it, several, the first last."""
+    text = json.dumps(dict(outcome))
+    if len(text) <= PIECE:
+        return {"outcome": dict(outcome)}
+    pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    return {f"outcome {i}": piece for i, piece in enumerate(pieces)} | {"outcome": {"pieces": len(pieces)}}
+
+
+def whole(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The outcome that `in_pieces` took apart; None where there is none."""
+    found: dict[str, Any] | None = attributes.get("outcome")
+    if found is None or "pieces" not in found:
+        return found
+    return dict(json.loads("".join(attributes[f"outcome {i}"] for i in range(found["pieces"]))))
 
 
 def state_of(trial: FrozenTrial) -> str:
