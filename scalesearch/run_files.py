@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError
 from scalesearch.recipe import load_recipe
@@ -30,6 +31,34 @@ class _Kept(BaseModel):
     """Types are taken as JSON has them: a number in quotes is none."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, extra="allow")
+
+
+def in_files(metric: str) -> dict[str, str]:
+    """How columns of a ranking, or of its trials, are called in files: there ``accuracy`` is always top-1 accuracy,
+    also where trials are ranked by another metric, which stands in its place everywhere else."""
+    if metric == "accuracy":
+        return {}
+    return {"accuracy": metric, "top1": "accuracy", "val_accuracy": f"val_{metric}"}
+
+
+def as_ranked(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """A row of a file with what it is ranked by in accuracy's place, which is then ``top1``."""
+    back = {there: here for here, there in in_files(metric).items()}
+    return {back.get(key, key): value for key, value in row.items()}
+
+
+def comparison_as_ranked(plain: Mapping[str, Any], *, back: bool = False) -> dict[str, Any]:
+    """`comparison.json`'s values with its rows `as_ranked`; ``back``: from there as a file has them."""
+    metric = plain.get("metric") or "accuracy"
+    names = in_files(metric)
+
+    def turned(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {names.get(key, key): value for key, value in row.items()} if back else as_ranked(row, metric)
+
+    if not names:
+        return dict(plain)
+    groups = [{**group, "rows": [turned(row) for row in group["rows"]]} for group in plain["groups"]]
+    return {**plain, "groups": groups}
 
 
 class RankedRow(_Kept):
@@ -97,6 +126,7 @@ class RankingFile(_Kept):
     title: str
     notes: list[str]
     ranking: Annotated[list[RankedRow], Field(min_length=1)]
+    metric: Literal["balanced_accuracy", "macro_f1"] | None = None
     fitted: FittedPoint | None = None
     nas: NasTarget | None = None
 
@@ -183,6 +213,51 @@ class OutcomeFile(_Kept):
     environment: TrainedEnvironment
 
 
+class ClassAccuracy(_Kept):
+    """How often images of one class are right, with its interval."""
+
+    images: Amount
+    accuracy: Share | None = None
+    low: Share | None = None
+    high: Share | None = None
+
+
+class ConfusionEntry(_Kept):
+    """What one network took images for."""
+
+    network: str
+    name: str
+    seeds: Positive
+    accuracy: Share
+    balanced_accuracy: Share
+    macro_f1: Share
+    top5: Share | None = None
+    classes: list[ClassAccuracy]
+    confused: list[Annotated[list[Amount], Field(min_length=3, max_length=3)]]
+
+
+class ClassesFile(_Kept):
+    """`classes.json`: the best candidates, class by class."""
+
+    split: str
+    images: Positive
+    class_names: Annotated[list[str], Field(min_length=1)]
+    confidence: Share
+    networks: list[ConfusionEntry]
+
+    @model_validator(mode="after")
+    def _of_these_classes(self) -> ClassesFile:
+        count = len(self.class_names)
+        for network in self.networks:
+            if len(network.classes) != count:
+                raise ValueError(f"{count} classes of each network, as there are names")
+            if any(
+                max(true, taken) >= count or not network.classes[true].images for true, taken, _ in network.confused
+            ):
+                raise ValueError("confused classes that have names and images")
+        return self
+
+
 class _Settings(_Kept):
     """`settings.json`: flat, by dotted key."""
 
@@ -200,6 +275,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "lengths.json": LengthsFile,
     "settings.json": _Settings,
     "outcome.json": OutcomeFile,
+    "classes.json": ClassesFile,
 }
 """By file: what it has to hold."""
 

@@ -54,7 +54,7 @@ def behind(
 class IntervalPruner(BasePruner):
     """Drops a trial when its candidate's interval no longer reaches the leader's, after the same number of steps.
 
-    By accuracy, which trials report, or by one of `class_metrics.METRICS`, from their attribute ``by_class``, or that of
+    By accuracy, which trials report, or by one of `class_metrics.METRICS`, from their attribute ``by_class`` or that of
     their outcome: scores (step, balanced accuracy, macro F1, loss).
 
     Asynchronous: it compares with whatever has been reported so far and waits for nobody. Successive halving asks how
@@ -62,9 +62,7 @@ class IntervalPruner(BasePruner):
     the user attribute ``network`` (or, without it, the trial's number), its seeds count together.
     """
 
-    def __init__(
-        self, *, images: float, z: float = INTERVAL, first_step: int = 1, metric: str = "accuracy"
-    ) -> None:
+    def __init__(self, *, images: float, z: float = INTERVAL, first_step: int = 1, metric: str = "accuracy") -> None:
         """``first_step``: nothing is dropped before it, since curves cross early."""
         self._images, self._z, self._first, self._metric = images, z, first_step, metric
 

@@ -10,7 +10,7 @@ from scalesearch.errors import RunError
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import architectures_table, ranking_table, verified_table
-from scalesearch.run_files import read_result
+from scalesearch.run_files import as_ranked, comparison_as_ranked, read_result
 
 
 def show_command(run: Path, *, verified: bool, form: str) -> None:
@@ -28,7 +28,7 @@ def show_command(run: Path, *, verified: bool, form: str) -> None:
 
 def _show(run: Path, page: Page, *, verified: bool) -> None:
     if (run / "comparison.json").is_file() and not verified:
-        _comparison(read_result(run, "comparison.json"), page)
+        _comparison(comparison_as_ranked(read_result(run, "comparison.json")), page)
         return
     found = read_result(run, "ranking.json")
     console = page.remarks()
@@ -39,8 +39,11 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
         return
     if page.is_terminal:
         console.print(f"{found['title']}\n", style="bold")
-    table = architectures_table if "nas" in found else ranking_table
-    page.show([table(found["ranking"])], found, indent=1)
+    metric = found.get("metric") or "accuracy"
+    rows = [as_ranked(row, metric) for row in found["ranking"]]
+    brief = page.is_terminal
+    table = architectures_table(rows, metric) if "nas" in found else ranking_table(rows, metric, brief=brief)
+    page.show([table], found, indent=1)
     console.print()
     for note in found["notes"]:
         console.print(note, style="dim")

@@ -21,7 +21,7 @@ from scalesearch.validation import parse
 optuna.logging.set_verbosity(logging.ERROR)  # what there is to tell is told by the search
 
 PIECE = 30_000
-"""Characters of an outcome, as JSON, that are written at once: MySQL's TEXT holds 65,535 bytes, escapes included."""
+"""Characters of a value, as JSON, that are written at once: MySQL's TEXT holds 65,535 bytes, escapes included."""
 
 SEEDS = IntDistribution(0, 2**31 - 1)
 
@@ -77,21 +77,21 @@ def task_of(trial: FrozenTrial) -> Task:
     return Task(Coefficients(1, 1, 1), trial.user_attrs["network"], p["seed"], architecture)
 
 
-def in_pieces(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's attributes that hold its outcome: one, or, where a database may not take it, several, the first last."""
-    text = json.dumps(dict(outcome))
+def in_pieces(key: str, value: Any) -> dict[str, Any]:
+    """The attributes that hold a value: one, or, where a database may not take that, several, that of its key last."""
+    text = json.dumps(value)
     if len(text) <= PIECE:
-        return {"outcome": dict(outcome)}
+        return {key: value}
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-    return {f"outcome {i}": piece for i, piece in enumerate(pieces)} | {"outcome": {"pieces": len(pieces)}}
+    return {f"{key} {i}": piece for i, piece in enumerate(pieces)} | {key: {"pieces": len(pieces)}}
 
 
-def whole(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The outcome that `in_pieces` took apart; None where there is none."""
-    found: dict[str, Any] | None = attributes.get("outcome")
-    if found is None or "pieces" not in found:
+def whole(attributes: Mapping[str, Any], key: str) -> Any:
+    """The value that `in_pieces` took apart; None where there is none."""
+    found = attributes.get(key)
+    if not isinstance(found, Mapping) or list(found) != ["pieces"]:
         return found
-    return dict(json.loads("".join(attributes[f"outcome {i}"] for i in range(found["pieces"]))))
+    return json.loads("".join(attributes[f"{key} {i}"] for i in range(found["pieces"])))
 
 
 def state_of(trial: FrozenTrial) -> str:

@@ -216,7 +216,7 @@ class Ledger:
         for step, value, _ in outcome["curve"]:
             if step not in reported:
                 self.report(claim, step, value)
-        for key, value in in_pieces(outcome).items():
+        for key, value in in_pieces("outcome", dict(outcome)).items():
             self._owned(claim, partial(self._attribute, claim.trial_id, key, value))
         self._owned(claim, lambda: self._storage.set_trial_state_values(claim.trial_id, state, values), told=state)
 
@@ -272,11 +272,12 @@ class Ledger:
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
-        self._patiently(lambda: self._study.set_user_attr(key, value))
+        for name, part in in_pieces(key, value).items():
+            self._patiently(partial(self._study.set_user_attr, name, part))
 
     def noted(self, key: str) -> Any:
         """The value kept under ``key``, or None."""
-        return self._patiently(lambda: self._study.user_attrs).get(key)
+        return whole(self._patiently(lambda: self._study.user_attrs), key)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._patiently(lambda: self._study.get_trials(deepcopy=False))
@@ -351,7 +352,7 @@ class Ledger:
             number=trial.number,
             task=self._task(trial),
             state=state,
-            outcome=whole(attributes) if state in ("complete", "dropped") else None,
+            outcome=whole(attributes, "outcome") if state in ("complete", "dropped") else None,
             reason=attributes.get("reason", attributes.get("lost")),
             attempt=attributes.get("attempt", 1),
             owner=attributes.get("owner"),
