@@ -70,9 +70,7 @@ def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Reci
     if bounds:
         raise ScaleSearchError(f"a comparison's rows are all trained: leave search.{bounds[0]} out")
     if recipe.objective == "acc_macs":
-        raise ScaleSearchError(
-            "a comparison says what its rows cost: --objective accuracy, balanced_accuracy or macro_f1"
-        )
+        raise ScaleSearchError("a comparison ranks by accuracy, balanced_accuracy or macro_f1: leave acc_macs out")
     rows = tuple(
         Row(label=x.label, depth=x.depth, width=x.width, resolution=x.resolution, changes=dict(x.changes))
         for x in lines

@@ -18,6 +18,10 @@ def replay(
     peers: Annotated[
         bool, typer.Option("--peers", help="Optuna, Syne Tune and NePS too (pip install 'scalesearch[peers]').")
     ] = False,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="accuracy, balanced_accuracy or macro_f1 (default: the run's own, or accuracy)."),
+    ] = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
@@ -25,7 +29,7 @@ def replay(
     from scalesearch.cli.commands.replay import replay_command
 
     form = format_of(format_, json=json_)
-    replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form)
+    replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form, objective=objective)
 
 
 def show(
@@ -33,13 +37,16 @@ def show(
     verified: Annotated[
         bool, typer.Option("--verified", help="What --verify found on a longer schedule, not the ranking.")
     ] = False,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="How often each class is right, and what it is taken for.")
+    ] = False,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
     """Print a finished run's table again, for the eye, for a paper or for machines."""
     from scalesearch.cli.commands.show import show_command
 
-    show_command(run, verified=verified, form=format_of(format_, json=json_))
+    show_command(run, verified=verified, classes=classes, form=format_of(format_, json=json_))
 
 
 def merit(

@@ -29,6 +29,10 @@ METRICS = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
 """By the objective's name, in words."""
 
 
+LACKING = "it was trained by a version that did not keep what images were taken for, which {} needs"
+"""Why a run cannot be seen by one of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Counts:
     """Of every class: images that are of it, that were said to be, and both (K,); one with neither is left out."""
@@ -152,11 +156,8 @@ class Measure:
 
     def check(self, records: Iterable[Record], where: object) -> None:
         """Raises RunError if a complete trial does not say what it took the images for."""
-        if any(r.state == "complete" and not is_known(r, self) for r in records):
-            raise RunError(
-                f"{where}: trained by a version that did not keep what images were taken for, which {self.metric} "
-                "needs: leave --objective out, or choose another --out"
-            )
+        if not all(is_known(r) for r in records if r.state == "complete"):
+            raise RunError(f"{where}: {LACKING.format(self.metric)}: leave --objective out, or choose another --out")
 
     def seen(self, record: Record) -> Record:
         """The record with the metric in accuracy's place, in its curve, and in shorter schedules and other sizes."""
@@ -192,9 +193,9 @@ def measure_of(objective: str, labels: Classes) -> Measure | None:
     return Measure(objective, labels) if objective in METRICS else None
 
 
-def is_known(record: Record, measure: Measure | None) -> bool:
-    """Whether a complete trial can be seen by the measure: older versions did not keep what images were taken for."""
-    return measure is None or bool((record.outcome or {}).get("predicted"))
+def is_known(record: Record) -> bool:
+    """Whether a complete trial says what it took images for, which older versions did not keep."""
+    return bool((record.outcome or {}).get("predicted"))
 
 
 def seen(records: Iterable[Record], measure: Measure | None) -> list[Record]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from scalesearch.run_files import comparison_as_ranked, read_json, validated
+from scalesearch.ranking.metric_columns import comparison_as_ranked
+from scalesearch.run_files import read_json, validated
 
 FILE = "comparison.json"
 

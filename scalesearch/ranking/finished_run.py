@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.ranking.confusions import CLASSES
+from scalesearch.ranking.metric_columns import as_ranked
 from scalesearch.ranking.ranking import holdout_error
 from scalesearch.recipe import DEFAULT_CONFIDENCE
-from scalesearch.run_files import TABLES, as_ranked, read_recipe_settings, read_result, read_sessions, read_table
+from scalesearch.run_files import TABLES, read_recipe_settings, read_result, read_sessions, read_table
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
 LATER = (

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 RANKING_COLUMNS = (
     "rank", "alpha", "beta", "gamma", "growth", "shape", "resolution", "macs", "ratio", "params",
-    "activations", "score", "accuracy", "top1", "top5", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total",
-    "uncounted", "memory", "estimated_memory", "latency_ms", "also", "network",
+    "activations", "score", "accuracy", "top1", "top5", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs",
+    "fvcore_total", "uncounted", "memory", "estimated_memory", "latency_ms", "also", "network",
 )  # fmt: skip
 
 EXTRA = ("top1", "top5")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-
 HEADINGS = {"accuracy": "acc", "balanced_accuracy": "bal. acc", "macro_f1": "F1"}
 """Of columns, by what a run is ranked by; in per cent."""
 

@@ -15,10 +15,11 @@ from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.errors import ScalingError
 from scalesearch.ranking.class_metrics import METRICS, BaseRate
 from scalesearch.ranking.confusions import CLASSES, Confusions
+from scalesearch.ranking.metric_columns import in_files
 from scalesearch.ranking.ranking import records_json
 from scalesearch.ranking.signal import signal
+from scalesearch.report.class_tables import classes_markdown
 from scalesearch.report.tables import ranking_markdown
-from scalesearch.run_files import in_files
 from scalesearch.run_folder import RunFolder, slug
 from scalesearch.scaling.compound import AXES, Coefficients
 from scalesearch.scaling.points import Points
@@ -84,7 +85,9 @@ def write_result(
         if found is not None:
             folder.write(f"{name}.json", json.dumps(by | found.to_json(), indent=1, ensure_ascii=False) + "\n")
     if result.finalists is not None:
-        folder.write(CLASSES, json.dumps(result.finalists.to_json(), indent=1, ensure_ascii=False) + "\n")
+        plain = result.finalists.to_json()
+        folder.write(CLASSES, json.dumps(plain, ensure_ascii=False) + "\n")
+        folder.write("classes.md", classes_markdown(plain, title))
     folder.write("ranking.md", markdown)
     for name, spec in specs.items():
         folder.write(f"specs/{name}.yaml", dump_spec(spec))

@@ -163,8 +163,10 @@ class Worker:
 
     def _leaders(self) -> list[str]:
         """The networks that are ahead by mean accuracy, or by what the objective has in its place."""
-        records = [r for r in self.ledger.records() if r.state != "complete" or is_known(r, self.measure)]
-        accuracies = accuracies_by_network(seen(records, self.measure))
+        records = self.ledger.records()
+        if self.measure is not None:
+            records = seen([r for r in records if r.state == "complete" and is_known(r)], self.measure)
+        accuracies = accuracies_by_network(records)
         means = {name: fmean(seeds.values()) for name, seeds in accuracies.items()}
         best = sorted(means, key=lambda name: -means[name])
         return best[: max(KEEP_WEIGHTS, 2 * self._wanted())]

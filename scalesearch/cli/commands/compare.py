@@ -19,10 +19,10 @@ from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
 from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.files import write_text
+from scalesearch.ranking.metric_columns import comparison_as_ranked
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.report.formats import Page
-from scalesearch.run_files import comparison_as_ranked
 from scalesearch.run_folder import digest, slug
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.scaling.changes import place_of
@@ -270,10 +270,8 @@ def _compare(
         if beside is not None:
             schedules[i] = saved(beside.trials, result.trials, result.judgement.confidence)
         plain = _document(wish, comparison, prepared, results, schedules)
-        write_text(
-            root / "comparison.json",
-            json.dumps(comparison_as_ranked(plain, back=True), indent=1, ensure_ascii=False) + "\n",
-        )
+        in_file = comparison_as_ranked(plain, back=True)
+        write_text(root / "comparison.json", json.dumps(in_file, indent=1, ensure_ascii=False) + "\n")
         write_text(root / "comparison.md", comparison_markdown(plain))
         console.print(f"\n{group.name} · {each.source.title}", style="bold")
         console.print(comparison_table(plain["groups"][i]["rows"], metric=each.metric), "", sep="\n")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.candidates.space import open_space
 from scalesearch.cli.commands.grid import check_engine, tell_stopped, train_in
 from scalesearch.errors import RecipeError
+from scalesearch.ranking.metric_columns import as_ranked
 from scalesearch.recipe import load_recipe
 from scalesearch.report.formats import Page, Table
 from scalesearch.report.tables import WORDS, architectures_table
 from scalesearch.report.units import amount, duration
-from scalesearch.run_files import as_ranked, read_result
+from scalesearch.run_files import read_result
 from scalesearch.run_folder import digest, slug
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.search.nas.wishes import recipe_for_nas

@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import RunError
+from scalesearch.ranking.confusions import CLASSES
+from scalesearch.ranking.metric_columns import as_ranked, comparison_as_ranked
+from scalesearch.report.class_tables import about, by_class, confused, summaries
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import architectures_table, ranking_table, verified_table
-from scalesearch.run_files import as_ranked, comparison_as_ranked, read_result
+from scalesearch.run_files import read_result
 
 
-def show_command(run: Path, *, verified: bool, form: str) -> None:
-    """Print a search's ranking, or a comparison's rows, or how a longer schedule ranked some of the candidates.
+def show_command(run: Path, *, verified: bool, classes: bool, form: str) -> None:
+    """Print a search's ranking, or a comparison's rows, or how a longer schedule ranked some of the candidates, or how
+    the best do class by class.
 
     Raises:
         RunError: the folder holds no such result, or one of another shape.
     """
+    if classes:
+        _classes(run, Page(form))
+        return
     try:
         _show(run, Page(form), verified=verified)
     except (KeyError, TypeError, IndexError, AttributeError) as failure:
@@ -47,6 +54,18 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
     console.print()
     for note in found["notes"]:
         console.print(note, style="dim")
+
+
+def _classes(run: Path, page: Page) -> None:
+    if not (run / CLASSES).is_file():
+        whole = (run / "comparison.json").is_file()
+        raise RunError(
+            f"{run} has no {CLASSES}: "
+            + ("name the folder of one of its baselines" if whole else "a version that writes it has to finish the run")
+        )
+    found, console = read_result(run, CLASSES), page.remarks()
+    console.print(about(found), *summaries(found), "", sep="\n", style="dim", soft_wrap=True)
+    page.show([by_class(found), confused(found)], found, indent=1)
 
 
 def _comparison(plain: Mapping[str, Any], page: Page) -> None:
