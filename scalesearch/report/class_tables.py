@@ -21,7 +21,7 @@ def named(name: str) -> str:
 
 
 def shown_classes(found: Mapping[str, Any]) -> list[int]:
-    """The classes that are shown, in their order; of more than `MANY`, those of which the first is least often right."""
+    """The classes that are shown, in order; of more than `MANY`, those of which the first is least often right."""
     classes = found["networks"][0]["classes"]
     measured = [i for i, each in enumerate(classes) if each["images"]]
     if len(measured) <= MANY:
@@ -97,8 +97,8 @@ def about(found: Mapping[str, Any]) -> str:
     over = f", means over up to {seeds} seeds" if seeds > 1 else ""
     split = "validation split" if found["split"] == "val" else "minival, which chose them"
     return (
-        f"On the {found['images']:,} images of the {split}{over}; in brackets the {100 * found['confidence']:g} % interval "
-        "over a class's images."
+        f"On the {found['images']:,} images of the {split}{over}; in brackets the {100 * found['confidence']:g} % "
+        "interval over a class's images."
     )
 
 
