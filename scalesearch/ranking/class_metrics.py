@@ -167,11 +167,12 @@ class Measure:
         by_class = {int(step): scores for step, *scores in outcome.get("by_class", ())}
         place = list(METRICS).index(self.metric)
         curve = [(step, by_class[step][place], by_class[step][2]) for step, *_ in outcome["curve"] if step in by_class]
-        changed = dict(outcome) | {"curve": curve}
+        changed = dict(outcome)
         if record.state == "complete":
-            changed |= self._seen(outcome | {"balanced_loss": outcome["by_class"][-1][3]})
+            changed = self._seen({**outcome, "balanced_loss": outcome["by_class"][-1][3]})
             for key in ("shorter", "sizes"):
                 changed[key] = tuple(self._seen(each) for each in outcome.get(key, ()))
+        changed["curve"] = curve
         return replace(record, outcome=changed, curve={step: value for step, value, _ in curve} or record.curve)
 
     def _seen(self, part: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 def in_files(metric: str) -> dict[str, str]:
     """How columns of a ranking, or of its trials, are called in files: there ``accuracy`` is always top-1 accuracy,
-    also where trials are ranked by another metric, which stands in its place everywhere else."""
+    also where trials are ranked by another metric, which stands in its place everywhere else; so does, in the loss's,
+    that of classes that count alike."""
     if metric == "accuracy":
         return {}
-    return {"accuracy": metric, "top1": "accuracy", "val_accuracy": f"val_{metric}"}
+    return {"accuracy": metric, "top1": "accuracy", "val_accuracy": f"val_{metric}", "loss": "balanced_loss"}
 
 
 def as_ranked(row: Mapping[str, Any], metric: str) -> dict[str, Any]:

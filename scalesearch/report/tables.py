@@ -92,9 +92,9 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
 
 
 def ranking_table(ranking: Sequence[Mapping[str, Any]], metric: str = "accuracy", *, brief: bool = True) -> Table:
-    """The result, best first, of `ranking.json`'s values as `run_files.as_ranked` has them: minival accuracy in per cent ± its standard deviation over
-    seeds, and the interval of its difference to the first's, in points, or, in runs of older versions, its own. What
-    no row has is left out.
+    """The result, best first, of `ranking.json`'s values as `metric_columns.as_ranked` has them: minival accuracy in
+    per cent ± its standard deviation over seeds, and the interval of its difference to the first's, in points, or, in
+    runs of older versions, its own. What no row has is left out.
 
     Args:
         metric: what it is ranked by.

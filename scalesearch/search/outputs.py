@@ -133,7 +133,7 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         notes.append(beyond_the_grid(result.judgement.fitted))
     if result.metric != "accuracy":
         notes.append(
-            f"ranked by {METRICS[result.metric]}, in which every class counts alike; P and intervals are of it"
+            f"ranked by {METRICS[result.metric]}, in which every class counts alike; P, intervals and val. are of it"
         )
     if prepared.target is not None:
         notes.append(f"ranked by accuracy·(MACs/{prepared.target:,})^−0.07; P is of this")

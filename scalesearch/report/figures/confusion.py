@@ -21,7 +21,7 @@ DEEP = 4
 
 
 def confusion(found: Mapping[str, Any] | None) -> Drawing | None:
-    """Of the first network: a matrix for up to `MANY` classes, else its most confused pairs; None where nothing is known.
+    """Of the first network: a matrix of up to `MANY` classes, else its most confused pairs; None where nothing is known.
 
     Args:
         found: of `classes.json`.
@@ -105,8 +105,8 @@ def _pairs(found: Mapping[str, Any]) -> Drawing:
     return Drawing(
         "confusion",
         "What images are taken for",
-        f"{network['name']}: the {len(pairs)} of {len(network['confused']):,} pairs of classes that are confused in most "
-        "images, most first; a class → what it is taken for.",
+        f"{network['name']}: the {len(pairs)} of {len(network['confused']):,} pairs of classes that are confused in "
+        "most images, most first; a class → what it is taken for.",
         f"The {len(pairs)} most confused pairs of {len(names):,} classes; the first is {first}.",
         figure,
     )

@@ -111,9 +111,8 @@ def won(run: Run) -> list[str]:
     if papers is first:
         found.append("The winner is the paper's point.")
     elif papers and papers["rank"] > 2:
-        found.append(
-            f"The paper's point, {papers['name']}, came {_ordinal(papers['rank'])}: {measured(papers, metric=run.metric)}."
-        )
+        reached = measured(papers, metric=run.metric)
+        found.append(f"The paper's point, {papers['name']}, came {_ordinal(papers['rank'])}: {reached}.")
     return found
 
 

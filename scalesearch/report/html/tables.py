@@ -45,9 +45,10 @@ def ranking(run: Run) -> HtmlTable:
 def ranking_notes(run: Run) -> list[str]:
     """What the table's columns mean, and who shares a network."""
     spread = " ± their standard deviation" if run.ranking["sd"].notna().any() else ""
+    metric = METRIC[run.metric].replace("top-1 accuracy", "top-1")
     found = [
-        f"{HEADINGS[run.metric]}.: minival {METRIC[run.metric].replace('top-1 accuracy', 'top-1')}, mean over seeds{spread}; ratio: measured MACs over {run.unit}; MACs are "
-        "multiply-adds, what the paper calls FLOPS"
+        f"{HEADINGS[run.metric]}.: minival {metric}, mean over seeds{spread}; ratio: measured MACs over {run.unit}; "
+        "MACs are multiply-adds, what the paper calls FLOPS"
     ]
     if run.judged:
         found.append(

@@ -91,11 +91,11 @@ def _stage(stage: StageSpec) -> str:
 
 def caveats(prepared: PreparedNas, result: Result) -> list[str]:
     """What a reader must know before believing the ranking, one sentence a line."""
-    ranking, side = result.ranking, prepared.baseline.resolution
+    ranking, side, metric = result.ranking, prepared.baseline.resolution, METRICS.get(result.metric, "accuracy")
     return [
         *certainty(prepared, result),
         _best_of_many(result),
-        f"reward: {METRICS.get(result.metric, 'accuracy')}·(MACs/{prepared.target:,})^{prepared.exponent:g}, MACs at {side} px; exp. is what is "
+        f"reward: {metric}·(MACs/{prepared.target:,})^{prepared.exponent:g}, MACs at {side} px; exp. is what is "
         "expected of it given all trainings and their losses, which makes the order and P (of being the best)",
         *_skeleton(prepared, ranking),
         *_passed_over(prepared, result),
