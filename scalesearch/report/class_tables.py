@@ -93,8 +93,9 @@ def summaries(found: Mapping[str, Any]) -> list[str]:
 
 def about(found: Mapping[str, Any]) -> str:
     """What was measured, in a sentence."""
-    seeds = max(each["seeds"] for each in found["networks"])
-    over = f", means over up to {seeds} seeds" if seeds > 1 else ""
+    seeds = sorted({each["seeds"] for each in found["networks"]})
+    several = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[-1]}"
+    over = f", means over {several} seeds" if seeds[-1] > 1 else ""
     split = "validation split" if found["split"] == "val" else "minival, which chose them"
     return (
         f"On the {found['images']:,} images of the {split}{over}; in brackets the {100 * found['confidence']:g} % "

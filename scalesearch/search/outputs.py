@@ -180,7 +180,7 @@ def above_base(prepared: Prepared, result: Result) -> list[str]:
         return [told]
     sure = f"{100 * result.judgement.confidence:g} %"
     if len(within) == len(ranking):
-        return [f"{told}; no candidate is above it at {sure}: none has learned more than that, as far as is known"]
+        return [f"{told}; no candidate is above it at {sure}"]
     shown = ", ".join(within[:NAMED]) + (f" and {len(within) - NAMED} more" if len(within) > NAMED else "")
     first = ", the first among them" if names[ranking["network"].iloc[0]] in within else ""
     return [f"{told}; not above it at {sure}{first}: {shown}"]

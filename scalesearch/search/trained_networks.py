@@ -44,7 +44,7 @@ def trained_networks(
         else:
             file = next(files).expanduser()
             model = _at(open_baseline(name, resolution=resolution), resolution)
-            found.append(TrainedNetwork(model.spec.name, model, file, _classes(file.parent), _crop(file.parent)))
+            found.append(TrainedNetwork(model.spec.name, model, file, classes_beside(file.parent), _crop(file.parent)))
     return _told_apart(found)
 
 
@@ -66,7 +66,7 @@ def _is_folder(name: str) -> bool:
 def _in_folder(folder: Path, resolution: int | None) -> list[TrainedNetwork]:
     if is_trained_folder(str(folder)):
         model = _of_spec(folder / SPEC, resolution)
-        return [TrainedNetwork(model.spec.name, model, folder / WEIGHTS, _classes(folder), _crop(folder))]
+        return [TrainedNetwork(model.spec.name, model, folder / WEIGHTS, classes_beside(folder), _crop(folder))]
     kept = read_kept(folder)
     if kept is None:
         raise RunError(
@@ -94,8 +94,11 @@ def _at(baseline: Baseline, resolution: int | None) -> ScaledModel:
     return model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
 
 
-def _classes(folder: Path) -> tuple[str, ...] | None:
-    """The classes that the outcome of a training in ``folder`` names; None where there is none, or an older one."""
+def classes_beside(folder: Path) -> tuple[str, ...] | None:
+    """The classes that the outcome of a training in ``folder`` names, or the list of the weights that a run kept there;
+    None where there is neither, or an older one."""
+    if folder.name == FOLDER and (kept := read_kept(folder.parent)) is not None:
+        return kept.classes
     names = (outcome_of(folder) or {}).get("environment", {}).get("data", {}).get("class_names")
     return tuple(map(str, names)) if isinstance(names, list) else None
 

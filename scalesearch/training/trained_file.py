@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,12 @@ class Trained:
         network = self.model.build(classes)
         loaded = load_whole(network, read_weights(self.weights), str(self.weights))
         return network.eval(), loaded
+
+
+def about_classes(names: Sequence[str]) -> dict[str, Any]:
+    """What is written beside every file of weights of its outputs' meaning: how many classes, and their names in the
+    outputs' order."""
+    return {"classes": len(names), "class_names": list(names)}
 
 
 def outcome_of(folder: Path) -> dict[str, Any] | None:

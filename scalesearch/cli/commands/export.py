@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from torch import nn
 
 from scalesearch.errors import BaselineError, RecipeError
+from scalesearch.files import write_text
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import load_whole, read_weights
+from scalesearch.search.trained_networks import classes_beside
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
-from scalesearch.training.trained_file import is_trained_folder, open_trained, outcome_of, spec_and_weights
+from scalesearch.training.trained_file import (
+    about_classes,
+    is_trained_folder,
+    open_trained,
+    outcome_of,
+    spec_and_weights,
+)
 from scalesearch.validation import parse
 
 
@@ -46,11 +55,12 @@ def export_command(
     if int8:
         _export_int8(asked, weights, resolution, out, options, recipe, overrides, console)
         return
-    name, model, network = _network(asked, weights, resolution, num_classes, console)
+    name, model, network, names = _network(asked, weights, resolution, num_classes, console)
     target = out or Path(f"{name}{form.suffix}")
     done = export_network(network, model.resolution, target, format_name)
+    named = _say_classes(target, names)
     batches = "any batch" if form.any_batch else "batches of one"
-    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {model.resolution} px, {batches}")
+    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {model.resolution} px, {batches}{named}")
     console.print(_differ(done), style="dim")
 
 
@@ -63,7 +73,7 @@ def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> 
 
 def _network(
     asked: str, weights: Path | None, resolution: int | None, num_classes: int | None, console: Console
-) -> tuple[str, ScaledModel, nn.Module]:
+) -> tuple[str, ScaledModel, nn.Module, Sequence[str] | None]:
     spec, weights = spec_and_weights(asked, weights)
     if num_classes is None and is_trained_folder(asked):
         outcome = outcome_of(Path(asked).expanduser())
@@ -82,7 +92,18 @@ def _network(
             raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
         if loaded.by_shape:
             console.print(loaded.words)
-    return baseline.name, model, logits_alone(network, model.resolution, classes, baseline.name)
+    names = None if weights is None else classes_beside(weights.expanduser().parent)
+    whole = logits_alone(network, model.resolution, classes, baseline.name)
+    return baseline.name, model, whole, names if names is not None and len(names) == classes else None
+
+
+def _say_classes(target: Path, names: Sequence[str] | None) -> str:
+    """Write what the outputs mean beside a file, where that is known; the words for it."""
+    if names is None:
+        return ""
+    file = target.with_name(f"{target.name}.json")
+    write_text(file, json.dumps(about_classes(names), indent=1, ensure_ascii=False) + "\n")
+    return f"; its {len(names)} classes are named in {file}"
 
 
 def _export_int8(
@@ -102,6 +123,7 @@ def _export_int8(
     int8_target = target.with_name(f"{target.stem}-int8{target.suffix}")
     done = write_files(task, settings, target, int8_target)
     for file in (target, int8_target):
+        _say_classes(file, task.source.classes)
         console.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), {trained.model.resolution} px, any batch")
     bits = "7" if done.operators.reduce_range else "8"
     console.print(

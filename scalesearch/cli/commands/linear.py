@@ -33,7 +33,7 @@ from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
 from scalesearch.settings import AugmentSettings
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
-from scalesearch.training.trained_file import FITTED, RECIPE, SPEC, WEIGHTS
+from scalesearch.training.trained_file import FITTED, RECIPE, SPEC, WEIGHTS, about_classes
 from scalesearch.trials import packed, unpacked
 from scalesearch.validation import parse
 
@@ -230,8 +230,7 @@ def _as_plain(job: Job, name: str, probe: Probe, images: Images, judged: Judged)
     data = {
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
-        "classes": images.num_classes,
-        "class_names": list(job.source.classes),
+        **about_classes(job.source.classes),
         "fitted": judged.trained_on,
         "chosen_on": judged.chosen_on,
         "measured_on": judged.measured_on,

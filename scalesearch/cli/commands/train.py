@@ -31,7 +31,7 @@ from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
-from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS
+from scalesearch.training.trained_file import OUTCOME, SPEC, WEIGHTS, about_classes
 from scalesearch.training.trainer import Evaluation, Trainer
 from scalesearch.trials import Outcome, packed, unpacked_classes
 
@@ -114,8 +114,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     data = {
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
-        "classes": images.num_classes,
-        "class_names": list(images.source.classes),
+        **about_classes(images.source.classes),
         "train": len(images.train),
         "minival": len(images.minival),
         "val": validation and len(validation),

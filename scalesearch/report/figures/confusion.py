@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.ranking.confusions import matrix
 from scalesearch.report.class_tables import MANY
-from scalesearch.report.figures.canvas import Drawing, is_narrow, sheet, short
-from scalesearch.report.figures.colours import BLUE, INK, PAPER, RAMP, RULE, step
+from scalesearch.report.figures.canvas import Drawing, is_narrow, label, sheet, short
+from scalesearch.report.figures.colours import BLUE, INK, MUTED, PAPER, RAMP, RULE, step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ DEEP = 4
 
 
 def confusion(found: Mapping[str, Any] | None) -> Drawing | None:
-    """Of the first network: a matrix of up to `MANY` classes, else its most confused pairs; None where nothing is known.
+    """Of the first network: a matrix of up to `MANY` classes, else its most confused pairs; None if none is known.
 
     Args:
         found: of `classes.json`.
@@ -89,24 +89,28 @@ def _frame(axes: Axes, names: list[str]) -> None:
 def _pairs(found: Mapping[str, Any]) -> Drawing:
     network, names = found["networks"][0], found["class_names"]
     pairs = network["confused"][:MANY]
-    shares = [100 * n / (network["seeds"] * network["classes"][true]["images"]) for true, _, n in pairs]
+    counts = [n / network["seeds"] for _, _, n in pairs]
     words = [f"{short(names[true])} → {short(names[taken])}" for true, taken, _ in pairs]
     if is_narrow():
         words = [f"{names[true][:13]} → {names[taken][:13]}" for true, taken, _ in pairs]
     figure, axes = sheet(0.9 + 0.24 * len(pairs))
     axes.grid(False, axis="y")
-    axes.barh(range(len(pairs)), shares, color=BLUE.light, height=0.6, zorder=2)
+    axes.barh(range(len(pairs)), counts, color=BLUE.light, height=0.6, zorder=2)
+    for place, ((true, _, _), count) in enumerate(zip(pairs, counts, strict=True)):
+        share = f"{100 * count / network['classes'][true]['images']:.0f} %"
+        label(axes, share, (count, place), color=MUTED.light)
+    axes.margins(x=0.16 if is_narrow() else 0.1)
     axes.set_yticks(range(len(pairs)), words)
     axes.tick_params(axis="y", labelcolor=INK.light, labelsize=8 if is_narrow() else 8.5)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("of the class's images (%)")
+    axes.set_xlabel("images" if network["seeds"] == 1 else "images, mean over seeds")
     first = f"{names[pairs[0][0]]} taken for {names[pairs[0][1]]}"
     return Drawing(
         "confusion",
         "What images are taken for",
         f"{network['name']}: the {len(pairs)} of {len(network['confused']):,} pairs of classes that are confused in "
-        "most images, most first; a class → what it is taken for.",
+        "most images; a class → what it is taken for, and how many per cent of its images are.",
         f"The {len(pairs)} most confused pairs of {len(names):,} classes; the first is {first}.",
         figure,
     )
