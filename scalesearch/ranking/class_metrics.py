@@ -126,8 +126,9 @@ class BaseRate:
     def words(self, metric: str, names: tuple[str, ...], split: str = "minival") -> str:
         """One sentence."""
         share = f"{100 * self.share:.3g} % of the {split}"
-        each = f"each of {self.classes} classes" if self.even else repr(names[self.label])
-        told = f"base rate: {share} is {each}"
+        told = f"base rate: {share} is {names[self.label]!r}"
+        if self.even:
+            told = f"base rate: each of {self.classes} classes is {share}"
         if metric == "accuracy":
             return told
         return f"{told}; one answer for all images has a {METRICS[metric]} of {100 * self.value:.3g} %"
@@ -155,8 +156,8 @@ class Measure:
         return worth(self.labels)
 
     def check(self, records: Iterable[Record], where: object) -> None:
-        """Raises RunError if a complete trial does not say what it took the images for."""
-        if not all(is_known(r) for r in records if r.state == "complete"):
+        """Raises RunError if a trial that ended does not say what it took the images for."""
+        if not all(is_known(r) for r in records):
             raise RunError(f"{where}: {LACKING.format(self.metric)}: leave --objective out, or choose another --out")
 
     def seen(self, record: Record) -> Record:
@@ -195,8 +196,9 @@ def measure_of(objective: str, labels: Classes) -> Measure | None:
 
 
 def is_known(record: Record) -> bool:
-    """Whether a complete trial says what it took images for, which older versions did not keep."""
-    return bool((record.outcome or {}).get("predicted"))
+    """Whether a trial says what it took images for, if it has ended: older versions did not keep that."""
+    needed = {"complete": "predicted", "dropped": "by_class"}.get(record.state)
+    return needed is None or bool((record.outcome or {}).get(needed))
 
 
 def seen(records: Iterable[Record], measure: Measure | None) -> list[Record]:

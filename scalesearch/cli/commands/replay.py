@@ -132,7 +132,7 @@ def read_bank(run: Path, objective: str | None = None) -> Bank:
     records, wanted = ledger.records(), objective or str(read_recipe_settings(run).get("objective"))
     if wanted in METRICS:
         labels = labels_of(ledger, images)
-        if labels is None or not all(is_known(r) for r in records if r.state == "complete"):
+        if labels is None or not all(map(is_known, records)):
             raise RunError(f"{run}: {LACKING.format(wanted)}: --objective accuracy replays it")
         records = seen(records, Measure(wanted, labels))
     bank = bank_of(records, ratios, images, _points(admitted))
