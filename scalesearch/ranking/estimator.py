@@ -10,7 +10,7 @@ accuracies: their mean over a candidate's seeds tends to that of its accuracies.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def seed_scores(trainings: Iterable[Training], images: int) -> dict[str, SeedSco
         rows.setdefault(training.name, []).append(row)
     found = {}
     for name, own in rows.items():
-        right = [correct for i in own if (correct := every[i].correct) is not None]
+        right: list[NDArray[Any]] = [correct for i in own if (correct := every[i].correct) is not None]
         found[name] = SeedScores(
             name,
             tuple(every[i].accuracy for i in own),

@@ -67,7 +67,7 @@ def confused(found: Mapping[str, Any]) -> Table:
         (
             named(names[true]),
             named(names[taken]),
-            f"{count / network['seeds']:.3g}",
+            f"{count / network['seeds']:,.1f}".removesuffix(".0"),
             f"{100 * count / network['seeds'] / network['classes'][true]['images']:.1f}",
         )
         for true, taken, count in pairs
