@@ -141,14 +141,14 @@ def packed_classes(classes: Tensor | np.ndarray[Any, Any]) -> str:
     return f"{size}:" + base64.b64encode(zlib.compress(plain.astype(f"<u{size}").tobytes(), 9)).decode()
 
 
-def unpacked_classes(text: str, images: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def unpacked_classes(text: str, images: int | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The int64 (N,) that `packed_classes` wrote.
 
     Raises:
-        ValueError: they are of another number of images.
+        ValueError: they are of another number than so many ``images``.
     """
     size, _, content = text.partition(":")
     found = np.frombuffer(zlib.decompress(base64.b64decode(content)), f"<u{size}").astype(np.int64)
-    if len(found) != images:
+    if images is not None and len(found) != images:
         raise ValueError(f"expected classes of {images} images, got {len(found)}")
     return found

@@ -167,7 +167,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str], me
             f"{row['ratio']:.3f}",
             f"{row['params']:,}",
             percent(row["accuracy"], row["sd"]),
-            *(f"{100 * row[key]:.1f}" for key in more),
+            *("" if math.isnan(row[key]) else f"{100 * row[key]:.1f}" for key in more),
             to_first(row),
             interval(row),
             f"{row['p_best']:.3f}",

@@ -119,10 +119,10 @@ def note_labels(ledger: Ledger, labels: NDArray[np.int64]) -> None:
         ledger.note(LABELS, packed_classes(labels))
 
 
-def labels_of(ledger: Ledger, images: int) -> NDArray[np.int64] | None:
+def labels_of(ledger: Ledger) -> NDArray[np.int64] | None:
     """What `note_labels` wrote; None where an older version did not."""
     told = ledger.noted(LABELS)
-    return None if told is None else unpacked_classes(told, images)
+    return None if told is None else unpacked_classes(told)
 
 
 def note_work(

@@ -62,7 +62,7 @@ def test_a_search_by_balanced_accuracy_says_and_keeps_what_it_ranks_by(
     ranking = json.loads((run / "ranking.json").read_text())
     assert ranking["metric"] == "balanced_accuracy"
     ledger = Ledger(run / JOURNAL, "run", create=False)
-    labels = labels_of(ledger, 8)
+    labels = labels_of(ledger)
     assert labels is not None
     outcomes = {r.task.fingerprint: r.outcome for r in ledger.records()}
     for row in ranking["ranking"]:

@@ -77,7 +77,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(tiny: ModelSpec) -> None:
         for module in trainer.model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
-                module.train = lambda _mode=True, own=module: own  # type: ignore[method-assign]
+                module.train = lambda _mode=True, own=module: own  # type: ignore[method-assign,misc]
         found.append((float(trainer.step(images, labels, micro_batch)), trainer.model.state_dict()))
     (whole, weights), (parts, same) = found
     assert parts == pytest.approx(whole, rel=1e-5)

@@ -131,10 +131,10 @@ def read_bank(run: Path, objective: str | None = None) -> Bank:
     ledger = Ledger(run / JOURNAL, run.name, create=False)
     records, wanted = ledger.records(), objective or str(read_recipe_settings(run).get("objective"))
     if wanted in METRICS:
-        labels = labels_of(ledger, images)
+        labels = labels_of(ledger)
         if labels is None or not all(map(is_known, records)):
             raise RunError(f"{run}: {LACKING.format(wanted)}: --objective accuracy replays it")
-        records = seen(records, Measure(wanted, labels))
+        records, images = seen(records, Measure(wanted, labels)), len(labels)
     bank = bank_of(records, ratios, images, _points(admitted))
     if len(bank.trained) < 2 or len(bank.seeds) < 2:
         raise RunError(f"{run}: replaying takes at least two candidates with two complete seeds each")
