@@ -75,7 +75,8 @@ def _frame(axes: Axes, names: list[str]) -> None:
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_aspect("equal")
     size = 8.5 if count <= 12 else 7
-    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
+    head, tail = (6, 4) if is_narrow() else (9, 6)  # what tells names apart is often their end
+    shown = [name if len(name) <= head + tail + 1 else f"{name[:head]}…{name[-tail:]}" for name in names]
     axes.set_xticks(range(count), shown, rotation=90, fontsize=size)
     axes.set_yticks(range(count), shown, fontsize=size)
     axes.tick_params(labelcolor=INK.light, pad=3)
