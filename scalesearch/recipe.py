@@ -75,8 +75,8 @@ class Recipe(Strict):
     most, up to ``max_seeds`` seeds of one: until the budget is spent, or one is the best with that probability, or at
     most ``within`` (an accuracy) worse than the best. A candidate whose interval no longer reaches the leader's after
     the same number of steps is dropped in mid-schedule, unless ``exhaustive``. ``objective`` orders the ranking: by
-    accuracy, or by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4). ``nas`` is
-    `scalesearch nas`'s alone.
+    accuracy, by accuracy·(MACs/target)^−0.07, which pays for cheapness (Tan & Le 2019, §4), or by balanced accuracy or
+    macro F1, in which every class counts alike (`ranking.class_metrics`). ``nas`` is `scalesearch nas`'s alone.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "custom"
@@ -90,7 +90,7 @@ class Recipe(Strict):
     max_seeds: Annotated[PositiveInt, Field(le=1000)] = 10
     budget: Annotated[str, AfterValidator(_budget)] | None = None
     exhaustive: bool = False
-    objective: Literal["accuracy", "acc_macs"] = "accuracy"
+    objective: Literal["accuracy", "acc_macs", "balanced_accuracy", "macro_f1"] = "accuracy"
     top: NonNegativeInt = 3
     device: str = "auto"
     search: SearchSettings = SearchSettings()

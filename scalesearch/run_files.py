@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError
 from scalesearch.recipe import load_recipe
@@ -97,6 +97,7 @@ class RankingFile(_Kept):
     title: str
     notes: list[str]
     ranking: Annotated[list[RankedRow], Field(min_length=1)]
+    metric: Literal["balanced_accuracy", "macro_f1"] | None = None
     fitted: FittedPoint | None = None
     nas: NasTarget | None = None
 
@@ -183,6 +184,51 @@ class OutcomeFile(_Kept):
     environment: TrainedEnvironment
 
 
+class ClassAccuracy(_Kept):
+    """How often images of one class are right, with its interval."""
+
+    images: Amount
+    accuracy: Share | None = None
+    low: Share | None = None
+    high: Share | None = None
+
+
+class ConfusionEntry(_Kept):
+    """What one network took images for."""
+
+    network: str
+    name: str
+    seeds: Positive
+    accuracy: Share
+    balanced_accuracy: Share
+    macro_f1: Share
+    top5: Share | None = None
+    classes: list[ClassAccuracy]
+    confused: list[Annotated[list[Amount], Field(min_length=3, max_length=3)]]
+
+
+class ClassesFile(_Kept):
+    """`classes.json`: the best candidates, class by class."""
+
+    split: str
+    images: Positive
+    class_names: Annotated[list[str], Field(min_length=1)]
+    confidence: Share
+    networks: list[ConfusionEntry]
+
+    @model_validator(mode="after")
+    def _of_these_classes(self) -> ClassesFile:
+        count = len(self.class_names)
+        for network in self.networks:
+            if len(network.classes) != count:
+                raise ValueError(f"{count} classes of each network, as there are names")
+            if any(
+                max(true, taken) >= count or not network.classes[true].images for true, taken, _ in network.confused
+            ):
+                raise ValueError("confused classes that have names and images")
+        return self
+
+
 class _Settings(_Kept):
     """`settings.json`: flat, by dotted key."""
 
@@ -200,6 +246,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "lengths.json": LengthsFile,
     "settings.json": _Settings,
     "outcome.json": OutcomeFile,
+    "classes.json": ClassesFile,
 }
 """By file: what it has to hold."""
 

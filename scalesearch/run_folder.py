@@ -48,7 +48,7 @@ LATER = (
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
     ("train", "eval_resolutions"), ("train", "from_weights"), ("train", "freeze"), ("train", "head_only_epochs"),
-    ("train", "features_rate"),
+    ("train", "features_rate"), ("train", "class_weights"),
     ("augment", "mixup"), ("augment", "cutmix"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""

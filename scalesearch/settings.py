@@ -222,7 +222,8 @@ class TrainSettings(Strict):
     the schedule, are shorter schedules that branch off, so that one training answers for several lengths.
     ``from_weights`` is a file of weights to begin with (`models.weights`); with ``freeze`` only the classifier is
     trained, or for the first ``head_only_epochs``; all else learns at ``features_rate`` times the rate. At the end a
-    network is measured at ``eval_resolutions`` too, as shares of its own, its norm statistics estimated at each.
+    network is measured at ``eval_resolutions`` too, as shares of its own, its norm statistics estimated at each. With
+    ``class_weights: balanced`` an image of class c counts n/(k·n_c) times in the loss, of n images and k classes.
     """
 
     epochs: Annotated[PositiveFloat, Field(le=10**6)] | None = None
@@ -242,6 +243,7 @@ class TrainSettings(Strict):
     cooldown: Annotated[float, Field(gt=0, le=1)] = 0.2
     lengths: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     label_smoothing: Share = 0.1
+    class_weights: Literal["none", "balanced"] = "none"
     ema: Share = 0.0
     clip_norm: PositiveFloat | None = None
     stochastic_depth: Share | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,9 @@ class Outcome:
     saved for backward elsewhere); ``resumed`` how often the trial went on from a checkpoint; ``readings`` what each
     evaluation measured beside the curve, where the recipe asks for it; ``shorter`` the steps, accuracy, loss and
     correct images of the shorter schedules that branched off, shortest first; ``sizes`` what `eval_sizes` measured.
+    ``predicted`` is what the minival's images were taken for, as `packed_classes`; ``by_class`` holds (step, balanced
+    accuracy, macro F1, loss of classes that count alike) of the curve's evaluations; ``top5`` is how often the class
+    was among the five likeliest, where there are more than ten.
     """
 
     accuracy: float
@@ -97,18 +101,26 @@ class Outcome:
     readings: tuple[Mapping[str, Any], ...] = ()
     shorter: tuple[Mapping[str, Any], ...] = ()
     sizes: tuple[Mapping[str, Any], ...] = ()
+    predicted: str = ""
+    by_class: tuple[tuple[int, float, float, float], ...] = ()
+    top5: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
 
 
-def accuracies_by_network(records: Iterable[Record]) -> dict[str, dict[int, float]]:
-    """Minival accuracies in [0, 1] of the complete trials, by network and seed, in the order of the seeds."""
+def accuracies_by_network(records: Iterable[Record], key: str = "accuracy") -> dict[str, dict[int, float]]:
+    """Minival accuracies in [0, 1] of the complete trials, by network and seed, in the order of the seeds.
+
+    Args:
+        key: of the outcome, where it is there; by default what trials are ranked by.
+    """
     accuracies: dict[str, dict[int, float]] = {}
     for record in sorted(records, key=lambda r: r.task.seed):
         if record.state == "complete" and record.outcome:
-            accuracies.setdefault(record.task.fingerprint, {})[record.task.seed] = float(record.outcome["accuracy"])
+            value = record.outcome.get(key, record.outcome["accuracy"])
+            accuracies.setdefault(record.task.fingerprint, {})[record.task.seed] = float(value)
     return accuracies
 
 
@@ -120,3 +132,23 @@ def packed(correct: Tensor) -> str:
 def unpacked(text: str, images: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """The bool (N,) that `packed` wrote."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images).astype(bool)
+
+
+def packed_classes(classes: Tensor | np.ndarray[Any, Any]) -> str:
+    """Classes (N,), below 2³², as text: the smallest integers that hold them, compressed, base64."""
+    plain = np.asarray(classes)
+    size = next(size for size in (1, 2, 4) if not len(plain) or int(plain.max()) < 2 ** (8 * size))
+    return f"{size}:" + base64.b64encode(zlib.compress(plain.astype(f"<u{size}").tobytes(), 9)).decode()
+
+
+def unpacked_classes(text: str, images: int | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The int64 (N,) that `packed_classes` wrote.
+
+    Raises:
+        ValueError: they are of another number than so many ``images``.
+    """
+    size, _, content = text.partition(":")
+    found = np.frombuffer(zlib.decompress(base64.b64decode(content)), f"<u{size}").astype(np.int64)
+    if images is not None and len(found) != images:
+        raise ValueError(f"expected classes of {images} images, got {len(found)}")
+    return found

@@ -64,13 +64,13 @@ def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Reci
     """The recipe that trains a baseline's rows in place of a grid.
 
     Raises:
-        ScaleSearchError: the recipe bounds what a candidate may cost, or ranks by more than accuracy.
+        ScaleSearchError: the recipe bounds what a candidate may cost, or ranks by what it costs.
     """
     bounds = [key for key, value in recipe.search if key.startswith("target_") and value is not None]
     if bounds:
         raise ScaleSearchError(f"a comparison's rows are all trained: leave search.{bounds[0]} out")
-    if recipe.objective != "accuracy":
-        raise ScaleSearchError("a comparison ranks by accuracy: leave objective out")
+    if recipe.objective == "acc_macs":
+        raise ScaleSearchError("a comparison ranks by accuracy, balanced_accuracy or macro_f1: leave acc_macs out")
     rows = tuple(
         Row(label=x.label, depth=x.depth, width=x.width, resolution=x.resolution, changes=dict(x.changes))
         for x in lines

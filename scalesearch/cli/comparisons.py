@@ -23,6 +23,7 @@ from scalesearch.cli.options import (
     LimitOption,
     LogOption,
     NotifyOption,
+    ObjectiveOption,
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
@@ -89,6 +90,7 @@ def compare(
         Key("top"),
         typer.Option(help="How many of each baseline's best to validate.", rich_help_panel=ANSWER),
     ] = None,
+    objective: ObjectiveOption = None,
     keep_weights: KeepWeightsOption = None,
     device: Annotated[
         str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE)

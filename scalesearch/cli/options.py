@@ -94,7 +94,7 @@ ObjectiveOption = Annotated[
     Key("objective"),
     typer.Option(
         "--objective",
-        help="accuracy, or acc_macs: the paper's accuracy·(MACs/target)^−0.07.",
+        help="accuracy, balanced_accuracy, macro_f1, or acc_macs: accuracy·(MACs/target)^−0.07.",
         rich_help_panel=ANSWER,
     ),
 ]

@@ -20,6 +20,10 @@ def replay(
     peers: Annotated[
         bool, typer.Option("--peers", help="Optuna, Syne Tune and NePS too (pip install 'scalesearch[peers]').")
     ] = False,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="accuracy, balanced_accuracy or macro_f1 (default: the run's own, or accuracy)."),
+    ] = None,
     format_: FormatOption = "table",
     json_: JsonOption = False,
 ) -> None:
@@ -27,7 +31,7 @@ def replay(
     from scalesearch.cli.commands.replay import replay_command
 
     form = format_of(format_, json=json_)
-    replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form)
+    replay_command(run, replays=replays, seed=seed, confidence=confidence, peers=peers, form=form, objective=objective)
 
 
 def runs(
@@ -54,6 +58,9 @@ def show(
         bool,
         typer.Option("--watch", help="Look on while a search goes on, here or elsewhere; nothing of it is touched."),
     ] = False,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="How often each class is right, and what it is taken for.")
+    ] = False,
     storage: StorageOption = None,
     study: StudyOption = None,
     format_: FormatOption = "table",
@@ -63,14 +70,14 @@ def show(
     from scalesearch.cli.commands.show import show_command, watch_command
 
     form = format_of(format_, json=json_)
-    if watch and (verified or form != "table"):
-        raise typer.BadParameter("--watch shows a search that goes on: leave out --verified and --format")
+    if watch and (verified or classes or form != "table"):
+        raise typer.BadParameter("--watch shows a search that goes on: leave out --verified, --classes and --format")
     if watch:
         watch_command(run, storage, study)
         return
     if run is None or storage or study:
         raise typer.BadParameter("expected a finished run's folder; --storage and --study go with --watch")
-    show_command(run, verified=verified, form=form)
+    show_command(run, verified=verified, classes=classes, form=form)
 
 
 def merit(

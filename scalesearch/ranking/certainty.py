@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from scalesearch.ranking.estimator import Training, seed_scores
 from scalesearch.ranking.fitted_optimum import Fitted, fit
@@ -83,11 +84,19 @@ def measured(records: Iterable[Record], images: int) -> list[SeedScores]:
             task.seed,
             float(outcome["accuracy"]),
             float(outcome.get("loss", math.nan)),
-            unpacked(outcome["correct"], images) if outcome.get("correct") else None,
+            _of_images(outcome, images),
+            outcome.get("classes"),
         )
         for task, outcome in complete
     )
     return list(seed_scores(sorted(trainings, key=lambda t: (t.name, t.seed)), images).values())
+
+
+def _of_images(outcome: Mapping[str, Any], images: int) -> NDArray[np.bool_] | Floats | None:
+    """Which images were right; or, by a metric in which classes count alike, what each of them adds."""
+    if "of_images" in outcome:
+        return np.asarray(outcome["of_images"], dtype=float)
+    return unpacked(outcome["correct"], images) if outcome.get("correct") else None
 
 
 def judge(

@@ -10,11 +10,12 @@ accuracies: their mean over a candidate's seeds tends to that of its accuracies.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scalesearch.ranking.class_metrics import worth
 from scalesearch.ranking.seed_scores import Floats, SeedScores
 
 SLOPE, SLOPE_SD = 0.4, 0.05
@@ -34,13 +35,15 @@ FREEDOM = 4
 
 
 class Training(NamedTuple):
-    """One training: its candidate and seed, final accuracy and loss (nan: not known), and which images were right."""
+    """One training: its candidate and seed, final accuracy and loss (nan: not known), and which images were right; or,
+    where classes count alike, what each image adds, and the images' classes."""
 
     name: str
     seed: int
     accuracy: float
     loss: float
-    correct: NDArray[np.bool_] | None
+    correct: NDArray[np.bool_] | Floats | None
+    classes: NDArray[np.int64] | None = None
 
 
 def seed_scores(trainings: Iterable[Training], images: int) -> dict[str, SeedScores]:
@@ -50,24 +53,27 @@ def seed_scores(trainings: Iterable[Training], images: int) -> dict[str, SeedSco
         images: held out.
     """
     every = list(trainings)
-    made = scores([t.name for t in every], [t.accuracy for t in every], [t.loss for t in every], images=images)
+    classes = next((t.classes for t in every if t.classes is not None), None)
+    alike = images if classes is None else worth(classes)
+    made = scores([t.name for t in every], [t.accuracy for t in every], [t.loss for t in every], images=alike)
     rows: dict[str, list[int]] = {}
     for row, training in enumerate(every):
         rows.setdefault(training.name, []).append(row)
     found = {}
     for name, own in rows.items():
-        right = [correct for i in own if (correct := every[i].correct) is not None]
+        right: list[NDArray[Any]] = [correct for i in own if (correct := every[i].correct) is not None]
         found[name] = SeedScores(
             name,
             tuple(every[i].accuracy for i in own),
             np.stack(right) if len(right) == len(own) else None,
             tuple(every[i].seed for i in own),
             tuple(made[own].tolist()),
+            classes,
         )
     return found
 
 
-def scores(names: Sequence[str], accuracies: Sequence[float], losses: Sequence[float], *, images: int) -> Floats:
+def scores(names: Sequence[str], accuracies: Sequence[float], losses: Sequence[float], *, images: float) -> Floats:
     """A score for each training, in accuracy.
 
     Args:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from scalesearch.ranking.metric_columns import comparison_as_ranked
 from scalesearch.run_files import read_json, validated
 
 FILE = "comparison.json"
@@ -63,6 +64,8 @@ class FinishedRow(_Part):
     p_best: float | None = None
     seeds: int = 0
     val_accuracy: float | None = None
+    top1: float | None = None
+    top5: float | None = None
     changes: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     to_baseline: Apart | None = None
 
@@ -101,12 +104,14 @@ class FinishedGroup(_Part):
 
 
 class FinishedComparison(_Part):
-    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's)."""
+    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's);
+    ``metric``: what rows have as accuracy; top-1 is then ``top1``."""
 
     title: str
     source: str | None = None
     about: str | None = None
     match: str
+    metric: str = "accuracy"
     notes: tuple[str, ...]
     groups: tuple[FinishedGroup, ...]
 
@@ -123,4 +128,4 @@ def read_comparison(path: Path) -> FinishedComparison:
         RunError: `comparison.json` cannot be read, or a field of it breaks its rule; the message names it.
     """
     found = read_json(path / FILE, f"{path} is no comparison's folder")
-    return validated(FinishedComparison, found, path / FILE)
+    return validated(FinishedComparison, comparison_as_ranked(found), path / FILE)

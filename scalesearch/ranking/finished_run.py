@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from scalesearch.ranking.confusions import CLASSES
+from scalesearch.ranking.metric_columns import as_ranked
 from scalesearch.ranking.ranking import holdout_error
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_files import TABLES, read_recipe_settings, read_result, read_sessions, read_table
@@ -26,7 +28,8 @@ LATER = (
 class Run:
     """``ranking`` has two columns more than the file: ``name``, what to call the candidate, and ``papers``, whether it
     is the paper's point. ``bars`` says what ``low`` and ``high`` are; it is empty where nothing is known of them.
-    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks."""
+    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks. ``metric``
+    is what stands as accuracy in ranking and trials; ``classes`` what `classes.json` says of the best, if anything."""
 
     path: Path
     title: str
@@ -43,6 +46,8 @@ class Run:
     lengths: dict[str, Any] | None
     bars: str
     nas: dict[str, Any] | None = None
+    metric: str = "accuracy"
+    classes: dict[str, Any] | None = None
 
     @property
     def judged(self) -> bool:
@@ -104,7 +109,8 @@ def read_run(path: Path) -> Run:
     recipe = read_recipe_settings(path)
     found = read_result(path, "ranking.json")
     sessions = read_sessions(path)
-    ranking, bars = _completed(pd.DataFrame(found["ranking"]), sessions)
+    metric = found.get("metric") or "accuracy"
+    ranking, bars = _completed(pd.DataFrame([as_ranked(row, metric) for row in found["ranking"]]), sessions)
     confidence = f"{100 * float(recipe.get('confidence') or DEFAULT_CONFIDENCE):g} % interval"
     return Run(
         path=path,
@@ -112,7 +118,7 @@ def read_run(path: Path) -> Run:
         notes=tuple(found["notes"]),
         fitted=found.get("fitted"),
         ranking=ranking,
-        trials=_trials(path),
+        trials=_trials(path, metric),
         candidates=read_table(path, "candidates.csv"),
         sessions=tuple(sessions),
         recipe=recipe,
@@ -122,6 +128,8 @@ def read_run(path: Path) -> Run:
         lengths=read_result(path, "lengths.json") if (path / "lengths.json").exists() else None,
         bars=bars or confidence,
         nas=found.get("nas"),
+        metric=metric,
+        classes=read_result(path, CLASSES) if (path / CLASSES).exists() else None,
     )
 
 
@@ -147,8 +155,11 @@ def _completed(ranking: pd.DataFrame, sessions: list[dict[str, Any]]) -> tuple[p
     return frame, bars
 
 
-def _trials(path: Path) -> pd.DataFrame:
-    """Every trial, or none where the run did not keep them beside its ranking."""
+def _trials(path: Path, metric: str) -> pd.DataFrame:
+    """Every trial by the metric that ranks, or none where the run did not keep them beside its ranking."""
     if not (path / "trials.csv").exists():
         return pd.DataFrame(columns=list(TABLES["trials.csv"]))
-    return read_table(path, "trials.csv")[list(TABLES["trials.csv"])]
+    frame = read_table(path, "trials.csv")
+    if metric != "accuracy" and metric in frame:
+        frame["accuracy"] = pd.to_numeric(frame[metric], errors="coerce")
+    return frame[list(TABLES["trials.csv"])]

@@ -114,6 +114,8 @@ def merit(nominal: Run, matched: Run) -> Merit:
         RunError: the runs differ in more than their candidates, or are too small to say anything.
     """
     _check(nominal.settings, matched.settings)
+    if nominal.metric != matched.metric:
+        raise RunError(f"the two runs are ranked by different things: {nominal.metric} and {matched.metric}")
     few, equal = (_growing(run.ranking) for run in (nominal, matched))
     if min(len(few), len(equal)) < 3:
         raise RunError("three candidates in each run are the least that cost and accuracy can be compared over")

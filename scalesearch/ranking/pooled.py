@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from scalesearch.ranking.ranking import holdout_error
-from scalesearch.ranking.seed_scores import Floats, SeedScores, images_covariance, without_negative
+from scalesearch.ranking.seed_scores import Floats, SeedScores, counted, images_covariance, without_negative
 
 SETTINGS = 1024
 """Points of the Sobol sequence for a judgement; a power of two keeps it balanced."""
@@ -186,7 +186,7 @@ def pool(
     near = neighbours or Neighbours.none(n)
     trials = _Trials.of(rows, n)
     level = float(trials.accuracies.mean())
-    prior = _Settings.sobol(settings, error=holdout_error(level, images))
+    prior = _Settings.sobol(settings, error=holdout_error(level, counted(measured, images)))
     sampling = _sampling(measured, images) if with_images else np.zeros((n, n))
     block = max(1, CELLS // n**2)
     evidences, lucks, parts = list[Floats](), list[Floats](), list[Normals]()

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 RANKING_COLUMNS = (
     "rank", "alpha", "beta", "gamma", "growth", "shape", "resolution", "macs", "ratio", "params",
-    "activations", "score", "accuracy", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs", "fvcore_total",
-    "uncounted", "memory", "estimated_memory", "latency_ms", "also", "network",
+    "activations", "score", "accuracy", "top1", "top5", "sd", "seeds", "loss", "val_accuracy", "fvcore_macs",
+    "fvcore_total", "uncounted", "memory", "estimated_memory", "latency_ms", "also", "network",
 )  # fmt: skip
+
+EXTRA = ("top1", "top5")
+"""Columns that are there where trials have them: accuracy where something else is ranked by and stands in its place
+(`class_metrics.Measure`), and how often the class was among the five likeliest, of more than ten."""
 
 EXPONENT = -0.07
 """The paper's (Tan & Le 2019, §4), after MnasNet (Tan et al. 2019, Eq. 2)."""
@@ -47,6 +51,7 @@ def trials_frame(records: Iterable[Record]) -> pd.DataFrame:
                 "fvcore_macs": counted.get("macs"),
                 "fvcore_total": counted.get("total"),
                 "uncounted": " ".join(f"{name}:{n}" for name, n in counted.get("uncounted", {}).items()),
+                **{key: outcome[key] for key in EXTRA if outcome.get(key) is not None},
                 "curve": " ".join(f"{step}:{accuracy:.6g}" for step, accuracy, _ in outcome.get("curve", ())),
             }
         )  # fmt: skip
@@ -96,6 +101,7 @@ def rank(
                 "params": candidate.cost.params,
                 "activations": candidate.cost.activations,
                 "accuracy": math.fsum(accuracies) / len(accuracies),
+                **{key: float(group[key].astype(float).mean()) for key in EXTRA if key in group},
                 "sd": float(pd.Series(accuracies).std(ddof=1)) if len(accuracies) > 1 else math.nan,
                 "seeds": len(accuracies),
                 "loss": math.fsum(float(x) for x in group["loss"]) / len(group),
@@ -112,7 +118,7 @@ def rank(
             }
         )
     if not rows:
-        return pd.DataFrame(columns=list(RANKING_COLUMNS))
+        return pd.DataFrame(columns=[name for name in RANKING_COLUMNS if name not in EXTRA])
     ranking = pd.DataFrame(rows)
     if target is not None:
         pairs = zip(ranking["accuracy"], ranking["macs"], strict=True)
@@ -124,7 +130,8 @@ def rank(
     )
     ranking.insert(0, "rank", range(1, len(ranking) + 1))
     named = ["label"] if ranking["label"].notna().any() else []
-    return ranking[[RANKING_COLUMNS[0], *named, *RANKING_COLUMNS[1:]]]
+    columns = [name for name in RANKING_COLUMNS[1:] if name not in EXTRA or name in ranking]
+    return ranking[[RANKING_COLUMNS[0], *named, *columns]]
 
 
 def trade_off(macs: int, target: int, exponent: float = EXPONENT) -> float:
@@ -132,7 +139,7 @@ def trade_off(macs: int, target: int, exponent: float = EXPONENT) -> float:
     return float((macs / target) ** exponent)
 
 
-def holdout_error(accuracy: float, images: int) -> float:
+def holdout_error(accuracy: float, images: float) -> float:
     """Standard error of an accuracy p measured on n images, √(p(1 − p)/n); seeds come on top of it.
 
     With Agresti and Coull's two added successes and failures, so that 18 of 18 right is not taken for certain.

@@ -11,7 +11,7 @@ from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import amount, interval, params, percent, to_baseline
+from scalesearch.report.units import HEADINGS, amount, interval, params, percent, to_baseline
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
@@ -21,7 +21,7 @@ ROUNDED = 0.05e9
 """A printed cost counts as reproduced within so many MACs, which rounding may have taken away."""
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+def _columns(rows: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[str, list[str]]]:
     """Headings and cells; what no row has is left out, and of a sweep's multipliers what all rows share."""
     scaled = {
         "depth": [f"×{row['depth']:.3g}" for row in rows],
@@ -43,7 +43,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     if any(row["accuracy"] is not None for row in rows):
         compared = [to_baseline(row.get("to_baseline")) for row in rows]
         columns += [
-            ("acc %", [_accuracy(row) for row in rows]),
+            (f"{HEADINGS[metric]} %", [_accuracy(row) for row in rows]),
             ("to baseline", compared) if any(compared) else ("interval", [interval(row) for row in rows]),
             ("P", ["" if row["p_best"] is None else f"{row['p_best']:.2f}" for row in rows]),
         ]
@@ -62,10 +62,13 @@ def _accuracy(row: Mapping[str, Any]) -> str:
     return "" if row["accuracy"] is None else percent(row["accuracy"], math.nan if row["sd"] is None else row["sd"])
 
 
-def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", title: str | None = None) -> Table:
-    """The rows of one baseline; ``paper`` and ``top-1`` are what the source printed."""
+def comparison_table(
+    rows: Sequence[Mapping[str, Any]], baseline: str = "", title: str | None = None, metric: str = "accuracy"
+) -> Table:
+    """The rows of one baseline, ranked by ``metric``; ``paper`` and ``top-1`` are what the source printed."""
     columns = [
-        Column(heading, cells, heading == "", heading == "" and _is_sweep(rows)) for heading, cells in _columns(rows)
+        Column(heading, cells, heading == "", heading == "" and _is_sweep(rows))
+        for heading, cells in _columns(rows, metric)
     ]
     notes = [f"  {row['label']}: {row['note']}" for row in rows if row["note"]]
     fields = list(dict.fromkeys(path for row in rows for path in row.get("changes") or {}))
@@ -74,8 +77,11 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", titl
 
 def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
     """A table for each baseline, of `comparison.json`'s values."""
+    metric = plain.get("metric") or "accuracy"
     return [
-        comparison_table(group["rows"], group["baseline"], f"{group['baseline']}, {group['base']['resolution']} px")
+        comparison_table(
+            group["rows"], group["baseline"], f"{group['baseline']}, {group['base']['resolution']} px", metric
+        )
         for group in plain["groups"]
     ]
 
@@ -139,7 +145,9 @@ def comparison_markdown(plain: Mapping[str, Any]) -> str:
     lines += [text + "\n" for text in (plain["about"], plain["source"] and f"Source: {plain['source']}.") if text]
     for group in plain["groups"]:
         lines += [f"## {group['baseline']}, {group['base']['resolution']} px", ""]
-        lines.append(comparison_table(group["rows"]).markdown(aligned=False).rstrip())
+        lines.append(
+            comparison_table(group["rows"], metric=plain.get("metric") or "accuracy").markdown(aligned=False).rstrip()
+        )
         notes = [f"{row['label']}: {row['note']}" for row in group["rows"] if row["note"]]
         said = [*notes, (group["gain"] or {}).get("words"), group["words"]]
         lines += ["", *(f"- {text}" for text in said if text), ""]

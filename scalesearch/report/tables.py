@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import amount, interval, params, percent, to_first
+from scalesearch.report.units import HEADINGS, amount, interval, params, percent, to_first
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
 if TYPE_CHECKING:
@@ -91,11 +91,16 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     return "\n".join(lines)
 
 
-def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
-    """The result, best first, of `ranking.json`'s values: minival accuracy in per cent ± its standard deviation over
-    seeds, and the interval of its difference to the first's, in points, or, in runs of older versions, its own. What
-    no row has is left out.
+def ranking_table(ranking: Sequence[Mapping[str, Any]], metric: str = "accuracy", *, brief: bool = True) -> Table:
+    """The result, best first, of `ranking.json`'s values as `metric_columns.as_ranked` has them: minival accuracy in
+    per cent ± its standard deviation over seeds, and the interval of its difference to the first's, in points, or, in
+    runs of older versions, its own. What no row has is left out.
+
+    Args:
+        metric: what it is ranked by.
+        brief: for 80 columns of a terminal: without what stands beside that.
     """
+    acc = HEADINGS[metric]
     columns = {
         "#": [f"{row['rank']}{'*' if row.get('front') else ' '}" for row in ranking],
         "": [row.get("label") or "" for row in ranking],
@@ -103,7 +108,8 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
         "depth·width·px": [row["shape"] for row in ranking],
         "MACs": [amount(row["macs"]) for row in ranking],
         "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
-        "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        f"{acc} %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        **({} if brief else _beside(ranking)),
         "to first": [to_first(row, brief=True) for row in ranking],
         "interval": [] if any(map(to_first, ranking)) else [interval(row) for row in ranking],
         "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
@@ -114,7 +120,16 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
     return Table(shown, ranking, notes)
 
 
-def architectures_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
+def _beside(ranking: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Columns of what is known beside the metric that ranks: top-1 where another does, and top-5."""
+    keys = {"top-1 %": "top1", "top-5 %": "top5"}
+    return {
+        heading: ["" if row.get(key) is None else f"{100 * row[key]:.1f}" for row in ranking]
+        for heading, key in keys.items()
+    }
+
+
+def architectures_table(ranking: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> Table:
     """The result of a search for a baseline, best first, of `ranking.json`'s values: as `ranking_table`, with the
     measured and the expected rewards (per cent) in the place of multipliers. What no row has is left out."""
     columns = {
@@ -122,7 +137,7 @@ def architectures_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
         "": [row.get("label") or "" for row in ranking],
         "MACs": [amount(row["macs"]) for row in ranking],
         "params": [amount(row["params"]) for row in ranking],
-        "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
+        f"{HEADINGS[metric]} %": [percent(row["accuracy"], row["sd"]) for row in ranking],
         "reward": [f"{100 * row['reward']:.1f}" for row in ranking],
         "exp.": [f"{100 * row['score']:.1f}" for row in ranking],
         "to first": [to_first(row, brief=True) for row in ranking],
@@ -133,11 +148,14 @@ def architectures_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
     return Table(shown, ranking)
 
 
-def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) -> str:
+def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str], metric: str = "accuracy") -> str:
     """The ranking as a Markdown table, with the notes a reader needs a year later."""
+    acc = {"balanced_accuracy": "bal. acc.", "macro_f1": "macro F1"}.get(metric, "acc.")
+    beside = {"top1": "minival acc. %", "top5": "minival top-5 %"}
+    more = [key for key in beside if key in ranking]
     headings = (
-        "#", "α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "minival acc. %", "to the first",
-        "interval", "P(best)", "val acc. %", "same network",
+        "#", "α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", f"minival {acc} %",
+        *(beside[key] for key in more), "to the first", "interval", "P(best)", f"val {acc} %", "same network",
     )  # fmt: skip
     records = [{str(key): value for key, value in row.items()} for row in ranking.to_dict("records")]
     rows = [
@@ -149,6 +167,7 @@ def ranking_markdown(ranking: pd.DataFrame, title: str, notes: Iterable[str]) ->
             f"{row['ratio']:.3f}",
             f"{row['params']:,}",
             percent(row["accuracy"], row["sd"]),
+            *("" if math.isnan(row[key]) else f"{100 * row[key]:.1f}" for key in more),
             to_first(row),
             interval(row),
             f"{row['p_best']:.3f}",

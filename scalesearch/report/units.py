@@ -6,6 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+HEADINGS = {"accuracy": "acc", "balanced_accuracy": "bal. acc", "macro_f1": "F1"}
+"""Of columns, by what a run is ranked by; in per cent."""
+
+METRIC = {"accuracy": "top-1 accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+"""The same in words."""
+
 
 def amount(value: float, unit: str = "") -> str:
     """Three figures and a prefix: 385,814,752 is ``386 M``, 3.6e9 bytes ``3.60 GB``."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.grid import Candidate
 from scalesearch.ranking.compound_gain import gain
+from scalesearch.ranking.ranking import EXTRA, records_json
 from scalesearch.ranking.to_baseline import Differences, differences
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ def rows_json(group: BaselineRows, result: Result | None, apart: Differences | N
     """
     measured: dict[str, dict[str, Any]] = {}
     if result is not None:
-        from scalesearch.ranking.ranking import records_json
-
         measured = {row["network"]: row for row in records_json(result.ranking)}
     found, candidates = [], group.candidates
     for line in group.lines:
@@ -50,6 +49,7 @@ def rows_json(group: BaselineRows, result: Result | None, apart: Differences | N
                 "note": "; ".join(filter(None, (line.note, _in_blocks(line, candidate, group.blocks)))) or None,
                 "paper": line.paper and {"macs": line.paper.macs, "top1": line.paper.top1},
                 **{key: got.get(key) for key in ("accuracy", "sd", "low", "high", "p_best", "val_accuracy")},
+                **{key: got[key] for key in EXTRA if key in got},
                 "seeds": got.get("seeds", 0),
             }
         )

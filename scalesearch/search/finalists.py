@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images, Split
 from scalesearch.errors import TrialError
+from scalesearch.ranking.class_metrics import value_of
+from scalesearch.ranking.confusions import Confusions, confusion
+from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import RunFolder
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.ledger.ledger import Ledger
@@ -20,7 +23,7 @@ from scalesearch.training.train import train
 from scalesearch.training.trained_files import about_weights
 from scalesearch.training.trainer import Trainer
 from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
-from scalesearch.trials import Record, accuracies_by_network
+from scalesearch.trials import Record, accuracies_by_network, packed_classes, unpacked_classes
 
 if TYPE_CHECKING:
     from scalesearch.search.watcher import Watcher
@@ -36,7 +39,8 @@ class Best:
         self.by_network: dict[str, Candidate] = {c.model.fingerprint: c for c in prepared.plan.candidates}
 
     def validated(self, ranking: pd.DataFrame, records: Sequence[Record]) -> dict[str, float]:
-        """The best candidates' accuracies on the validation split, which nothing else opens, by network."""
+        """The best candidates' accuracies on the validation split, which nothing else opens, by network; by the
+        objective's metric."""
         accuracies: dict[str, float] = {}
         top = self.prepared.recipe.top
         if top and (val := self.images.val) is not None:
@@ -49,19 +53,55 @@ class Best:
         return accuracies
 
     def _validate(self, network: str, seed: int, val: Split, *, keep: bool) -> float:
-        key = f"val {network} {seed}"
-        known = self.ledger.noted(key)
-        if known is not None:
-            return float(known)
+        key, metric, labels = f"val {network} {seed}", self.prepared.metric, val.labels.cpu().numpy()
+        known, told = self.ledger.noted(key), self.ledger.noted(f"{key} classes")
+        if known is not None and (told or metric == "accuracy"):
+            if metric == "accuracy":
+                return float(known)
+            return value_of(metric, labels, unpacked_classes(told["predicted"], len(labels)))
         self.watcher.validating(self.by_network[network], seed)
         trainer = self._kept(network, seed)
         if trainer is None:
             trainer = self._again(network, seed)
             if keep:
                 self._save(network, seed, trainer)
-        accuracy = trainer.evaluate(val).accuracy
-        self.ledger.note(key, accuracy)
-        return accuracy
+        found = trainer.evaluate(val)
+        self.ledger.note(f"{key} classes", {"predicted": packed_classes(found.predicted), "top5": found.top5})
+        self.ledger.note(key, found.accuracy)
+        return value_of(metric, labels, found.predicted.numpy()) if metric != "accuracy" else found.accuracy
+
+    def confusions(self, ranking: pd.DataFrame, records: Sequence[Record]) -> Confusions | None:
+        """What the best took images for: those of the validation split where all were measured on it, else the
+        minival's; None where trials of an older version do not say so."""
+        wanted = set(ranking["network"].head(max(1, self.prepared.recipe.top)))
+        trials = [r for r in records if r.state == "complete" and r.task.fingerprint in wanted]
+        val = self.images.val if self.prepared.recipe.top else None
+        if val is not None:
+            told = {r.task.key: self.ledger.noted("val {} {} classes".format(*r.task.key)) for r in trials}
+            if all(told.values()):
+                return self._confusions("val", val, ranking, told)
+        told = {r.task.key: r.outcome for r in trials}
+        if not all(each and each.get("predicted") for each in told.values()):
+            return None
+        return self._confusions("minival", self.images.minival, ranking, told)
+
+    def _confusions(
+        self, split: str, images: Split, ranking: pd.DataFrame, told: Mapping[tuple[str, int], Any]
+    ) -> Confusions:
+        labels, found = images.labels.cpu().numpy(), []
+        confidence = self.prepared.recipe.confidence or DEFAULT_CONFIDENCE
+        for network in ranking["network"]:
+            own = [each for (name, _), each in sorted(told.items()) if name == network]
+            if own:
+                guesses = [unpacked_classes(each["predicted"], len(labels)) for each in own]
+                name, five = self.by_network[network].name, [each.get("top5") for each in own]
+                found.append(
+                    confusion(
+                        labels, guesses, self.images.num_classes,
+                        network=network, name=name, top5=five, confidence=confidence,
+                    )
+                )  # fmt: skip
+        return Confusions(split, len(labels), self.images.source.classes, confidence, tuple(found))
 
     def _kept(self, network: str, seed: int) -> Trainer | None:
         weights = self.weights.load(network, seed)
@@ -99,7 +139,7 @@ class Best:
             before = read_kept(self.folder.path)
             self.weights.clear(before.files if before else ())
             return
-        accuracies, rows = accuracies_by_network(records), []
+        accuracies, rows = accuracies_by_network(records, "top1"), []
         for network in ranking["network"].head(wanted):
             seed = min(accuracies[network])
             if self._is_kept(network, seed):

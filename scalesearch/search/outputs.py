@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,12 @@ import pandas as pd
 from scalesearch.candidates.grid import Candidate, Plan, same_network
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.errors import ScalingError
-from scalesearch.ranking.ranking import holdout_error, records_json
+from scalesearch.ranking.class_metrics import METRICS, BaseRate
+from scalesearch.ranking.confusions import CLASSES, Confusions
+from scalesearch.ranking.metric_columns import in_files
+from scalesearch.ranking.ranking import records_json
 from scalesearch.ranking.signal import signal
+from scalesearch.report.class_tables import classes_markdown
 from scalesearch.report.tables import ranking_markdown
 from scalesearch.run_folder import RunFolder, slug
 from scalesearch.scaling.compound import AXES, Coefficients
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
     from scalesearch.ranking.eval_sizes import Sizes
     from scalesearch.ranking.lengths import Lengths
     from scalesearch.trials import Record
+
+NAMED = 4
+"""Candidates that are named which are not above the base rate."""
 
 FAMILY = range(8)
 """φ of the specs a run writes: the baseline and seven larger ones, as in the paper."""
@@ -41,7 +49,7 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     growth = f"{len(recipe.search.rows)} rows" if recipe.search.rows else f"φ = {recipe.phi:g}"
     title = f"{prepared.baseline.name}, {growth}, {prepared.source.title} ({recipe.name})"
     notes = caveats(prepared, result)
-    markdown = ranking_markdown(result.ranking, title, notes)
+    markdown = ranking_markdown(result.ranking, title, notes, result.metric)
     write_result(folder, result, title, notes, _specs(prepared, result.ranking), markdown)
 
 
@@ -64,15 +72,22 @@ def write_result(
     Raises:
         RunError: the folder cannot be written.
     """
-    trials, ranking = result.trials, result.ranking
+    named = in_files(result.metric)
+    trials, ranking = result.trials.rename(columns=named), result.ranking.rename(columns=named)
+    if named:
+        more |= {"metric": result.metric}
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
     folder.write("ranking.csv", ranking.to_csv(index=False, lineterminator="\n"))
     data = {"title": title, "notes": notes, "fitted": _fitted(result), **more, "ranking": records_json(ranking)}
     folder.write("ranking.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    if result.lengths is not None:
-        folder.write("lengths.json", json.dumps(result.lengths.to_json(), indent=1, ensure_ascii=False) + "\n")
-    if result.sizes is not None:
-        folder.write("sizes.json", json.dumps(result.sizes.to_json(), indent=1, ensure_ascii=False) + "\n")
+    by = {"metric": result.metric} if named else {}
+    for name, found in (("lengths", result.lengths), ("sizes", result.sizes)):
+        if found is not None:
+            folder.write(f"{name}.json", json.dumps(by | found.to_json(), indent=1, ensure_ascii=False) + "\n")
+    if result.finalists is not None:
+        plain = result.finalists.to_json()
+        folder.write(CLASSES, json.dumps(plain, ensure_ascii=False) + "\n")
+        folder.write("classes.md", classes_markdown(plain, title))
     folder.write("ranking.md", markdown)
     for name, spec in specs.items():
         folder.write(f"specs/{name}.yaml", dump_spec(spec))
@@ -116,6 +131,10 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         from scalesearch.ranking.certainty import beyond_the_grid
 
         notes.append(beyond_the_grid(result.judgement.fitted))
+    if result.metric != "accuracy":
+        notes.append(
+            f"ranked by {METRICS[result.metric]}, in which every class counts alike; P, intervals and val. are of it"
+        )
     if prepared.target is not None:
         notes.append(f"ranked by accuracy·(MACs/{prepared.target:,})^−0.07; P is of this")
     return notes + images(prepared, ranking)
@@ -127,16 +146,44 @@ MACS = "MACs are multiply-adds of convolutions and linear layers, what the paper
 def certainty(prepared: Prepared, result: Result) -> list[str]:
     """How sure the order is, what the minival's size is worth, and what is known of the spread between seeds."""
     ranking = result.ranking
-    best, most = float(ranking["accuracy"].iloc[0]), int(ranking["seeds"].max())
-    error = 100 * holdout_error(best, prepared.minival_images)
+    most, metric = int(ranking["seeds"].max()), METRICS.get(result.metric, "accuracy")
     return [
         result.judgement.words,
-        f"accuracy on a minival of {prepared.minival_images:,} images: sampling alone is worth ±{error:.1f} points "
-        "(one standard error)",
+        f"{metric} on a minival of {prepared.minival_images:,} images: sampling alone is worth "
+        f"±{100 * result.error:.1f} points (one standard error)",
+        *above_base(prepared, result),
+        *_top5(ranking),
         "one seed: the spread between trainings is not measured; --seeds 3 measures it"
         if most == 1
         else f"± is the standard deviation over seeds ({int(ranking['seeds'].min())} to {most} of each candidate)",
     ]
+
+
+def _top5(ranking: pd.DataFrame) -> list[str]:
+    """How often the class is among the first's five likeliest, where there are more than ten."""
+    if "top5" not in ranking or math.isnan(five := float(ranking["top5"].iloc[0])):
+        return []
+    return [f"top-5: of the first, the class is among the five likeliest in {100 * five:.1f} % of the minival"]
+
+
+def above_base(prepared: Prepared, result: Result) -> list[str]:
+    """What one answer for all images comes to, and which candidates' intervals are not above it."""
+    base, ranking = result.base, result.ranking
+    if base is None:
+        return []
+    names = {c.model.fingerprint: c.name for c in prepared.plan.candidates}
+    within = [
+        names[network] for network, low in zip(ranking["network"], ranking["low"], strict=True) if low <= base.value
+    ]
+    told = base.words(result.metric, prepared.source.classes)
+    if not within:
+        return [told]
+    sure = f"{100 * result.judgement.confidence:g} %"
+    if len(within) == len(ranking):
+        return [f"{told}; no candidate is above it at {sure}"]
+    shown = ", ".join(within[:NAMED]) + (f" and {len(within) - NAMED} more" if len(within) > NAMED else "")
+    first = ", the first among them" if names[ranking["network"].iloc[0]] in within else ""
+    return [f"{told}; not above it at {sure}{first}: {shown}"]
 
 
 def further(result: Result) -> list[str]:
@@ -247,7 +294,9 @@ def _network(candidate: Candidate) -> dict[str, Any]:
 class Result:
     """A finished search: `ranking.rank`'s frame, judged; `ranking.trials_frame`'s; how sure it is; how many seconds of
     training had been expected of how many trials, if that was measured; and, where the recipe asks for them, the
-    ranking after several lengths of training and with other test sizes; ``records`` are the trials' own."""
+    ranking after several lengths of training and with other test sizes; ``records`` are the trials' own. ``metric`` is
+    what stands as accuracy in all of them, ``base`` what one answer for all images comes to by it, ``error`` one
+    standard error of the first's, of the minival's size; ``finalists`` what they took images for."""
 
     ranking: pd.DataFrame
     trials: pd.DataFrame
@@ -256,3 +305,7 @@ class Result:
     lengths: Lengths | None = None
     sizes: Sizes | None = None
     records: Sequence[Record] = ()
+    metric: str = "accuracy"
+    base: BaseRate | None = None
+    error: float = math.nan
+    finalists: Confusions | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scalesearch.data.about import doubts
@@ -75,6 +76,7 @@ def run(
     publish(prepared, folder, result)  # before the validation, which may find images that cannot be read
     best = Best(prepared, folder, ledger, images, watcher)
     result = session.result(best.validated(result.ranking, session.records()))
+    result = replace(result, finalists=best.confusions(result.ranking, session.records()))
     publish(prepared, folder, result)
     best.keep(result.ranking, session.records())
     if session.log is not None:

@@ -13,7 +13,8 @@ import pandas as pd
 from scalesearch.candidates.grid import Candidate
 from scalesearch.data.images import Images
 from scalesearch.errors import RunError, TrialError
-from scalesearch.ranking.ranking import rank, trials_frame
+from scalesearch.ranking.class_metrics import base_rate, measure_of, seen
+from scalesearch.ranking.ranking import holdout_error, rank, trials_frame
 from scalesearch.recipe import DEFAULT_CONFIDENCE
 from scalesearch.run_folder import RunFolder
 from scalesearch.runtime.device import is_out_of_memory, release_memory
@@ -30,7 +31,7 @@ from scalesearch.search.setup import Prepared
 from scalesearch.search.supervisor import Supervisor
 from scalesearch.search.tensorboard_log import TensorBoardLog
 from scalesearch.search.watcher import Watcher
-from scalesearch.search.work import Event, Terms
+from scalesearch.search.work import Event, Terms, note_labels
 from scalesearch.training.train import total_steps
 from scalesearch.trials import Record, Task
 
@@ -52,6 +53,11 @@ class Session:
     ) -> None:
         self.prepared, self.ledger, self.where, self.images, self.watcher = prepared, ledger, where, images, watcher
         self.folder = folder.path
+        self.labels = images.minival.labels.cpu().numpy()
+        self.measure = measure_of(prepared.recipe.objective, self.labels)
+        if self.measure is not None:
+            self.measure.check(ledger.records(), folder.path)
+        note_labels(ledger, self.labels)
         self.planner, self.workers = prepared.planner, 1
         self.planner.meet(ledger.records())
         self.by_network = self.planner.by_network
@@ -83,11 +89,12 @@ class Session:
         return self._wanted(self.ledger.records())
 
     def _wanted(self, every: Sequence[Record]) -> list[Record]:
-        """Those that this recipe asks for: a ledger may hold more seeds, and some that were once dropped."""
+        """Those that this recipe asks for, by its objective's metric: a ledger may hold more seeds, and some that were
+        once dropped."""
         wanted = {task.key for task in self.tasks}
         complete = {r.task.key for r in every if r.state == "complete"}
         return [
-            r
+            r if self.measure is None else self.measure.seen(r)
             for r in every
             if r.task.key in wanted and r.state != "withdrawn" and not (r.state == "dropped" and r.task.key in complete)
         ]
@@ -135,7 +142,25 @@ class Session:
             points=points_of(self.candidates),
         )
         sizes = by_size(records, judgement, judged, names=names)
-        return Result(judgement.add_to(ranking), trials, judgement, quoted, lengths, sizes, records)
+        ranking = judgement.add_to(ranking)
+        base = base_rate(self.prepared.metric, self.labels)
+        return Result(
+            ranking,
+            trials,
+            judgement,
+            quoted,
+            lengths,
+            sizes,
+            records,
+            self.prepared.metric,
+            base,
+            self._error(ranking),
+        )
+
+    def _error(self, ranking: pd.DataFrame) -> float:
+        """What the minival's size is worth, one standard error of the first's accuracy."""
+        images = len(self.labels) if self.measure is None else self.measure.worth
+        return holdout_error(float(ranking["accuracy"].iloc[0]), images)
 
     def _length_label(self, steps: int) -> str:
         """A training's length in the recipe's own unit."""
@@ -306,13 +331,15 @@ class Session:
             self.watcher.trial_lost(candidate, *event.values)
         elif event.kind == "dropped":
             every = self.ledger.records()
-            step, accuracy = max((every[event.values[0]].curve or {}).items())
+            dropped = seen([every[event.values[0]]], self.measure)[0]
+            step, accuracy = max((dropped.curve or {}).items())
             self.watcher.trial_dropped(candidate, step, accuracy)
             self._forget_dropped(every)
         elif event.kind == "finished":
             every = self.ledger.records()
             ranking = self._ranking(trials_frame(self._wanted(every)))
-            self.watcher.trial_finished(candidate, every[event.values[0]].outcome or {}, ranking)
+            finished = seen([every[event.values[0]]], self.measure)[0]
+            self.watcher.trial_finished(candidate, finished.outcome or {}, ranking)
 
     def _forget_dropped(self, every: Sequence[Record]) -> None:
         """Further seeds of a candidate that was dropped are no longer wanted."""

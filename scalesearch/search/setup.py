@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
@@ -17,6 +18,7 @@ from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
 from scalesearch.models.protocols import Baseline
+from scalesearch.ranking.class_metrics import METRICS, base_rate
 from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.recipe import Recipe, refuse_nas
 from scalesearch.run_folder import settings_of
@@ -28,6 +30,7 @@ from scalesearch.search.planner import Planner
 from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
+from scalesearch.training.class_weights import weights_words
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
@@ -50,7 +53,8 @@ class Prepared:
     train_images: int
     minival_images: int
     tuned: tuple[str, ...] = ()
-    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found."""
+    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found, class
+    weights; and the base rate."""
 
     @property
     def about_images(self) -> str:
@@ -85,10 +89,15 @@ class Prepared:
 
     @property
     def target(self) -> int | None:
-        """The MACs that the paper's objective aims at; None when accuracy alone counts."""
-        if self.recipe.objective == "accuracy":
+        """The MACs that the paper's objective aims at; None where the objective knows no cost."""
+        if self.recipe.objective != "acc_macs":
             return None
         return round(self.plan.baseline_cost.macs * float(self.recipe.search.target**self.recipe.phi))
+
+    @property
+    def metric(self) -> str:
+        """What a training is known by: accuracy, or one of `class_metrics.METRICS`."""
+        return self.recipe.objective if self.recipe.objective in METRICS else "accuracy"
 
     @property
     def exponent(self) -> float:
@@ -175,10 +184,14 @@ def settle(place: Place, made: Plan) -> Settled:
         largest = max((1.0, *recipe.train.eval_resolutions)) * max(c.model.resolution for c in made.candidates)
         size = math.ceil(largest / recipe.augment.eval_crop)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
-    counts = [len(part) for part in split_indices(place.source, recipe.data)]
+    labels = [[place.source.train.labels[i] for i in part] for part in split_indices(place.source, recipe.data)]
+    counts = [len(part) for part in labels]
     dearest, median = made.by_cost[-1].model, made.median.model
     recipe, tuned = decide(recipe, dearest, median, place.device, len(place.source.classes), counts[0])
-    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned)))
+    weights = weights_words(recipe.train, labels[0], place.source.classes)
+    metric = recipe.objective if recipe.objective in METRICS else "accuracy"
+    base = base_rate(metric, np.array(labels[1])).words(metric, place.source.classes)
+    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned, *weights, base)))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

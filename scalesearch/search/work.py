@@ -8,7 +8,9 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from scalesearch.candidates.resolve import ResolvedBaseline, resolve_baseline
 from scalesearch.errors import RecipeError, RunError
@@ -17,7 +19,7 @@ from scalesearch.recipe import Recipe
 from scalesearch.runtime.threads import threads_each
 from scalesearch.scaling.spec_files import parse_spec
 from scalesearch.search.ledger.ledger import Ledger
-from scalesearch.trials import Choice, Task
+from scalesearch.trials import Choice, Task, packed_classes, unpacked_classes
 from scalesearch.validation import parse
 
 
@@ -104,6 +106,23 @@ class Work:
             f"{task.coefficients} is network {found} here and {task.fingerprint} in the study: the versions of the "
             "packages it comes from differ"
         )
+
+
+LABELS = "minival labels"
+"""Under which a ledger has the classes of the images that rank, as `packed_classes`."""
+
+
+def note_labels(ledger: Ledger, labels: NDArray[np.int64]) -> None:
+    """Write the minival's classes (N,) into the ledger, once: with what trials took images for, they are all that a
+    metric of classes needs."""
+    if ledger.noted(LABELS) is None:
+        ledger.note(LABELS, packed_classes(labels))
+
+
+def labels_of(ledger: Ledger) -> NDArray[np.int64] | None:
+    """What `note_labels` wrote; None where an older version did not."""
+    told = ledger.noted(LABELS)
+    return None if told is None else unpacked_classes(told)
 
 
 def note_work(

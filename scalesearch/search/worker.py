@@ -25,6 +25,7 @@ from scalesearch.errors import (
     TrialError,
 )
 from scalesearch.models.fvcore_count import counted
+from scalesearch.ranking.class_metrics import Measure, is_known, measure_of, seen
 from scalesearch.ranking.pruning import IntervalPruner
 from scalesearch.runtime.device import check_graphs, is_lost, pick_device, release_memory
 from scalesearch.search.ledger.leases import Heartbeat, me
@@ -32,6 +33,7 @@ from scalesearch.search.ledger.ledger import Claim, Ledger
 from scalesearch.search.weights_store import Weights
 from scalesearch.search.work import BrokenDeviceError, Event, Terms, Work
 from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.training.class_scores import ClassScores
 from scalesearch.training.train import train
 from scalesearch.training.trained_files import about_weights
 from scalesearch.training.trainer import Trainer
@@ -92,6 +94,11 @@ class Worker:
         )
         return images.on(self.device, self.terms.beside)
 
+    @cached_property
+    def measure(self) -> Measure | None:
+        """What the objective sees trials by."""
+        return measure_of(self.work.recipe.objective, self.images.minival.labels.cpu().numpy())
+
     def work_once(self) -> bool:
         """Do one trial; False when none is waiting.
 
@@ -120,7 +127,7 @@ class Worker:
         except LeaseLostError:
             raise
         except DroppedError as dropped:
-            self.ledger.drop(claim, {"curve": dropped.args[0]})
+            self.ledger.drop(claim, {"curve": dropped.args[0], "by_class": dropped.args[1]})
             checkpoints.clear()
             self.tell(Event("dropped", claim.task.key, (claim.number,)))
             return
@@ -157,8 +164,12 @@ class Worker:
         return outcome.to_json() | {"count": asdict(count)}, trainer
 
     def _leaders(self) -> list[str]:
-        """The networks that are ahead by mean accuracy."""
-        means = {name: fmean(seeds.values()) for name, seeds in accuracies_by_network(self.ledger.records()).items()}
+        """The networks that are ahead by mean accuracy, or by what the objective has in its place."""
+        records = self.ledger.records()
+        if self.measure is not None:
+            records = seen([r for r in records if r.state == "complete" and is_known(r)], self.measure)
+        accuracies = accuracies_by_network(records)
+        means = {name: fmean(seeds.values()) for name, seeds in accuracies.items()}
         best = sorted(means, key=lambda name: -means[name])
         return best[: max(KEEP_WEIGHTS, 2 * self._wanted())]
 
@@ -174,16 +185,27 @@ class _ProgressForwarder:
     def __init__(self, worker: Worker, claim: Claim, heart: Heartbeat) -> None:
         self.worker, self.claim, self.heart = worker, claim, heart
         self.curve: list[tuple[int, float, float]] = []
+        self.by_class: list[tuple[int, float, float, float]] = []
 
     def step(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
         self.heart.check()
         self.worker.tell(Event("step", self.claim.task.key, (step, steps, loss, images_per_second)))
+
+    def classes(self, step: int, scores: ClassScores) -> None:
+        self.by_class.append((step, *scores))
+        if self.worker.measure is not None:
+            self.worker.ledger.tell_classes(self.claim, self.by_class)
 
     def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
         self.curve.append((step, accuracy, loss))
         self.worker.ledger.report(self.claim, step, accuracy)
         if self.worker.work.recipe.exhaustive or step == steps:
             return
-        pruner = IntervalPruner.of_schedule(steps, images=len(self.worker.images.minival))
+        measure = self.worker.measure
+        pruner = IntervalPruner.of_schedule(
+            steps,
+            images=len(self.worker.images.minival) if measure is None else measure.worth,
+            metric="accuracy" if measure is None else measure.metric,
+        )
         if self.worker.ledger.should_drop(self.claim, pruner):
-            raise DroppedError(self.curve)
+            raise DroppedError(self.curve, self.by_class)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import shutil
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 
 from scalesearch.files import write_whole
+from scalesearch.runtime.team import Team
+from scalesearch.settings import RunSettings
 
 KEEP = 2
 """Files per trial: should the newest be torn, there is the one before it."""
@@ -57,3 +60,22 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+
+class Due:
+    """Says when the next checkpoint is due; to a team, by rank 0's clock, every ``looked`` steps: asking costs an
+    exchange."""
+
+    def __init__(self, pace: RunSettings, team: Team, looked: int) -> None:
+        self._pace, self._team, self._looked, self._last = pace, team, looked, time.monotonic()
+
+    def __call__(self, step: int) -> bool:
+        """Whether it is, after ``step``."""
+        if self._pace.checkpoint_steps:
+            return step % self._pace.checkpoint_steps == 0
+        if self._team.world > 1 and step % self._looked:
+            return False
+        if not self._team.first(lambda: time.monotonic() - self._last >= 60 * self._pace.checkpoint_minutes):
+            return False
+        self._last = time.monotonic()
+        return True

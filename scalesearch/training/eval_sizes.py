@@ -15,6 +15,7 @@ from torch import Tensor
 from scalesearch.data.batches import evaluation_views
 from scalesearch.data.images import Images
 from scalesearch.runtime.seeding import generator_states, restore_generators
+from scalesearch.training.class_scores import by_class, scores_of
 from scalesearch.training.norm_statistics import with_fresh_statistics
 from scalesearch.training.trainer import Trainer
 from scalesearch.trials import packed
@@ -47,6 +48,8 @@ def measured_at(trainer: Trainer, images: Images, factors: tuple[float, ...], ow
                     "loss": chosen.loss,
                     "correct": packed(chosen.correct),
                     "kept": kept.accuracy,
+                    **by_class(chosen),
+                    "kept_by_class": scores_of(kept, images.minival)[:2],
                 }
             )
     finally:

@@ -25,6 +25,7 @@ from scalesearch.ranking.image_intervals import Interval, paired_difference
 from scalesearch.run_folder import slug
 from scalesearch.runtime.timing import Timing, seconds_of, summary
 from scalesearch.training.int8_files import BATCH, CPU, Batch, QuantizeSettings, Task, Told, write_files
+from scalesearch.training.trained_files import about_classes
 
 BLAMED = 4
 """Batches of calibration images on which the parts of a network are looked at one by one."""
@@ -237,7 +238,7 @@ def as_plain(done: Quantized) -> Mapping[str, Any]:
         "eval_crop": trained.recipe.augment.eval_crop,
         "source": trained.recipe.data.source,
         "fingerprint": task.source.fingerprint,
-        "classes": len(task.source.classes),
+        **about_classes(task.source.classes),
         "split": task.split,
         "images": done.images,
         "calibration_images": task.calibration,

@@ -63,5 +63,5 @@ class Readings:
             self._own.load_state_dict(state["average"])
 
     def _measured(self, model: nn.Module, split: Split) -> Reading:
-        accuracy, loss, _, brier = self.trainer.evaluate(split, model)
-        return {"accuracy": accuracy, "loss": loss, "brier": brier}
+        found = self.trainer.evaluate(split, model)
+        return {"accuracy": found.accuracy, "loss": found.loss, "brier": found.brier}

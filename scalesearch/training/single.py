@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from scalesearch.candidates.resolve import resolve_network
@@ -15,12 +16,14 @@ from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.ranking.class_metrics import base_rate
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, settings_of
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
 from scalesearch.training.autotune import decide
+from scalesearch.training.class_weights import weights_words
 from scalesearch.training.normalisation import with_normalisation
 
 SEARCHED = ("search.", "phi", "rounding.")
@@ -53,7 +56,8 @@ class Job:
     folder: Path
     settings: dict[str, Any]
     tuned: tuple[str, ...] = ()
-    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found."""
+    """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found, class
+    weights; and the base rate."""
 
 
 def job_of(wish: TrainRequest, team: Team) -> Job:
@@ -68,7 +72,8 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     check_graphs(recipe, device)
     network, model = resolve_network(recipe, wish.resolution)
     source = open_source(recipe.data)
-    images = len(split_indices(source, recipe.data)[0])
+    labels = [np.array([source.train.labels[i] for i in part]) for part in split_indices(source, recipe.data)]
+    images = len(labels[0])
     _shared_out(min(recipe.train.batch_size, images), recipe.train.batch_size, team)
     side = recipe.data.cache_resolution or math.ceil(model.resolution / recipe.augment.eval_crop)
     recipe = recipe.model_copy(
@@ -92,7 +97,10 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     }
     folder = wish.out or Path("results") / f"{network}-trained-{recipe.name}-{digest(settings)}"
     idle = ("run.log is of searches: this training writes nothing for TensorBoard",) if recipe.run.log else ()
-    return Job(recipe, model, source, device, wish.seed, images, folder, settings, (*normalised, *tuned, *idle))
+    weights = weights_words(recipe.train, labels[0].tolist(), source.classes)
+    base = base_rate("accuracy", labels[1]).words("accuracy", source.classes)
+    told = (*normalised, *tuned, *idle, *weights, base)
+    return Job(recipe, model, source, device, wish.seed, images, folder, settings, told)
 
 
 def _shared_out(batch: int, wanted: int, team: Team) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
@@ -21,8 +20,10 @@ from scalesearch.runtime.device import DEVICE_MEMORY, Clock, MemoryMeter, is_out
 from scalesearch.runtime.memory import SavedTensors
 from scalesearch.runtime.seeding import generator_states, restore_generators, seed_all, seed_of
 from scalesearch.runtime.team import ALONE, Team
-from scalesearch.settings import RunSettings, TrainSettings
-from scalesearch.training.checkpoints import Checkpoints
+from scalesearch.settings import TrainSettings
+from scalesearch.training.checkpoints import Checkpoints, Due
+from scalesearch.training.class_scores import ClassScores, by_class, scores_of
+from scalesearch.training.class_weights import balanced
 from scalesearch.training.eval_sizes import measured_at
 from scalesearch.training.legs import Leg, legs
 from scalesearch.training.memory_estimate import state_bytes
@@ -30,7 +31,7 @@ from scalesearch.training.optim import learning_rate_factor
 from scalesearch.training.progressive import Stage, stages
 from scalesearch.training.readings import Readings
 from scalesearch.training.trainer import Evaluation, Trainer
-from scalesearch.trials import Outcome, packed
+from scalesearch.trials import Outcome, packed, packed_classes
 
 REPORT_EVERY = 10
 """Steps between looks at the loss; each look waits for the device."""
@@ -45,6 +46,9 @@ class Listener(Protocol):
     def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
         """The minival was measured after a step: accuracy in [0, 1], loss in nats."""
 
+    def classes(self, step: int, scores: ClassScores) -> None:
+        """What that evaluation, which is told next, says of classes that count alike."""
+
 
 class NullListener:
     """A listener that does not listen."""
@@ -54,6 +58,9 @@ class NullListener:
 
     def evaluated(self, step: int, accuracy: float, loss: float, steps: int) -> None:
         """The minival was measured after a step: accuracy in [0, 1], loss in nats."""
+
+    def classes(self, step: int, scores: ClassScores) -> None:
+        """What that evaluation, which is told next, says of classes that count alike."""
 
 
 def evaluation_steps(settings: TrainSettings, steps: int) -> list[int]:
@@ -132,6 +139,8 @@ class _Trial:
         self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
         self.held = meter.held(device)  # by others, and by the images
         self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
+        if self.settings.class_weights == "balanced":
+            self.trainer.weigh_classes(balanced(images.train.labels.cpu(), images.num_classes))
         if not team.leads:  # the same network, but dropout of its own
             seed_all(seed_of(seed, team.rank))
         per_epoch = len(images.train) // min(self.settings.batch_size, len(images.train))
@@ -165,7 +174,8 @@ class _Trial:
         self.step, self.resumed, self.memory = 0, 0, 0
         self.curve: list[tuple[int, float, float]] = []
         self.shorter: list[dict[str, Any]] = []
-        self.train_loss, self.correct = math.nan, cast(Tensor | None, None)
+        self.by_class: list[tuple[int, float, float, float]] = []
+        self.train_loss, self.last = math.nan, cast(Evaluation | None, None)
         self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
 
     def _stages(self, recipe: Recipe, resolution: int) -> list[Stage]:
@@ -190,9 +200,11 @@ class _Trial:
 
     def run(self, listener: Listener) -> tuple[Outcome, Trainer]:
         device, generators = self.device, self._resume()
+        for at, *scores in self.by_class:
+            listener.classes(at, (scores[0], scores[1], scores[2]))
         for point in self.curve:
             listener.evaluated(*point, self.steps)
-        self.whole, self.lap, due = Clock(device), Clock(device), _Due(self.pace, self.team)
+        self.whole, self.lap, due = Clock(device), Clock(device), Due(self.pace, self.team, REPORT_EVERY)
         self._go_on()
         if generators is not None:
             restore_generators(generators, device)
@@ -201,14 +213,14 @@ class _Trial:
                 self._branch(leg, listener)
             elif not leg.branch and self.step < leg.stop:
                 self._train(leg, listener, due)
-        if self.correct is None:
+        if self.last is None:
             raise RuntimeError("a trial ends with an evaluation")
         outcome = Outcome(
             accuracy=self.curve[-1][1],
             loss=self.curve[-1][2],
             train_loss=self.train_loss,
             curve=tuple(self.curve),
-            correct=packed(self.correct),
+            correct=packed(self.last.correct),
             seconds=self.before + self.whole.seconds(),
             images_per_second=self.in_all * self.batches.batch_size / self.training,
             memory=self.memory,
@@ -217,6 +229,9 @@ class _Trial:
             readings=tuple(self.readings.taken) if self.readings else (),
             shorter=tuple(self.shorter),
             sizes=tuple(self._sizes()),
+            predicted=packed_classes(self.last.predicted),
+            by_class=tuple(self.by_class),
+            top5=self.last.top5,
         )
         return outcome, self.trainer
 
@@ -238,16 +253,15 @@ class _Trial:
         """Train a shorter schedule's cooldown, and come back."""
         trunk = deepcopy({**self._progress(), "generators": generator_states(self.device)})
         self._train(leg, listener, None)
-        accuracy, loss, self.correct, _ = self._evaluate()
-        self.shorter.append({"steps": leg.length, "accuracy": accuracy, "loss": loss, "correct": packed(self.correct)})
-        self.curve.append((leg.length, accuracy, loss))
-        listener.evaluated(leg.length, accuracy, loss, self.steps)
+        found = self._evaluate(leg.length, listener)
+        told = {"accuracy": found.accuracy, "loss": found.loss, "correct": packed(found.correct), **by_class(found)}
+        self.shorter.append({"steps": leg.length, **told})
         self._set_progress(trunk)
         restore_generators(trunk["generators"], self.device)
         self.step = leg.start
         self._go_on()
 
-    def _train(self, leg: Leg, listener: Listener, due: _Due | None) -> None:
+    def _train(self, leg: Leg, listener: Listener, due: Due | None) -> None:
         """The steps of a leg; on the trunk (``due``) with evaluations and checkpoints."""
         self.length = leg.length
         evaluate_at = {step for step in self.evaluate_at if step > self.step} if due else set()
@@ -259,11 +273,9 @@ class _Trial:
                 speed = done * self.batches.batch_size / (self.training + self.lap.seconds())
                 listener.step(done, self.in_all, self.train_loss, speed)
             if self.step in evaluate_at:
-                accuracy, held_out_loss, self.correct, _ = self._evaluate()
+                self._evaluate(self.step, listener)
                 if self.readings:
                     self.readings.take(self.step, self.images.minival)
-                self.curve.append((self.step, accuracy, held_out_loss))
-                listener.evaluated(self.step, accuracy, held_out_loss, self.steps)
                 self._go_on()
             if due and self.checkpoints and self.step < self.steps and due(self.step):
                 self.training += self.lap.seconds()
@@ -273,11 +285,17 @@ class _Trial:
                     self.checkpoints.save(self.step, state)
                 self.lap.restart()
 
-    def _evaluate(self) -> Evaluation:
-        """The minival, as the network stands; the time it takes is none of training's."""
+    def _evaluate(self, step: int, listener: Listener) -> Evaluation:
+        """The minival, as the network stands, a point of the curve; the time it takes is none of training's."""
         self.training += self.lap.seconds()
         self._note_memory()
-        return self.trainer.evaluate(self.images.minival)
+        self.last = found = self.trainer.evaluate(self.images.minival)
+        scores = scores_of(found, self.images.minival)
+        self.curve.append((step, found.accuracy, found.loss))
+        self.by_class.append((step, *scores))
+        listener.classes(step, scores)
+        listener.evaluated(step, found.accuracy, found.loss, self.steps)
+        return found
 
     def _go_on(self) -> None:
         """Training begins again: its memory and its time are measured from here."""
@@ -314,6 +332,7 @@ class _Trial:
             "resumed": self.resumed,
             "memory": self.memory,
             "curve": [list(point) for point in self.curve],
+            "by_class": [list(point) for point in self.by_class],
             "micro_batch": self.micro_batch,
             "seconds": self.before + seconds,
             "training": self.training,
@@ -346,6 +365,7 @@ class _Trial:
         self.shorter = list(state.get("shorter", []))
         self.step, self.resumed, self.memory = state["step"], state["resumed"] + 1, state["memory"]
         self.curve = [(step, accuracy, loss) for step, accuracy, loss in state["curve"]]
+        self.by_class = [(at, one, other, loss) for at, one, other, loss in state.get("by_class", [])]
         self.micro_batch = min(self.micro_batch, state["micro_batch"])
         self.before, self.training = state["seconds"], state["training"]
         generators: list[dict[str, Any]] = [state["generators"], *state.get("generators_of_others", [])]
@@ -365,20 +385,3 @@ class _Trial:
                 f"the loss is {loss} at step {self.step} of {self.steps}: lower train.learning_rate, or warm up longer"
             )
         return loss
-
-
-class _Due:
-    """Says when the next checkpoint is due; to a team, by rank 0's clock."""
-
-    def __init__(self, pace: RunSettings, team: Team) -> None:
-        self._pace, self._team, self._last = pace, team, time.monotonic()
-
-    def __call__(self, step: int) -> bool:
-        if self._pace.checkpoint_steps:
-            return step % self._pace.checkpoint_steps == 0
-        if self._team.world > 1 and step % REPORT_EVERY:  # asking costs an exchange
-            return False
-        if not self._team.first(lambda: time.monotonic() - self._last >= 60 * self._pace.checkpoint_minutes):
-            return False
-        self._last = time.monotonic()
-        return True

@@ -68,6 +68,12 @@ def about_weights(spec: Spec, recipe: Recipe, classes: Sequence[str]) -> About:
     return About(spec, tuple(classes), spec.resolution, mean, std, recipe.augment.eval_crop)
 
 
+def about_classes(names: Sequence[str]) -> dict[str, Any]:
+    """What is written beside every file of weights of its outputs' meaning: how many classes, and their names in the
+    outputs' order."""
+    return {"classes": len(names), "class_names": list(names)}
+
+
 def outcome_of(folder: Path) -> dict[str, Any] | None:
     """What came of the training or the fit that left this folder; None where there is none.
 

@@ -22,6 +22,7 @@ from scalesearch.recipe import Recipe
 from scalesearch.runtime.allocator import keep_freed
 from scalesearch.runtime.device import pick_precision
 from scalesearch.runtime.team import ALONE, Team
+from scalesearch.training.class_weights import cross_entropy
 from scalesearch.training.compile import as_written, compile_blocks
 from scalesearch.training.cuda_graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
 from scalesearch.training.optim import WeightAverage, make_optimizer
@@ -34,6 +35,9 @@ KEPT_VIEWS = 2**28
 
 EVALUATED = 2**22
 """Most pixels of an evaluation's batch on an accelerator: 1,024 images at 64 a side."""
+
+FEW = 10
+"""Classes up to which the five likeliest say nothing."""
 
 TIMES_A_STEP = 8
 """Most images of an evaluation's batch on an accelerator, over a step's: nothing is kept for a backward pass. Never
@@ -48,12 +52,18 @@ Views = tuple[Tensor, Tensor]
 
 class Evaluation(NamedTuple):
     """Top-1 accuracy in [0, 1], mean cross-entropy in nats, which images were right: bool (N,), on the CPU, and the
-    Brier score in [0, 2]: the mean squared distance of the probabilities from the truth."""
+    Brier score in [0, 2]: the mean squared distance of the probabilities from the truth.
+
+    ``predicted``: what images were taken for, int64 (N,), on the CPU; ``balanced_loss``: the mean over classes of their
+    images' mean cross-entropy; ``top5``: how often the class was among the five likeliest, None of `FEW` classes."""
 
     accuracy: float
     loss: float
     correct: Tensor
     brier: float
+    predicted: Tensor
+    balanced_loss: float
+    top5: float | None
 
 
 class Trainer:
@@ -77,6 +87,7 @@ class Trainer:
             keep_freed()
         self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
         self._classes = num_classes
+        self._weights: Tensor | None = None
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         built = candidate.build(num_classes)
         if self.settings.from_weights is not None:
@@ -106,6 +117,10 @@ class Trainer:
         self._recorder = (recorder or CudaRecorder(device)) if recipe.run.cuda_graphs else None
         self._graphed: GraphedPass | None = None
         self._record_anew()
+
+    def weigh_classes(self, weights: Tensor) -> None:
+        """From here on images count by their class: ``weights`` (classes,), as `class_weights.balanced` has them."""
+        self._weights = weights.float().to(self.device)
 
     @property
     def warm_up(self) -> int:
@@ -213,24 +228,36 @@ class Trainer:
         """
         model = (self.result if model is None else model).eval()
         self.team.align(model)
-        correct: list[Tensor] = []
-        losses: list[Tensor] = []
-        distances: list[Tensor] = []
+        guesses: list[Tensor] = []
+        sums: list[Tensor] = []  # of each batch: Brier, loss, loss of classes that count alike, top five
+        counts = torch.bincount(split.labels.cpu(), minlength=self._classes)
+        alike = (len(split) / ((counts > 0).sum() * counts.clamp(min=1))).float().to(self.device)
         for part, truth in self._views(split):
             with self._as_written():
                 logits = self._logits(model, part)[0]
-            correct.append(logits.argmax(1) == truth)
-            losses.append(functional.cross_entropy(logits, truth, reduction="sum"))
-            distances.append((logits.softmax(1) - functional.one_hot(truth, logits.shape[1])).square().sum())
-        sums = torch.zeros(len(split) + 2, dtype=torch.float64)  # which were right, Brier and loss: one exchange
-        if losses:
+            guesses.append(logits.argmax(1))
+            loss = functional.cross_entropy(logits, truth, reduction="sum")
+            brier = (logits.softmax(1) - functional.one_hot(truth, logits.shape[1])).square().sum()
+            balanced = functional.cross_entropy(logits, truth, weight=alike, reduction="sum")
+            five = logits.topk(min(5, logits.shape[1])).indices.eq(truth[:, None]).sum()
+            sums.append(torch.stack([brier, loss, balanced, five.to(loss.dtype)]))
+        told = torch.zeros(len(split) + 4, dtype=torch.float64)  # guesses and sums: one exchange
+        if guesses:
             own = self.team.part(len(split))
-            sums[own.start : own.stop] = torch.cat(correct).cpu().double()
-            sums[-2] = torch.stack(distances).cpu().double().sum()
-            sums[-1] = torch.stack(losses).cpu().double().sum()
-        sums = self.team.total(sums)
-        right, (brier, loss) = sums[:-2].bool(), sums[-2:].tolist()
-        return Evaluation(int(right.sum()) / len(split), loss / len(split), right, brier / len(split))
+            told[own.start : own.stop] = torch.cat(guesses).cpu().double()
+            told[-4:] = torch.stack([column.sum() for column in torch.stack(sums).cpu().double().T.contiguous()])
+        told = self.team.total(told)
+        predicted, (brier_sum, loss_sum, balanced_sum, five_sum) = told[:-4].long(), told[-4:].tolist()
+        right, images = predicted == split.labels.cpu(), len(split)
+        return Evaluation(
+            int(right.sum()) / images,
+            loss_sum / images,
+            right,
+            brier_sum / images,
+            predicted,
+            balanced_sum / images,
+            five_sum / images if self._classes > FEW else None,
+        )
 
     @property
     def evaluated_together(self) -> int:
@@ -288,7 +315,7 @@ class Trainer:
     def _loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; an auxiliary head's counts 0.3 (Szegedy et al. 2015, §5)."""
         loss, *others = (
-            functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+            cross_entropy(logits, labels, self._weights, self.settings.label_smoothing)
             for logits in self._logits(model, images)
         )
         for other in others:

@@ -18,6 +18,7 @@ from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.search.setup import prepare
+from scalesearch.training.class_weights import balanced
 from scalesearch.training.cuda_graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
 from scalesearch.training.step_timing import noise
 from scalesearch.training.trainer import Trainer
@@ -73,6 +74,8 @@ def _trained(
     if isinstance(recorder, Again):
         recorder.weights = lambda: list(trainer.model.parameters())
     split = noise(STEPS * BATCH, model.resolution, CLASSES).on(device)
+    if recipe.train.class_weights == "balanced":
+        trainer.weigh_classes(balanced(split.labels.cpu(), CLASSES))
     losses = []
     for step in range(STEPS):
         images, labels = split.take(torch.arange(step * BATCH, (step + 1) * BATCH))
@@ -82,7 +85,9 @@ def _trained(
     return losses, [*trainer.result.parameters(), *trainer.result.buffers()], trainer
 
 
-@pytest.mark.parametrize("changes", [{}, {"train.clip_norm": 0.5, "train.optimizer": "adamw"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"train.clip_norm": 0.5, "train.optimizer": "adamw"}, {"train.class_weights": "balanced"}]
+)
 def test_steps_that_are_replayed_train_like_steps_that_are_run(tiny: ModelSpec, changes: dict[str, object]) -> None:
     recorder = Again(list)
     losses, weights, _ = _trained(SpecModel(tiny), _recipe(**changes), CPU)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from sklearn.metrics import log_loss, top_k_accuracy_score
+from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor, nn
 
 from scalesearch.data.images import Images, Split, load_images
@@ -68,6 +70,27 @@ def test_an_evaluations_batches(tiny: ModelSpec, images: Images, quick: Recipe) 
     assert torch.equal(trainer.evaluate(few).correct, together.correct[:3])
     trainer.device = torch.device("cuda")
     assert trainer.evaluated_together == 8 * batch
+
+
+def test_an_evaluation_says_what_scikit_learn_says_of_its_guesses(
+    tiny: ModelSpec, images: Images, quick: Recipe
+) -> None:
+    """What images were taken for, top-5 of twelve classes, and the loss in which classes count alike."""
+    split = Split(images.minival.images, images.minival.labels.clamp(max=9))  # one class three times as frequent
+    trainer = Trainer(SpecModel(tiny), images.num_classes, quick, CPU)
+    logits: list[Tensor] = []
+    trainer.result.register_forward_hook(lambda _, __, output: logits.append(output))
+    found = trainer.evaluate(split)
+    probabilities = torch.cat(logits).double().softmax(1).numpy()
+    labels, every = split.labels.numpy(), range(images.num_classes)
+    assert found.predicted.tolist() == probabilities.argmax(1).tolist()
+    assert found.top5 == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=every))
+    weights = compute_sample_weight("balanced", labels)
+    balanced = log_loss(labels, probabilities, sample_weight=weights, labels=every)
+    assert found.balanced_loss == pytest.approx(balanced, rel=1e-4)
+    assert found.balanced_loss != pytest.approx(found.loss, rel=1e-4)
+    few = Trainer(SpecModel(tiny), 10, quick, CPU)
+    assert few.evaluate(split).top5 is None, "of ten classes"
 
 
 def test_a_loss_that_is_no_number_ends_the_trial(tiny: ModelSpec, images: Images) -> None:

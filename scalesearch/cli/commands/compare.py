@@ -20,6 +20,7 @@ from scalesearch.cli.commands.grid import command_line, tell_stopped
 from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.files import write_text
+from scalesearch.ranking.metric_columns import comparison_as_ranked
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.report.comparison_tables import comparison_markdown, comparison_table, comparison_tables, remarks
 from scalesearch.report.formats import Page
@@ -264,10 +265,11 @@ def _compare(
         if beside is not None:
             schedules[i] = saved(beside.trials, result.trials, result.judgement.confidence)
         plain = _document(wish, comparison, prepared, results, schedules)
-        write_text(root / "comparison.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+        in_file = comparison_as_ranked(plain, back=True)
+        write_text(root / "comparison.json", json.dumps(in_file, indent=1, ensure_ascii=False) + "\n")
         write_text(root / "comparison.md", comparison_markdown(plain))
         console.print(f"\n{group.name} · {each.source.title}", style="bold")
-        console.print(comparison_table(plain["groups"][i]["rows"]), "", sep="\n")
+        console.print(comparison_table(plain["groups"][i]["rows"], metric=each.metric), "", sep="\n")
         for sentence in filter(None, ((plain["groups"][i]["gain"] or {}).get("words"), plain["groups"][i]["words"])):
             console.print(sentence, style="dim")
     write_report(root)
@@ -297,6 +299,7 @@ def _document(
         "source": comparison.source,
         "about": comparison.about,
         "match": f"{wish.target:g}x" if wish.target else "rows",
+        **({"metric": prepared[0][1].metric} if prepared[0][1].metric != "accuracy" else {}),
         "notes": list(dict.fromkeys(notes)),
         "groups": [
             group_json(group, slug(each.baseline.name), result, schedule)

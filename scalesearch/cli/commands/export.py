@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from scalesearch.cli.commands import take_home
 from scalesearch.data.batches import MEAN, STD
 from scalesearch.errors import BaselineError, RecipeError
+from scalesearch.files import write_text
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
@@ -17,7 +19,7 @@ from scalesearch.recipe import load_recipe
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
 from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.trained import on_images, open_network
-from scalesearch.training.trained_files import TrainedFiles, all_trained_files, folder_of
+from scalesearch.training.trained_files import TrainedFiles, about_classes, all_trained_files, folder_of
 from scalesearch.validation import parse
 
 
@@ -72,7 +74,8 @@ def export_command(
     alone = logits_alone(network.module, side, network.classes, network.name)
     done = export_network(alone, side, target, format_name)
     batches = "any batch" if form.any_batch else "batches of one"
-    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {side} px, {batches}")
+    named = _say_classes(target, None if network.files is None else network.files.classes, network.classes)
+    console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {side} px, {batches}{named}")
     console.print(_differ(done), style="dim")
 
 
@@ -121,6 +124,15 @@ def one_of(asked: str, weights: Path | None, console: Console) -> TrainedFiles |
     return found[0]
 
 
+def _say_classes(target: Path, names: Sequence[str] | None, outputs: int) -> str:
+    """Write what the outputs mean beside a file, where that is known; the words for it."""
+    if names is None or len(names) != outputs:
+        return ""
+    file = target.with_name(f"{target.name}.json")
+    write_text(file, json.dumps(about_classes(names), indent=1, ensure_ascii=False) + "\n")
+    return f"; its {len(names)} classes are named in {file}"
+
+
 def _export_int8(
     asked: str,
     weights: Path | None,
@@ -141,6 +153,7 @@ def _export_int8(
     int8_target = target.with_name(f"{target.stem}-int8{target.suffix}")
     done = write_files(task, settings, target, int8_target)
     for file in (target, int8_target):
+        _say_classes(file, task.source.classes, len(task.source.classes))
         console.print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), {trained.model.resolution} px, any batch")
     bits = "7" if done.operators.reduce_range else "8"
     console.print(

@@ -157,7 +157,8 @@ def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
     from scalesearch.search.outputs import FAMILY, caveats
 
     ranking, trials, console = result.ranking, result.trials, page.remarks()
-    page.show([ranking_table(records_json(ranking))], read_result(folder, "ranking.json"), indent=1)
+    table = ranking_table(records_json(ranking), result.metric, brief=page.is_terminal)
+    page.show([table], read_result(folder, "ranking.json"), indent=1)
     console.print()
     for line in caveats(prepared, result):
         console.print(line, style="dim")

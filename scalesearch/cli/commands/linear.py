@@ -39,6 +39,7 @@ from scalesearch.training.trained_files import (
     SPEC,
     WEIGHTS,
     TrainedFiles,
+    about_classes,
     about_weights,
     all_trained_files,
     weights_in,
@@ -233,8 +234,7 @@ def _as_plain(job: Job, name: str, probe: Probe, images: Images, judged: Judged)
     data = {
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
-        "classes": images.num_classes,
-        "class_names": list(job.source.classes),
+        **about_classes(job.source.classes),
         "fitted": judged.trained_on,
         "chosen_on": judged.chosen_on,
         "measured_on": judged.measured_on,

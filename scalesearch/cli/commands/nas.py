@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.candidates.space import open_space
 from scalesearch.cli.commands.grid import command_line, tell_stopped
 from scalesearch.errors import RecipeError
+from scalesearch.ranking.metric_columns import as_ranked
 from scalesearch.report.formats import Page, Table
 from scalesearch.report.tables import WORDS, architectures_table
 from scalesearch.report.units import amount, duration
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from scalesearch.search.nas.setup import PreparedNas
     from scalesearch.search.outputs import Result
 
-UNUSED = ("baseline", "phi", "confidence", "within", "max_seeds", "exhaustive", "objective", "search", "rounding")
+UNUSED = ("baseline", "phi", "confidence", "within", "max_seeds", "exhaustive", "search", "rounding")
 """Keys of a recipe, or sections, that scale networks: a search for a baseline has no use for them."""
 
 
@@ -43,6 +44,8 @@ def nas_command(
 ) -> None:
     """Search, or with ``dry_run`` show the space and what the search would cost."""
     page = Page(form)
+    if overrides.get("objective") == "acc_macs":
+        raise RecipeError("--objective", "accuracy, balanced_accuracy or macro_f1: the reward knows MACs", "acc_macs")
     for key, value in overrides.items():
         if key.partition(".")[0] in UNUSED:
             raise RecipeError(f"--set {key}", "no such key with nas, which scales nothing and ends no trial", value)
@@ -82,6 +85,8 @@ def _default_folder(prepared: PreparedNas) -> Path:
 
 def _summary(prepared: PreparedNas) -> str:
     """The space, what its architectures cost, and which of them are near the target."""
+    from scalesearch.ranking.class_metrics import METRICS
+
     assert prepared.space is not None and prepared.costs is not None
     space, costs, nas, side = prepared.space, prepared.costs, prepared.recipe.nas, prepared.baseline.resolution
     low, high = prepared.target / nas.factor, prepared.target * nas.factor
@@ -93,7 +98,7 @@ def _summary(prepared: PreparedNas) -> str:
             f"  {100 * costs.share(low, high):.2g} % of them lie within ×{nas.factor:g} of {amount(prepared.target)}: "
             f"{amount(low)} to {amount(high)}; others are not trained",
             f"  {space.skeleton.name} has {amount(costs.skeleton)}{beside}",
-            f"reward: accuracy·(MACs/{amount(prepared.target)})^{nas.exponent:g}",
+            f"reward: {METRICS.get(prepared.metric, 'accuracy')}·(MACs/{amount(prepared.target)})^{nas.exponent:g}",
         ]
     )
 
@@ -155,7 +160,8 @@ def _show(prepared: PreparedNas, result: Result, folder: Path, page: Page) -> No
     from scalesearch.search.nas.outputs import WINNER
 
     found, console = read_result(folder, "ranking.json"), page.remarks()
-    page.show([architectures_table(found["ranking"])], found, indent=1)
+    rows = [as_ranked(row, result.metric) for row in found["ranking"]]
+    page.show([architectures_table(rows, result.metric)], found, indent=1)
     console.print()
     for line in found["notes"]:
         console.print(line, style="dim")

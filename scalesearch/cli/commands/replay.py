@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scalesearch.errors import RunError
+from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_text
+from scalesearch.ranking.class_metrics import LACKING, METRICS, Measure, is_known, seen
 from scalesearch.ranking.replay.bank import Bank, bank_of
 from scalesearch.ranking.replay.game import Policy
 from scalesearch.ranking.replay.optuna_peers import OPTUNA
@@ -25,11 +26,12 @@ from scalesearch.ranking.replay.regret import COMPUTE, POINTS, SURE, Regret
 from scalesearch.ranking.replay.regret import replay as play
 from scalesearch.ranking.seed_scores import Floats
 from scalesearch.report.formats import Column, Page, Table, comma_separated
-from scalesearch.run_files import read_sessions, read_table
+from scalesearch.run_files import read_recipe_settings, read_sessions, read_table
 from scalesearch.scaling.compound import AXES, Coefficients
 from scalesearch.scaling.shares import shares
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
+from scalesearch.search.work import labels_of
 
 SLOW, SLOWER = ("Optuna GP", "NePS"), 10
 """Policies whose games take minutes, of which so many times fewer are played."""
@@ -39,13 +41,22 @@ MARKERS = "os^vDPX*<>p"
 HEAD = ("policy", "replays", "ends at", "within half a point", "points lost", f"{100 * SURE:g} % within it at")
 
 
-def replay_command(run: Path, *, replays: int, seed: int, confidence: float, peers: bool, form: str = "table") -> None:
+def replay_command(
+    run: Path,
+    *,
+    replays: int,
+    seed: int,
+    confidence: float,
+    peers: bool,
+    form: str = "table",
+    objective: str | None = None,
+) -> None:
     """Replay the search over a run's curves; print the table, and write it and a figure into the run's folder.
 
     Raises:
         RunError: the folder is no run's, its candidates do not have two seeds each, or the peers are not installed.
     """
-    page, bank = Page(form), read_bank(run)
+    page, bank = Page(form), read_bank(run, objective)
     names = [*POLICIES, *(_peers() if peers else ())]
     tasks = [(bank, name, max(1, replays // SLOWER) if name.startswith(SLOW) else replays, seed) for name in names]
     if replays <= FEW:
@@ -64,6 +75,7 @@ def replay_command(run: Path, *, replays: int, seed: int, confidence: float, pee
         f"winner at {100 * confidence:g} %"
     )
     command = f"scalesearch replay RUN --replays {replays} --seed {seed}{' --peers' if peers else ''}"
+    command += f" --objective {objective}" if objective else ""
     write_text(run / "replay.md", _markdown(table, about, command))
     _figure(curves, told, about, run / "figures")
     console = page.remarks()
@@ -96,19 +108,33 @@ def _peers() -> Mapping[str, Policy]:
     return found
 
 
-def read_bank(run: Path) -> Bank:
+def read_bank(run: Path, objective: str | None = None) -> Bank:
     """The bank that a run's folder is.
 
+    Args:
+        objective: accuracy or one of `class_metrics.METRICS`; by default the run's own, or accuracy where that is
+            another.
+
     Raises:
-        RunError: it is no run's, or its candidates do not have two seeds each.
+        RunError: it is no run's, its candidates do not have two seeds each, or its trials do not say what the objective
+            needs.
+        RecipeError: there is no such objective.
     """
+    if objective not in (None, "accuracy", *METRICS):
+        raise RecipeError("--objective", f"accuracy, {' or '.join(METRICS)}", objective)
     sessions, candidates = read_sessions(run), read_table(run, "candidates.csv")
     if not sessions:
         raise RunError(f"{run / 'environment.json'} names no session: how many images were held out is not known")
     images = int(sessions[0]["data"]["minival"])
     admitted = candidates[(candidates["verdict"] == "admitted") & candidates["ratio"].notna()]
     ratios = {str(name): float(r) for name, r in zip(admitted["network"], admitted["ratio"], strict=True)}
-    records = Ledger(run / JOURNAL, run.name, create=False).records()
+    ledger = Ledger(run / JOURNAL, run.name, create=False)
+    records, wanted = ledger.records(), objective or str(read_recipe_settings(run).get("objective"))
+    if wanted in METRICS:
+        labels = labels_of(ledger)
+        if labels is None or not all(map(is_known, records)):
+            raise RunError(f"{run}: {LACKING.format(wanted)}: --objective accuracy replays it")
+        records, images = seen(records, Measure(wanted, labels)), len(labels)
     bank = bank_of(records, ratios, images, _points(admitted))
     if len(bank.trained) < 2 or len(bank.seeds) < 2:
         raise RunError(f"{run}: replaying takes at least two candidates with two complete seeds each")

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import RunError, ScaleSearchError
+from scalesearch.ranking.confusions import CLASSES
+from scalesearch.ranking.metric_columns import as_ranked, comparison_as_ranked
+from scalesearch.report.class_tables import about, by_class, confused, summaries
 from scalesearch.report.comparison_tables import comparison_tables
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import architectures_table, ranking_table, verified_table
@@ -17,12 +20,16 @@ EVERY = 1.0
 """Seconds between two looks of --watch."""
 
 
-def show_command(run: Path, *, verified: bool, form: str) -> None:
-    """Print a search's ranking, or a comparison's rows, or how a longer schedule ranked some of the candidates.
+def show_command(run: Path, *, verified: bool, classes: bool, form: str) -> None:
+    """Print a search's ranking, or a comparison's rows, or how a longer schedule ranked some of the candidates, or how
+    the best do class by class.
 
     Raises:
         RunError: the folder holds no such result, or one of another shape.
     """
+    if classes:
+        _classes(run, Page(form))
+        return
     try:
         _show(run, Page(form), verified=verified)
     except (KeyError, TypeError, IndexError, AttributeError) as failure:
@@ -65,7 +72,7 @@ def watch_command(run: Path | None, storage: str | None, study: str | None) -> N
 
 def _show(run: Path, page: Page, *, verified: bool) -> None:
     if (run / "comparison.json").is_file() and not verified:
-        _comparison(read_result(run, "comparison.json"), page)
+        _comparison(comparison_as_ranked(read_result(run, "comparison.json")), page)
         return
     found = read_result(run, "ranking.json")
     console = page.remarks()
@@ -76,11 +83,26 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
         return
     if page.is_terminal:
         console.print(f"{found['title']}\n", style="bold")
-    table = architectures_table if "nas" in found else ranking_table
-    page.show([table(found["ranking"])], found, indent=1)
+    metric = found.get("metric") or "accuracy"
+    rows = [as_ranked(row, metric) for row in found["ranking"]]
+    brief = page.is_terminal
+    table = architectures_table(rows, metric) if "nas" in found else ranking_table(rows, metric, brief=brief)
+    page.show([table], found, indent=1)
     console.print()
     for note in found["notes"]:
         console.print(note, style="dim")
+
+
+def _classes(run: Path, page: Page) -> None:
+    if not (run / CLASSES).is_file():
+        whole = (run / "comparison.json").is_file()
+        raise RunError(
+            f"{run} has no {CLASSES}: "
+            + ("name the folder of one of its baselines" if whole else "a version that writes it has to finish the run")
+        )
+    found, console = read_result(run, CLASSES), page.remarks()
+    console.print(about(found), *summaries(found), "", sep="\n", style="dim", soft_wrap=True)
+    page.show([by_class(found), confused(found)], found, indent=1)
 
 
 def _comparison(plain: Mapping[str, Any], page: Page) -> None:

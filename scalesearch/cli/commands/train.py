@@ -13,11 +13,14 @@ from rich.console import Console
 
 from scalesearch.cli.notify import Ended
 from scalesearch.data.about import described, doubts
-from scalesearch.data.images import load_images
+from scalesearch.data.images import Images, load_images
 from scalesearch.errors import RunError
 from scalesearch.models.fvcore_count import counted
 from scalesearch.models.weights import fitted
 from scalesearch.models.weights_file import write_weights
+from scalesearch.ranking.class_metrics import base_rate
+from scalesearch.ranking.confusions import confusion
+from scalesearch.ranking.image_intervals import share
 from scalesearch.report.units import duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import RunFolder
@@ -28,9 +31,12 @@ from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
 from scalesearch.training.train import NullListener, train
-from scalesearch.training.trained_files import OUTCOME, SPEC, WEIGHTS, about_weights, weights_in
-from scalesearch.training.trainer import Trainer
-from scalesearch.trials import packed
+from scalesearch.training.trained_files import OUTCOME, SPEC, WEIGHTS, about_classes, about_weights, weights_in
+from scalesearch.training.trainer import Evaluation, Trainer
+from scalesearch.trials import Outcome, packed, unpacked_classes
+
+SHOWN, WORST = 12, 5
+"""Classes up to which all are printed; of more, how many of the least and the most accurate."""
 
 
 def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: bool) -> None:
@@ -69,6 +75,8 @@ def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(done, ensure_ascii=False))
         console.print(_summary(done))
+        for words in _classes(done):
+            console.print(words)
         console.print(f"wrote   {weights_in(job.folder)} · {OUTCOME} · {SPEC} · recipe.yaml")
 
 
@@ -107,8 +115,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     data = {
         "title": job.source.title,
         "fingerprint": job.source.fingerprint,
-        "classes": images.num_classes,
-        "class_names": list(images.source.classes),
+        **about_classes(images.source.classes),
         "train": len(images.train),
         "minival": len(images.minival),
         "val": validation and len(validation),
@@ -118,7 +125,9 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         "resolution": job.model.resolution,
         "val_accuracy": val and val.accuracy,
         "val_correct": val and packed(val.correct),
+        "val_top5": val and val.top5,
         **outcome.to_json(),
+        "per_class": _per_class(images, outcome, val),
         "count": asdict(count),
         "seed": job.seed,
         "processes": team.world,
@@ -129,6 +138,34 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
         _write(job, trainer, done)
         checkpoints.clear()
     return done
+
+
+def _per_class(images: Images, outcome: Outcome, val: Evaluation | None) -> dict[str, Any]:
+    """How often each class is right, on the validation split where there is one, else on the minival."""
+    names = images.source.classes
+    if val is not None and images.val is not None:
+        labels, predicted, top5 = images.val.labels.cpu().numpy(), val.predicted.numpy(), val.top5
+    else:
+        labels, top5 = images.minival.labels.cpu().numpy(), outcome.top5
+        predicted = unpacked_classes(outcome.predicted, len(labels))
+    found, base, whole = (
+        confusion(labels, [predicted], len(names), top5=[top5]),
+        base_rate("accuracy", labels),
+        share(predicted == labels),
+    )
+    return {
+        "split": "minival" if val is None else "val",
+        "accuracy": whole.value,
+        "low": whole.low,
+        "high": whole.high,
+        "balanced_accuracy": found.balanced_accuracy,
+        "macro_f1": found.macro_f1,
+        "top5": found.top5,
+        "base_rate": base.share,
+        "base_class": names[base.label],
+        "classes": [{"class": name} | asdict(own) for name, own in zip(names, found.classes, strict=True)],
+        "confused": [{"class": names[a], "taken_for": names[b], "images": n} for a, b, n in found.confused],
+    }
 
 
 def _write(job: Job, trainer: Trainer, done: dict[str, Any]) -> None:
@@ -156,6 +193,35 @@ def _summary(done: dict[str, Any]) -> str:
     if val is not None:
         words += f" · val {100 * val:.1f} % of {data['val']:,}"
     return f"{words} · {duration(done['seconds'])} · {done['images_per_second']:.0f} images/s"
+
+
+def _classes(done: dict[str, Any]) -> list[str]:
+    """The summary class by class: all of a few classes, the worst and the best of many."""
+    found = done.get("per_class")
+    if not isinstance(found, dict):  # of an older version
+        return []
+    split, top5 = found["split"], found["top5"]
+    words = (
+        f"{split}: balanced accuracy {100 * found['balanced_accuracy']:.1f} %, macro F1 {100 * found['macro_f1']:.1f} %"
+    )
+    told = [words + ("" if top5 is None else f", top-5 {100 * top5:.1f} %")]
+    measured = [each for each in found["classes"] if each["images"]]
+    ranked = sorted(measured, key=lambda each: (each["accuracy"], each["class"]))
+    if len(ranked) <= SHOWN:
+        told.append("  " + ", ".join(map(_class, ranked)))
+    else:
+        told += [f"  least often right: {', '.join(map(_class, ranked[:WORST]))}"]
+        told += [f"  most often right: {', '.join(map(_class, ranked[: -WORST - 1 : -1]))}"]
+    if found["low"] <= found["base_rate"]:
+        told.append(
+            f"not above the base rate at 95 %: {100 * found['low']:.1f} to {100 * found['high']:.1f} % right, and "
+            f"{100 * found['base_rate']:.3g} % of the {split} is {found['base_class']!r}"
+        )
+    return told
+
+
+def _class(each: dict[str, Any]) -> str:
+    return f"{each['class']} {100 * each['accuracy']:.0f} % of {each['images']:,}"
 
 
 class _Lines(NullListener):

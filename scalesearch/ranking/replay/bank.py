@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scalesearch.ranking.class_metrics import worth
 from scalesearch.ranking.estimator import Training, seed_scores
 from scalesearch.ranking.pooled import Neighbours, Posterior, pool
 from scalesearch.ranking.seed_scores import Floats, SeedScores
@@ -23,14 +24,16 @@ DRAWS = 10_000
 @dataclass(frozen=True, eq=False)
 class Trained:
     """One training: accuracy by step, which images were right at the end, its cost per step, and its loss at the end in
-    nats, where that is known."""
+    nats, where that is known. By a metric in which classes count alike, ``correct`` is what each image adds, and
+    ``classes`` the images' own."""
 
     network: str
     seed: int
     curve: Curve
-    correct: np.ndarray[Any, np.dtype[np.bool_]]
+    correct: np.ndarray[Any, np.dtype[Any]]
     cost: float
     loss: float = math.nan
+    classes: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -55,6 +58,12 @@ class Bank:
     def names(self) -> tuple[str, ...]:
         """The candidates, in the order of ``neighbours``."""
         return tuple(self.trained)
+
+    @property
+    def alike(self) -> float:
+        """How many images there are for an error: where classes count alike, what they are worth."""
+        classes = next(iter(self.trained.values()))[0].classes
+        return self.images if classes is None else worth(classes)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -109,7 +118,7 @@ def bank_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, po
     """The bank that a run's complete trials make.
 
     Args:
-        records: of `Ledger.records`.
+        records: of `Ledger.records`, by the metric that counts.
         ratios: MACs per image by network; what a step costs is taken to grow with them.
         points: shares of depth, width and resolution (3,) by network; none of a run that has no simplex.
     """
@@ -118,9 +127,11 @@ def bank_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, po
         if record.state == "complete" and record.outcome and record.task.fingerprint in ratios:
             name = record.task.fingerprint
             curve = tuple((int(step), float(accuracy)) for step, accuracy, _ in record.outcome["curve"])
-            correct = unpacked(record.outcome["correct"], images)
+            told = record.outcome
+            correct = told["of_images"] if "of_images" in told else unpacked(told["correct"], images)
             loss = float(record.outcome["curve"][-1][2])
-            trained.setdefault(name, []).append(Trained(name, record.task.seed, curve, correct, ratios[name], loss))
+            own = Trained(name, record.task.seed, curve, correct, ratios[name], loss, told.get("classes"))
+            trained.setdefault(name, []).append(own)
     names = sorted(trained)
     near = Neighbours.none(len(names))
     if points and names:
@@ -132,5 +143,6 @@ def bank_of(records: Sequence[Any], ratios: Mapping[str, float], images: int, po
 def measured(trained: Mapping[str, Sequence[Trained]], images: int) -> dict[str, SeedScores]:
     """What is known of the candidates that have a training."""
     return seed_scores(
-        (Training(t.network, t.seed, t.accuracy, t.loss, t.correct) for ts in trained.values() for t in ts), images
+        (Training(t.network, t.seed, t.accuracy, t.loss, t.correct, t.classes) for ts in trained.values() for t in ts),
+        images,
     )

@@ -83,7 +83,7 @@ class Dropper:
             seen[name].append(accuracy)
             if never or step < FIRST_LOOK * last or step == last or len(seen) < 2:
                 continue
-            if behind(name, seen, images=self.game.bank.images, z=INTERVAL):
+            if behind(name, seen, images=self.game.bank.alike, z=INTERVAL):
                 return False
         return True
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scalesearch.report.figures.canvas import Drawing, is_narrow, label, sheet, short, side_of
 from scalesearch.report.figures.colours import ACCENT, BLUE, GREY, INK, MUTED, PAPER
+from scalesearch.report.units import METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,12 +15,13 @@ NUMBERED = 20
 """Candidates up to which each has its rank beside it."""
 
 
-def accuracy_macs(ranking: pd.DataFrame, bars: str) -> Drawing:
+def accuracy_macs(ranking: pd.DataFrame, bars: str, metric: str = "accuracy") -> Drawing:
     """Accuracy against MACs, the winner and the paper's point named.
 
     Args:
         ranking: with the columns name, papers, low and high of `report.run.Run`.
         bars: what low and high are.
+        metric: what the column accuracy is.
     """
     figure, axes = sheet()
     macs, accuracy = ranking["macs"] / 1e6, 100 * ranking["accuracy"]
@@ -44,7 +46,7 @@ def accuracy_macs(ranking: pd.DataFrame, bars: str) -> Drawing:
         elif len(rows) <= NUMBERED:
             label(axes, f"{row['rank']}", at, color=MUTED.light, lift=3)
     axes.set_xlabel("measured MACs per image (millions)")
-    axes.set_ylabel("minival top-1 accuracy (%)")
+    axes.set_ylabel(f"minival {METRIC[metric]} (%)")
     first = rows[0]
     return Drawing(
         "accuracy-macs",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalesearch.report.figures.canvas import Drawing, sheet, short, spread
 from scalesearch.report.figures.colours import ACCENT, BLUE, GREY, MUTED, PAPER, TEAL
+from scalesearch.report.units import METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 NAMED = (ACCENT, BLUE, TEAL)
 
 
-def learning_curves(trials: pd.DataFrame, ranking: pd.DataFrame, name: str = "learning-curves") -> Drawing | None:
-    """Minival accuracy against steps, mean over seeds; None when no trial kept a curve."""
+def learning_curves(
+    trials: pd.DataFrame, ranking: pd.DataFrame, name: str = "learning-curves", metric: str = "accuracy"
+) -> Drawing | None:
+    """Minival accuracy, or what stands as it, against steps, mean over seeds; None when no trial kept a curve."""
     complete = _means(trials[trials["state"] == "complete"])
     dropped = {name: c for name, c in _means(trials[trials["state"] == "dropped"]).items() if name not in complete}
     if not complete:
@@ -33,7 +36,7 @@ def learning_curves(trials: pd.DataFrame, ranking: pd.DataFrame, name: str = "le
             *zip(*complete[network], strict=True), "-o", color=colour.light, linewidth=1.8, markersize=3.5, zorder=5
         )
     axes.set_xlabel("training steps")
-    axes.set_ylabel("minival top-1 accuracy (%)")
+    axes.set_ylabel(f"minival {METRIC[metric]} (%)")
     low, high = axes.get_ylim()
     last = max(curve[-1][0] for curve in complete.values())
     names = dict(zip(ranking["network"], ranking["name"], strict=True))

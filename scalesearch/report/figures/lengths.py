@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.report.figures.canvas import Drawing, sheet, short, spread
 from scalesearch.report.figures.colours import ACCENT, BLUE, GREY, TEAL
+from scalesearch.report.units import METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 NAMED = (ACCENT, BLUE, TEAL)
 
 
-def accuracy_over_length(lengths: Mapping[str, Any] | None, ranking: pd.DataFrame) -> Drawing | None:
+def accuracy_over_length(
+    lengths: Mapping[str, Any] | None, ranking: pd.DataFrame, metric: str = "accuracy"
+) -> Drawing | None:
     """Expected accuracy of every candidate at each of the run's lengths; None where it has one alone.
 
     Args:
         lengths: of `lengths.json`.
         ranking: with the columns network and name.
+        metric: what stands as accuracy.
     """
     if not lengths:
         return None
@@ -43,7 +47,7 @@ def accuracy_over_length(lengths: Mapping[str, Any] | None, ranking: pd.DataFram
     axes.set_xscale("log", base=2)
     axes.set_xticks(steps, [each["label"] for each in every])
     axes.set_xlabel("length of training")
-    axes.set_ylabel("minival top-1 accuracy (%)")
+    axes.set_ylabel(f"minival {METRIC[metric]} (%)")
     bottom, top = axes.get_ylim()
     ends = spread([curves[network][-1][0] for network in named], (top - bottom) / 17)
     for network, colour, height in zip(named, NAMED, ends, strict=False):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalesearch.report.figures.canvas import Drawing, sheet, short, spread
 from scalesearch.report.figures.colours import ACCENT, BLUE, GOLD, GREY, INK, MUTED, PAPER, SERIES, TEAL, VIOLET, Colour
+from scalesearch.report.units import METRIC
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ WIDE_RANGE = 10
 """Times the cheapest: from here on costs are shown by their logarithm."""
 
 
-def intervals(rows: Sequence[FinishedRow], name: str, baseline: str) -> Drawing | None:
+def intervals(rows: Sequence[FinishedRow], name: str, baseline: str, metric: str = "accuracy") -> Drawing | None:
     """Every measured row as a point with its interval, in the comparison's order; None when none was measured."""
     shown = [row for row in rows if row.accuracy is not None]
     if not shown:
@@ -35,7 +36,7 @@ def intervals(rows: Sequence[FinishedRow], name: str, baseline: str) -> Drawing 
     axes.tick_params(axis="y", labelcolor=INK.light)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel("minival top-1 accuracy (%)")
+    axes.set_xlabel(f"minival {METRIC[metric]} (%)")
     best = max(shown, key=lambda row: row.accuracy or 0)
     missing = len(rows) - len(shown)
     return Drawing(
@@ -48,7 +49,7 @@ def intervals(rows: Sequence[FinishedRow], name: str, baseline: str) -> Drawing 
     )
 
 
-def scaling_curves(rows: Sequence[FinishedRow], name: str, baseline: str) -> Drawing | None:
+def scaling_curves(rows: Sequence[FinishedRow], name: str, baseline: str, metric: str = "accuracy") -> Drawing | None:
     """A line per series, or per dimension where rows name none, from the baseline on; None with fewer than two rows."""
     measured = [row for row in rows if row.accuracy is not None]
     start = next((row for row in measured if row.dimension == "baseline"), None)
@@ -92,7 +93,7 @@ def scaling_curves(rows: Sequence[FinishedRow], name: str, baseline: str) -> Dra
     axes.set_xlim(right=right)
     axes.spines["bottom"].set_color(MUTED.light)
     axes.set_xlabel("measured MACs per image (millions)")
-    axes.set_ylabel("minival top-1 accuracy (%)")
+    axes.set_ylabel(f"minival {METRIC[metric]} (%)")
     return Drawing(
         name,
         "Accuracy as it grows",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.report.figures.canvas import Drawing, is_narrow, sheet
 from scalesearch.report.figures.colours import ACCENT, INK, MUTED, PAPER, RAMP, RULE, step
+from scalesearch.report.units import METRIC
 from scalesearch.scaling.compound import Coefficients
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SIDE = 0.055
 """Of a square of the colour scale."""
 
 
-def simplex(ranking: pd.DataFrame, fitted: Mapping[str, Any] | None) -> Drawing | None:
+def simplex(ranking: pd.DataFrame, fitted: Mapping[str, Any] | None, metric: str = "accuracy") -> Drawing | None:
     """Where on the simplex the accuracy is; None when fewer than three candidates lie on it.
 
     Candidates that shrink a dimension, or do not grow, have no place there and are left out.
@@ -65,7 +66,7 @@ def simplex(ranking: pd.DataFrame, fitted: Mapping[str, Any] | None) -> Drawing 
     }
     for at, marker in known.values():
         axes.plot(*_xy(at), marker, **mark)
-    _scale(axes, low, high, (-0.1, -0.64) if below else (1.2, 0.42))
+    _scale(axes, low, high, METRIC[metric].removeprefix("top-1 "), (-0.1, -0.64) if below else (1.2, 0.42))
     left, top = (0.33, -0.3) if below else (1.23, 0.3)
     for place, (words, marker) in enumerate([*((w, m) for w, (_, m) in known.items()), ("first", "o")]):
         height = top - 0.075 * place
@@ -115,7 +116,7 @@ def _triangle(axes: Axes) -> None:
     axes.text(0.5, HEIGHT + 0.075, "all width (β)", ha="center", va="center", **corner)
 
 
-def _scale(axes: Axes, low: float, high: float, at: tuple[float, float]) -> None:
+def _scale(axes: Axes, low: float, high: float, words: str, at: tuple[float, float]) -> None:
     """What the colours stand for; ``at`` is the lower left corner."""
     from matplotlib.patches import Rectangle
 
@@ -126,4 +127,4 @@ def _scale(axes: Axes, low: float, high: float, at: tuple[float, float]) -> None
     tick: dict[str, Any] = {"color": MUTED.light, "fontsize": 8.5, "va": "center"}
     axes.text(left + SIDE + 0.03, bottom + 0.01, f"{low:.1f} %", **tick)
     axes.text(left + SIDE + 0.03, bottom + len(RAMP) * SIDE - 0.01, f"{high:.1f} %", **tick)
-    axes.text(left, bottom + (len(RAMP) + 1) * SIDE, "accuracy", color=INK.light, fontsize=8.5, va="center")
+    axes.text(left, bottom + (len(RAMP) + 1) * SIDE, words, color=INK.light, fontsize=8.5, va="center")

@@ -10,7 +10,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import between, share
-from scalesearch.report.units import amount, duration
+from scalesearch.report.units import METRIC, amount, duration
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def of_comparison(comparison: FinishedComparison, groups: Sequence[tuple[Finishe
     several = len(groups) > 1
     found = []
     for group, _ in groups:
-        told = [f"{row.label}, {measured(vars(row))}"] if (row := group.best) else []
+        told = [f"{row.label}, {measured(vars(row), metric=comparison.metric)}"] if (row := group.best) else []
         told += [group.gain.words] if group.gain else []
         found += [(f"{group.baseline}: " * several) + "; ".join(told).removesuffix(".") + "."] if told else []
     doubts = [(f"{group.baseline}: " * several) + group.words for group, _ in groups if group.words]
@@ -104,22 +104,24 @@ def won(run: Run) -> list[str]:
     rows = run.ranking.to_dict("records")
     first = rows[0]
     judged = f", the best with probability {first['p_best']:.2f}" if run.judged else ""
-    found = [f"{first['name']} ({first['shape']}): {measured(first, run.unit)}{judged}."]
+    found = [f"{first['name']} ({first['shape']}): {measured(first, run.unit, run.metric)}{judged}."]
     if len(rows) > 1:
-        found.append(f"Second: {rows[1]['name']}, {measured(rows[1], run.unit)}.")
+        found.append(f"Second: {rows[1]['name']}, {measured(rows[1], run.unit, run.metric)}.")
     papers = next((row for row in rows if row["papers"]), None)
     if papers is first:
         found.append("The winner is the paper's point.")
     elif papers and papers["rank"] > 2:
-        found.append(f"The paper's point, {papers['name']}, came {_ordinal(papers['rank'])}: {measured(papers)}.")
+        reached = measured(papers, metric=run.metric)
+        found.append(f"The paper's point, {papers['name']}, came {_ordinal(papers['rank'])}: {reached}.")
     return found
 
 
-def measured(row: Mapping[Any, Any], unit: str = "the baseline's") -> str:
-    """A row's accuracies and cost, as a ratio of the ``unit``."""
+def measured(row: Mapping[Any, Any], unit: str = "the baseline's", metric: str = "accuracy") -> str:
+    """A row's accuracies, by another ``metric`` perhaps, and cost, as a ratio of the ``unit``."""
+    what = "" if metric == "accuracy" else f" {METRIC[metric]}"
     interval = f" ({between(row['low'], row['high'])})" if between(row["low"], row["high"]) else ""
     val = f", {share(row['val_accuracy'])} % on the validation split" if share(row["val_accuracy"]) else ""
-    return f"{share(row['accuracy'])} %{interval} at {amount(row['macs'])} MACs, {row['ratio']:.2f}× {unit}{val}"
+    return f"{share(row['accuracy'])} %{what}{interval} at {amount(row['macs'])} MACs, {row['ratio']:.2f}× {unit}{val}"
 
 
 def sure(run: Run) -> list[str]:

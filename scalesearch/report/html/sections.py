@@ -13,7 +13,9 @@ from typing import Any
 
 from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
+from scalesearch.report import class_tables
 from scalesearch.report.figures.accuracy import accuracy_macs
+from scalesearch.report.figures.confusion import confusion
 from scalesearch.report.figures.curves import learning_curves
 from scalesearch.report.figures.growth import growth
 from scalesearch.report.figures.lengths import accuracy_over_length
@@ -22,7 +24,7 @@ from scalesearch.report.figures.simplex import simplex
 from scalesearch.report.figures.times import times
 from scalesearch.report.html import tables
 from scalesearch.report.html.inline_svg import Maker, Shown, shown
-from scalesearch.report.html.table import HtmlTable
+from scalesearch.report.html.table import HtmlTable, plain_table
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,13 @@ def of_run(run: Run) -> list[Section]:
         RunError: the figures cannot be written.
     """
     makers: list[Maker] = [
-        partial(accuracy_macs, run.ranking, run.bars),
-        partial(simplex, run.ranking, run.fitted),
-        partial(learning_curves, run.trials, run.ranking),
-        partial(accuracy_over_length, run.lengths, run.ranking),
+        partial(accuracy_macs, run.ranking, run.bars, run.metric),
+        partial(simplex, run.ranking, run.fitted, run.metric),
+        partial(learning_curves, run.trials, run.ranking, metric=run.metric),
+        partial(accuracy_over_length, run.lengths, run.ranking, run.metric),
         partial(growth, run.candidates, run.ranking, run.phi),
         partial(times, run.trials, run.ranking),
+        partial(confusion, run.classes),
     ]
     drawn = {figure.name: figure for figure in shown(makers, run.path / "figures")}
 
@@ -68,6 +71,7 @@ def of_run(run: Run) -> list[Section]:
         figure("simplex", "Where on the simplex", "Fewer than three candidates grow depth, width and resolution."),
         figure("learning-curves", "While training", kept),
         *_lengths(run, drawn.get("lengths")),
+        *_classes(run, drawn.get("confusion")),
         figure("growth", "Nominal and measured growth", "No candidate's cost was kept."),
         figure("times", "Where the time went", kept),
         failures([run]),
@@ -85,6 +89,28 @@ def _lengths(run: Run, drawn: Shown | None) -> list[Section]:
     return [Section("lengths", "Over the length of training", [str(run.lengths["words"])], [drawn])]
 
 
+def _classes(run: Run, drawn: Shown | None) -> list[Section]:
+    """The best candidates class by class, where the run knows it."""
+    found = run.classes
+    if not found or not found["networks"]:
+        return []
+    right, pairs = class_tables.by_class(found), class_tables.confused(found)
+    told = [class_tables.about(found), *(f"{words}." for words in class_tables.summaries(found))]
+    sections = [Section("classes", "Class by class (%)", told, table=plain_table(right), notes=right.notes)]
+    if drawn is not None:
+        few = len(found["class_names"]) <= class_tables.MANY
+        name = found["networks"][0]["name"]
+        sections.append(
+            Section(
+                "confusion",
+                f"What {name} takes images for",
+                figures=[drawn],
+                table=plain_table(pairs) if found["networks"][0]["confused"] and not few else None,
+            )
+        )
+    return sections
+
+
 def of_comparison(
     comparison: FinishedComparison, groups: Sequence[tuple[FinishedGroup, Run | None]], folder: Path
 ) -> list[Section]:
@@ -95,7 +121,7 @@ def of_comparison(
     """
     runs = [run for _, run in groups if run is not None]
     return [
-        *(_group(group, run, folder) for group, run in groups),
+        *(_group(group, run, folder, comparison.metric) for group, run in groups),
         Section("times", "Where the time went", table=tables.costs(groups)),
         failures(runs),
         Section("caveats", "Caveats", notes=comparison.notes),
@@ -104,20 +130,20 @@ def of_comparison(
     ]
 
 
-def _group(group: FinishedGroup, run: Run | None, folder: Path) -> Section:
+def _group(group: FinishedGroup, run: Run | None, folder: Path, metric: str) -> Section:
     name = Path(group.folder).name or "rows"
     makers: list[Maker] = [
-        partial(intervals, group.rows, f"rows-{name}", group.baseline),
-        partial(scaling_curves, group.rows, f"growth-{name}", group.baseline),
+        partial(intervals, group.rows, f"rows-{name}", group.baseline, metric),
+        partial(scaling_curves, group.rows, f"growth-{name}", group.baseline, metric),
     ]
     if run is not None:
-        makers.append(partial(learning_curves, run.trials, run.ranking, f"curves-{name}"))
+        makers.append(partial(learning_curves, run.trials, run.ranking, f"curves-{name}", metric))
     return Section(
         f"rows-{name}",
         f"{group.baseline}, {group.base.resolution} px",
         [group.gain.words] if group.gain else [],
         shown(makers, folder / "figures"),
-        tables.rows(group),
+        tables.rows(group, metric),
         [f"{row.label}: {row.note}" for row in group.rows if row.note],
         (f"{group.folder}/report.html", f"The whole report on {group.baseline}") if run else None,
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from scalesearch.report.formats import Table
+
 Thing = TypeVar("Thing")
 
 
@@ -47,6 +49,15 @@ def table(
         tuple(c.heading for c, _ in kept),
         tuple(c.words for c, _ in kept),
         tuple(HtmlRow(tuple(cells), kind(thing)) for cells, thing in zip(rows, things, strict=True)),
+    )
+
+
+def plain_table(of: Table) -> HtmlTable:
+    """A table of the terminal's and of Markdown's as a page has it."""
+    return HtmlTable(
+        tuple(each.heading for each in of.columns),
+        tuple(each.words for each in of.columns),
+        tuple(HtmlRow(cells) for cells in of.rows),
     )
 
 

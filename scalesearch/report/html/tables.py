@@ -8,7 +8,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedGroup, FinishedRow
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import HtmlColumn, HtmlTable, between, share, table
-from scalesearch.report.units import amount, duration, to_baseline, to_first
+from scalesearch.report.units import HEADINGS, METRIC, amount, duration, to_baseline, to_first
 
 MANY = 100
 """Failed trials that are listed."""
@@ -23,7 +23,9 @@ def ranking(run: Run) -> HtmlTable:
     columns: list[HtmlColumn[dict[str, Any]]] = [
         HtmlColumn("#", lambda row: f"{row['rank']}{'*' if row['front'] is True else ''}"),
         HtmlColumn("candidate", lambda row: str(row["name"]), words=True),
-        HtmlColumn("acc. %", several),
+        HtmlColumn(f"{HEADINGS[run.metric]}. %", several),
+        HtmlColumn("top-1 %", lambda row: share(row.get("top1"))),
+        HtmlColumn("top-5 %", lambda row: share(row.get("top5"))),
         HtmlColumn("to the first", to_first),
         HtmlColumn("interval" if run.judged else "± 1 s.e.", lambda row: between(row["low"], row["high"])),
         HtmlColumn("P", lambda row: f"{row['p_best']:.2f}" if run.judged else ""),
@@ -43,9 +45,10 @@ def ranking(run: Run) -> HtmlTable:
 def ranking_notes(run: Run) -> list[str]:
     """What the table's columns mean, and who shares a network."""
     spread = " ± their standard deviation" if run.ranking["sd"].notna().any() else ""
+    metric = METRIC[run.metric].replace("top-1 accuracy", "top-1")
     found = [
-        f"acc.: minival top-1, mean over seeds{spread}; ratio: measured MACs over {run.unit}; MACs are "
-        "multiply-adds, what the paper calls FLOPS"
+        f"{HEADINGS[run.metric]}.: minival {metric}, mean over seeds{spread}; ratio: measured MACs over {run.unit}; "
+        "MACs are multiply-adds, what the paper calls FLOPS"
     ]
     if run.judged:
         found.append(
@@ -63,11 +66,15 @@ def ranking_notes(run: Run) -> list[str]:
     return found + [f"points that come to one network: {'; '.join(same)}"] * bool(same)
 
 
-def rows(group: FinishedGroup) -> HtmlTable:
-    """A comparison's rows, beside what their source printed."""
+def rows(group: FinishedGroup, metric: str) -> HtmlTable:
+    """A comparison's rows, ranked by ``metric``, beside what their source printed."""
     columns: list[HtmlColumn[FinishedRow]] = [
         HtmlColumn("row", lambda row: row.label, words=True),
-        HtmlColumn("acc. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")),
+        HtmlColumn(
+            f"{HEADINGS[metric]}. %", lambda row: share(row.accuracy) + (f" ± {share(row.sd)}" if share(row.sd) else "")
+        ),
+        HtmlColumn("top-1 %", lambda row: share(row.top1)),
+        HtmlColumn("top-5 %", lambda row: share(row.top5)),
         HtmlColumn("interval", lambda row: between(row.low, row.high)),
         HtmlColumn("to the baseline", lambda row: to_baseline(vars(row.to_baseline) if row.to_baseline else None)),
         HtmlColumn("P", lambda row: "" if row.p_best is None else f"{row.p_best:.2f}"),

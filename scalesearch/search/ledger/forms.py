@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,9 @@ from scalesearch.trials import Architecture, Choice, Record, Task
 from scalesearch.validation import parse
 
 optuna.logging.set_verbosity(logging.ERROR)  # what there is to tell is told by the search
+
+PIECE = 30_000
+"""Characters of a value, as JSON, that are written at once: MySQL's TEXT holds 65,535 bytes, escapes included."""
 
 SEEDS = IntDistribution(0, 2**31 - 1)
 
@@ -85,7 +89,7 @@ def record_of(trial: FrozenTrial, task: Task) -> Record:
         number=trial.number,
         task=task,
         state=state,
-        outcome=attributes.get("outcome") if state in ("complete", "dropped") else None,
+        outcome=whole(attributes, "outcome") if state in ("complete", "dropped") else None,
         reason=attributes.get("reason", attributes.get("lost")),
         attempt=attributes.get("attempt", 1),
         owner=attributes.get("owner"),
@@ -93,6 +97,23 @@ def record_of(trial: FrozenTrial, task: Task) -> Record:
         curve=trial.intermediate_values,
         seconds=duration.total_seconds() if duration else None,
     )
+
+
+def in_pieces(key: str, value: Any) -> dict[str, Any]:
+    """The attributes that hold a value: one, or, where a database may not take that, several, that of its key last."""
+    text = json.dumps(value)
+    if len(text) <= PIECE:
+        return {key: value}
+    pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    return {f"{key} {i}": piece for i, piece in enumerate(pieces)} | {key: {"pieces": len(pieces)}}
+
+
+def whole(attributes: Mapping[str, Any], key: str) -> Any:
+    """The value that `in_pieces` took apart; None where there is none."""
+    found = attributes.get(key)
+    if not isinstance(found, Mapping) or list(found) != ["pieces"]:
+        return found
+    return json.loads("".join(attributes[f"{key} {i}"] for i in range(found["pieces"])))
 
 
 def state_of(trial: FrozenTrial) -> str:

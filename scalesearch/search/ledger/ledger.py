@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.errors import LeaseLostError, RunError, UnreachableError
-from scalesearch.search.ledger.forms import record_of, state_of, task_of, waiting
+from scalesearch.search.ledger.forms import in_pieces, record_of, state_of, task_of, waiting, whole
 from scalesearch.search.ledger.storages import UNREACHABLE, open_storage, said
 from scalesearch.search.ledger.urls import masked
 from scalesearch.trials import Record, Task
@@ -182,6 +182,14 @@ class Ledger:
         """
         self._owned(claim, lambda: self._storage.set_trial_intermediate_value(claim.trial_id, step, accuracy))
 
+    def tell_classes(self, claim: Claim, by_class: Sequence[Sequence[float]]) -> None:
+        """Record what the trial's evaluations say of classes that count alike, for whoever drops by that.
+
+        Raises:
+            LeaseLostError: the trial was given to another.
+        """
+        self._owned(claim, lambda: self._attribute(claim.trial_id, "by_class", [list(each) for each in by_class]))
+
     def complete(self, claim: Claim, accuracy: float, outcome: Mapping[str, Any]) -> None:
         """Record the outcome. The trial counts from the last write on: a crash before it leaves it unfinished.
 
@@ -208,7 +216,8 @@ class Ledger:
         for step, value, _ in outcome["curve"]:
             if step not in reported:
                 self.report(claim, step, value)
-        self._owned(claim, lambda: self._attribute(claim.trial_id, "outcome", dict(outcome)))
+        for key, value in in_pieces("outcome", dict(outcome)).items():
+            self._owned(claim, partial(self._attribute, claim.trial_id, key, value))
         self._owned(claim, lambda: self._storage.set_trial_state_values(claim.trial_id, state, values), told=state)
 
     def fail(self, claim: Claim, reason: str) -> None:
@@ -263,11 +272,12 @@ class Ledger:
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
-        self._patiently(lambda: self._study.set_user_attr(key, value))
+        for name, part in in_pieces(key, value).items():
+            self._patiently(partial(self._study.set_user_attr, name, part))
 
     def noted(self, key: str) -> Any:
         """The value kept under ``key``, or None."""
-        return self._patiently(lambda: self._study.user_attrs).get(key)
+        return whole(self._patiently(lambda: self._study.user_attrs), key)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._patiently(lambda: self._study.get_trials(deepcopy=False))

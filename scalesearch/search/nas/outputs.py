@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scalesearch.ranking.class_metrics import METRICS
 from scalesearch.ranking.ranking import records_json, trade_off
 from scalesearch.report.tables import architectures_table, markdown_page
 from scalesearch.report.units import amount
@@ -52,7 +53,7 @@ def publish_nas(prepared: Prepared, folder: RunFolder, result: Result) -> None:
         title,
         notes,
         {slug(names[network]): spec for network, spec in specs.items() if network in names},
-        markdown_page(title, notes, architectures_table(records_json(ranking))),
+        markdown_page(title, notes, architectures_table(records_json(ranking), result.metric)),
         nas={"space": prepared.space.name, "target_macs": prepared.target, "exponent": prepared.exponent},
     )
     winner = specs[ranking["network"].iloc[0]]
@@ -90,11 +91,11 @@ def _stage(stage: StageSpec) -> str:
 
 def caveats(prepared: PreparedNas, result: Result) -> list[str]:
     """What a reader must know before believing the ranking, one sentence a line."""
-    ranking, side = result.ranking, prepared.baseline.resolution
+    ranking, side, metric = result.ranking, prepared.baseline.resolution, METRICS.get(result.metric, "accuracy")
     return [
         *certainty(prepared, result),
         _best_of_many(result),
-        f"reward: accuracy·(MACs/{prepared.target:,})^{prepared.exponent:g}, MACs at {side} px; exp. is what is "
+        f"reward: {metric}·(MACs/{prepared.target:,})^{prepared.exponent:g}, MACs at {side} px; exp. is what is "
         "expected of it given all trainings and their losses, which makes the order and P (of being the best)",
         *_skeleton(prepared, ranking),
         *_passed_over(prepared, result),

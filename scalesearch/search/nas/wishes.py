@@ -31,7 +31,7 @@ def recipe_for_nas(recipe: Recipe) -> Recipe:
         "phi": 0.0,
         "confidence": None,
         "exhaustive": True,
-        "objective": "accuracy",
+        "objective": "accuracy" if recipe.objective == "acc_macs" else recipe.objective,
         "search": SearchSettings(),
         "rounding": Rounding(),
         "budget": budget or f"{trials or DEFAULT_TRIALS}-trials",

@@ -9,12 +9,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scalesearch.errors import RunError
 from scalesearch.scaling.compound import Coefficients
+from scalesearch.search.ledger.forms import in_pieces
 from scalesearch.search.ledger.ledger import Ledger
-from scalesearch.trials import Task
+from scalesearch.trials import Task, packed_classes, unpacked_classes
 from tests.benchmarks.ledger_speed import optunas_journal, ours
 
 ME = "this worker"
@@ -202,3 +204,20 @@ def test_reading_a_finished_ledger_writes_nothing(tmp_path: Path) -> None:
     assert len(Ledger(where, "run", create=False).records()) == 1
     assert len(Ledger(where, "renamed", create=False).records()) == 1
     assert where.read_bytes() == before
+
+
+def test_an_outcome_larger_than_a_databases_text_is_kept_in_pieces(path: Path) -> None:
+    """MySQL's TEXT holds 65,535 bytes; a minival of 128,000 images, each one of 1,000 classes, does not fit."""
+    classes = np.random.default_rng(0).integers(0, 1000, 128_000)
+    outcome = OUTCOME | {"predicted": packed_classes(classes)}
+    assert all(len(json.dumps(part)) < 65_535 for part in in_pieces("outcome", outcome).values())
+    ledger = Ledger(path, "run")
+    ledger.want(_tasks(1))
+    claim = ledger.claim(ME)
+    assert claim is not None
+    ledger.complete(claim, 0.5, outcome)
+    (record,) = Ledger(path, "run", create=False).records()
+    assert record.outcome is not None
+    assert (unpacked_classes(record.outcome["predicted"], len(classes)) == classes).all()
+    ledger.note("labels", packed_classes(classes))
+    assert ledger.noted("labels") == packed_classes(classes)
