@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.last_map import step_in_last_maps
+from scalesearch.candidates.quantities import is_measured
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.errors import ScaleSearchError
 from scalesearch.recipe import Recipe, load_recipe, refuse_nas
 from scalesearch.report.formats import Page
-from scalesearch.report.tables import plan_summary, plan_table, ranking_table
+from scalesearch.report.tables import plan_summary, plan_table, ranking_table, spent_record
 from scalesearch.report.units import duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import RunFolder, default_folder
@@ -34,14 +35,26 @@ if TYPE_CHECKING:
 
 
 def candidates(recipe_name: str | None, overrides: Mapping[str, object], *, num_classes: int, form: str) -> None:
-    """Print the plan of a grid without touching images or torch."""
+    """Print the plan of a grid without touching images, and without torch unless costs are measured."""
     page = Page(form)
     recipe = load_recipe(recipe_name or "paper", overrides)
     refuse_nas(recipe)
     resolved = resolve_baseline(recipe)
-    made = plan(resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout)
+    means: dict[str, Any] = {}
+    if recipe.search.match == "memory" or is_measured(recipe.search):
+        from scalesearch.search.measuring import on_this_device
+
+        means = on_this_device(recipe, resolved, num_classes, _teller(page))
+    made = plan(
+        resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout, **means
+    )
     document = [_candidate_json(c) for c in made.candidates] if form == "json" else None
     _show_plan(page, made, recipe, resolved.baseline.resolution, document)
+
+
+def _teller(page: Page) -> Callable[[str], None]:
+    """Says what is being measured."""
+    return lambda words: page.remarks().print(words, style="dim")
 
 
 def _show_plan(page: Page, made: Plan, recipe: Recipe, resolution: int, document: object) -> None:
@@ -62,6 +75,7 @@ def _candidate_json(c: Candidate) -> dict[str, Any]:
         "resolution": c.model.resolution,
         **asdict(c.cost),
         "ratio": c.ratio,
+        **spent_record(c),
         "also": [asdict(other) for other in c.also],
         "network": c.model.fingerprint,
     }
@@ -101,13 +115,13 @@ def grid(
         from scalesearch.search.ray_cluster import load_ray
 
         load_ray()  # that it is missing is told before the images are decoded
-    prepared = prepare(recipe)
+    prepared = prepare(recipe, out=out, told=_teller(page))
     if dry_run:
         _dry_run(prepared, page)
         return
     if engine == "processes" and recipe.run.workers != 0 and not is_worthwhile(prepared):
         warm_up()  # not before: a mistake would have to wait for it, and a quote would be taken beside it
-    folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
+    folder = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.named_by)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe, prepared.baseline.resolution) + "\n")
@@ -191,6 +205,8 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
         "memory": expected.memory,
         "candidates": rows,
     }
+    if prepared.plan.measured is not None:
+        document["measured"] = prepared.plan.measured.model_dump(mode="json", exclude={"points", "asked"})
     _show_plan(page, prepared.plan, recipe, prepared.baseline.resolution, document)
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
     if recipe.budget or recipe.confidence:
