@@ -26,7 +26,8 @@ LATER = (
 class Run:
     """``ranking`` has two columns more than the file: ``name``, what to call the candidate, and ``papers``, whether it
     is the paper's point. ``bars`` says what ``low`` and ``high`` are; it is empty where nothing is known of them.
-    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks."""
+    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks. ``match``
+    says in what candidates are equal where that is not MACs, and who wins by that and by MACs."""
 
     path: Path
     title: str
@@ -43,6 +44,7 @@ class Run:
     lengths: dict[str, Any] | None
     bars: str
     nas: dict[str, Any] | None = None
+    match: dict[str, Any] | None = None
 
     @property
     def judged(self) -> bool:
@@ -122,6 +124,7 @@ def read_run(path: Path) -> Run:
         lengths=read_result(path, "lengths.json") if (path / "lengths.json").exists() else None,
         bars=bars or confidence,
         nas=found.get("nas"),
+        match=found.get("match"),
     )
 
 

@@ -106,6 +106,8 @@ def rank(
                 "memory": int(group["memory"].max()),
                 "estimated_memory": (memory or {}).get(name),
                 "latency_ms": candidate.latency_ms,
+                "matched": candidate.spent and candidate.spent.value,
+                "matched_ratio": candidate.spent and candidate.spent.ratio,
                 "label": candidate.label,
                 "also": "; ".join(str(other) for other in candidate.also),
                 "network": name,
@@ -124,7 +126,8 @@ def rank(
     )
     ranking.insert(0, "rank", range(1, len(ranking) + 1))
     named = ["label"] if ranking["label"].notna().any() else []
-    return ranking[[RANKING_COLUMNS[0], *named, *RANKING_COLUMNS[1:]]]
+    matched = ["matched", "matched_ratio"] if ranking["matched"].notna().any() else []
+    return ranking[[RANKING_COLUMNS[0], *named, *RANKING_COLUMNS[1:-2], *matched, *RANKING_COLUMNS[-2:]]]
 
 
 def trade_off(macs: int, target: int, exponent: float = EXPONENT) -> float:

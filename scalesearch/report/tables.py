@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from scalesearch.scaling.spec_files import Spec
     from scalesearch.settings import SearchSettings
 
+UNSURE = 0.5
+"""Standard error of measured costs over their tolerance from which on it is said that they are unsure."""
 NAMED = 3
 """Pairs that miss the target and are named."""
 
@@ -142,6 +144,11 @@ def _matched_summary(plan: Plan, search: SearchSettings) -> list[str]:
     lines.append(f"  on {place_in_words(file)}")
     sure = f"; ±{100 * file.error:.1f} % of each (one standard error)" if file.error else ""
     lines.append(f"  measuring {file.networks} networks took {duration(file.seconds)}{sure}{_estimated_how_well(file)}")
+    if file.error and file.error > UNSURE * file.tolerance:
+        better = (
+            "" if file.threads == 1 else "; --match-threads 1 counts processor time, which other programs do not take"
+        )
+        lines.append(f"  other programs disturb what is measured here{better}")
     by_miss = sorted(file.points, key=lambda p: abs(p.ratio - file.target))
     missed = [f"{Coefficients(p.alpha, p.beta, p.gamma)} ({p.ratio:.2f}×)" for p in by_miss if p.missed]
     if missed:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -25,59 +26,75 @@ TOGETHER = 8
 """Networks on the device at once, beside the baseline."""
 WARM_UP = 2
 """Calls before a network is measured."""
-BRIEF = 0.05
-"""Seconds below which a call is made once more before each turn, since others have been in the caches."""
+TURN = 0.08
+"""Seconds of a turn of two networks, at the least."""
+BRIEF, FEWEST = 0.2, 3
+"""Seconds of two calls below which there are at least so many of each in a turn."""
+WINDOW = 0.5
+"""Seconds over which a counter of energy is read."""
 
 Call = Callable[[], object]
 
 
 class Gauge(Protocol):
-    """Reads what a call costs, and says for how long it has to be made again and again until that can be read."""
+    """Reads what two calls cost, in a turn of theirs."""
 
     @property
-    def least_seconds(self) -> float:
-        """Of a reading."""
+    def seconds(self) -> Callable[[Call], float]:
+        """How long a call takes."""
 
-    def seconds(self, call: Call) -> float:
-        """That one call takes."""
+    def turn(self, one: Call, other: Call, seconds: tuple[float, float]) -> tuple[float, float]:
+        """What a call of each costs, in the quantity's unit.
 
-    def read(self, call: Call, calls: int) -> float:
-        """What one of so many calls costs, in the quantity's unit."""
+        Args:
+            seconds: that a call of each takes.
+        """
+
+
+def processor_seconds(call: Call) -> float:
+    """Of this thread while ``call`` runs; while the system lets other programs run, they do not pass."""
+    began = time.thread_time()
+    call()
+    return time.thread_time() - began
 
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """Milliseconds: the median of the calls."""
+    """Milliseconds: calls of the two alternate, and the median of each counts.
 
-    device: torch.device
-    least_seconds: float = 0.03
+    ``seconds`` is how a call is timed: `seconds_of`, or `processor_seconds`.
+    """
 
-    def seconds(self, call: Call) -> float:
-        """That one call takes."""
-        return seconds_of(call, self.device)
+    seconds: Callable[[Call], float]
 
-    def read(self, call: Call, calls: int) -> float:
-        """Milliseconds of one of so many calls."""
-        return 1e3 * statistics.median(seconds_of(call, self.device) for _ in range(calls))
+    def turn(self, one: Call, other: Call, seconds: tuple[float, float]) -> tuple[float, float]:
+        """Milliseconds of a call of each."""
+        both = sum(seconds)
+        calls = max(FEWEST if both < BRIEF else 1, math.ceil(TURN / both))
+        pairs = [(self.seconds(one), self.seconds(other)) for _ in range(calls)]
+        return 1e3 * statistics.median(a for a, _ in pairs), 1e3 * statistics.median(b for _, b in pairs)
 
 
 @dataclass(frozen=True)
 class EnergyGauge:
-    """Millijoules of an image, idle power included: the mean over the calls."""
+    """Millijoules of an image, idle power included: the mean over as many calls as a counter needs to tell them."""
 
     device: torch.device
     counter: Counter
     batch: int
-    least_seconds: float = 0.5
 
-    def seconds(self, call: Call) -> float:
-        """That one call takes."""
-        return seconds_of(call, self.device)
+    @property
+    def seconds(self) -> Callable[[Call], float]:
+        """How long a call takes."""
+        return partial(seconds_of, device=self.device)
 
-    def read(self, call: Call, calls: int) -> float:
-        """Millijoules of an image of so many calls."""
-        clock = Clock(self.device)
-        before = self.counter.joules()
+    def turn(self, one: Call, other: Call, seconds: tuple[float, float]) -> tuple[float, float]:
+        """Millijoules of an image through each."""
+        return self._read(one, seconds[0]), self._read(other, seconds[1])
+
+    def _read(self, call: Call, seconds: float) -> float:
+        calls = max(1, math.ceil(WINDOW / seconds))
+        clock, before = Clock(self.device), self.counter.joules()
         for _ in range(calls):
             call()
         clock.seconds()
@@ -97,26 +114,18 @@ class _Running:
             layout = torch.channels_last if meter.recipe.train.channels_last else torch.contiguous_format
             self._pixels = torch.randn(shape, device=device).to(memory_format=layout)
             self._trainer.model.eval()
-        with self._ready() as call:
-            taken = min(meter.gauge.seconds(call) for _ in range(WARM_UP))
-        self._again = taken < BRIEF
-        self._calls = max(1, math.ceil(meter.gauge.least_seconds / max(taken, 1e-6)))
+        with self.ready() as call:
+            self.seconds = max(1e-6, min(meter.gauge.seconds(call) for _ in range(WARM_UP)))
 
     @contextmanager
-    def _ready(self) -> Iterator[Call]:
+    def ready(self) -> Iterator[Call]:
+        """The call that is measured."""
         if self._meter.training:
             yield lambda: self._trainer.step(self._pixels, self._labels, self._meter.batch)
             return
         network = self._trainer.model
         with torch.no_grad(), self._trainer.autocast():
             yield lambda: network(self._pixels)
-
-    def read(self) -> float:
-        """What a call costs now."""
-        with self._ready() as call:
-            if self._again:
-                call()
-            return self._meter.gauge.read(call, self._calls)
 
 
 class TurnMeter:
@@ -145,7 +154,7 @@ class TurnMeter:
         self.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"learning_rate": 1e-12})})
         own = worker_threads(recipe, device) if self.training else None
         self._threads = search.match_threads or own
-        self.gauge = gauge or _gauge(search.match, device, self.batch)
+        self.gauge = gauge or self._own_gauge(search.match)
         self._baseline, self._clock, self._readings, self._seconds = baseline, clock, list[float](), 0.0
 
     @property
@@ -184,13 +193,26 @@ class TurnMeter:
         self._seconds += self._clock() - began
         return found
 
+    def _own_gauge(self, quantity: str) -> Gauge:
+        if quantity == "energy":
+            counter, reason = counter_of(self.device)
+            if counter is None:
+                raise DeviceError(
+                    f"--match energy: neither NVML nor RAPL can be read here: {reason}; --match latency measures time"
+                )
+            return EnergyGauge(self.device, counter, self.batch)
+        alone = self.device.type == "cpu" and (self._threads or torch.get_num_threads()) == 1
+        return Stopwatch(processor_seconds if alone else partial(seconds_of, device=self.device))
+
     def _together(self, models: Sequence[ScaledModel], turns: int) -> list[list[float]]:
         baseline, running = self._run(self._baseline), [self._run(model) for model in models]
         ratios: list[list[float]] = [[] for _ in running]
         for _ in range(turns):
             for network, into in zip(running, ratios, strict=True):
-                self._readings.append(baseline.read())
-                into.append(network.read() / self._readings[-1])
+                with baseline.ready() as one, network.ready() as other:
+                    own, its = self.gauge.turn(one, other, (baseline.seconds, network.seconds))
+                self._readings.append(own)
+                into.append(its / own)
         del baseline, running
         release_memory(self.device)
         return ratios
@@ -203,12 +225,3 @@ class TurnMeter:
         except (RuntimeError, MemoryError) as failure:
             why = "out of memory" if is_out_of_memory(failure) else str(failure).strip().partition("\n")[0]
             raise DeviceError(f"a network of {model.shape} cannot be measured on {self.device}: {why}") from failure
-
-
-def _gauge(quantity: str, device: torch.device, batch: int) -> Gauge:
-    if quantity != "energy":
-        return Stopwatch(device)
-    counter, reason = counter_of(device)
-    if counter is None:
-        raise DeviceError(f"--match energy: neither NVML nor RAPL can be read: {reason}; --match latency measures time")
-    return EnergyGauge(device, counter, batch)

@@ -226,23 +226,28 @@ def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
     from scalesearch.search.outputs import FAMILY, caveats
 
     ranking, trials, console = result.ranking, result.trials, page.remarks()
-    page.show([ranking_table(records_json(ranking))], read_result(folder, "ranking.json"), indent=1)
+    kept = read_result(folder, "ranking.json")
+    page.show([ranking_table(records_json(ranking), kept.get("match"))], kept, indent=1)
     console.print()
     for line in caveats(prepared, result):
         console.print(line, style="dim")
-    kept = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
-    share = kept["memory"] / kept["estimated_memory"]
+    complete = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
+    share = complete["memory"] / complete["estimated_memory"]
     console.print(
-        f"training memory {kept['memory'].min() / 2**30:.2f}–{kept['memory'].max() / 2**30:.2f} GiB, "
+        f"training memory {complete['memory'].min() / 2**30:.2f}–{complete['memory'].max() / 2**30:.2f} GiB, "
         f"{share.min():.2f}–{share.max():.2f} of the estimate",
         style="dim",
     )
     if result.quoted:
         seconds, count = result.quoted
-        done = f"{len(kept)} trial{'s' * (len(kept) != 1)} took {duration(kept['seconds'].sum())} of training"
+        done = (
+            f"{len(complete)} trial{'s' * (len(complete) != 1)} took {duration(complete['seconds'].sum())} of training"
+        )
         console.print(f"{done}; quoted for {count}: {duration(seconds)}", style="dim")
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
+    if match := kept.get("match"):
+        console.print(f"        {match['words']}")
     console.print(
         f"wrote   {folder}/report.html · ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True
     )

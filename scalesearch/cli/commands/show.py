@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
         return
     if page.is_terminal:
         console.print(f"{found['title']}\n", style="bold")
-    table = architectures_table if "nas" in found else ranking_table
+    table = architectures_table if "nas" in found else partial(ranking_table, match=found.get("match"))
     page.show([table(found["ranking"])], found, indent=1)
     console.print()
     for note in found["notes"]:

@@ -112,6 +112,9 @@ def won(run: Run) -> list[str]:
         found.append("The winner is the paper's point.")
     elif papers and papers["rank"] > 2:
         found.append(f"The paper's point, {papers['name']}, came {_ordinal(papers['rank'])}: {measured(papers)}.")
+    if run.match:
+        words = str(run.match["words"])
+        found.append(f"{words[:1].upper()}{words[1:]}.")
     return found
 
 

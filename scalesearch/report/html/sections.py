@@ -13,7 +13,7 @@ from typing import Any
 
 from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
-from scalesearch.report.figures.accuracy import accuracy_macs
+from scalesearch.report.figures.accuracy import accuracy_macs, accuracy_measured
 from scalesearch.report.figures.curves import learning_curves
 from scalesearch.report.figures.growth import growth
 from scalesearch.report.figures.lengths import accuracy_over_length
@@ -48,6 +48,7 @@ def of_run(run: Run) -> list[Section]:
     """
     makers: list[Maker] = [
         partial(accuracy_macs, run.ranking, run.bars),
+        partial(accuracy_measured, run.ranking, run.bars, run.match),
         partial(simplex, run.ranking, run.fitted),
         partial(learning_curves, run.trials, run.ranking),
         partial(accuracy_over_length, run.lengths, run.ranking),
@@ -63,7 +64,7 @@ def of_run(run: Run) -> list[Section]:
     kept = "The run did not keep its trials beside the ranking."
     scaled = [] if run.nas else ["simplex", "growth"]
     found = [
-        figure("accuracy-macs", "Accuracy and cost", ""),
+        _costs([drawn[name] for name in ("accuracy-macs", "accuracy-measured") if name in drawn]),
         Section("ranking", "The ranking", table=tables.ranking(run), notes=tables.ranking_notes(run)),
         figure("simplex", "Where on the simplex", "Fewer than three candidates grow depth, width and resolution."),
         figure("learning-curves", "While training", kept),
@@ -76,6 +77,11 @@ def of_run(run: Run) -> list[Section]:
         repeat([run]),
     ]
     return [section for section in found if section.anchor not in ("simplex", "growth") or section.anchor in scaled]
+
+
+def _costs(figures: Sequence[Shown]) -> Section:
+    """Accuracy over MACs, and over what was measured on the machine."""
+    return Section("accuracy-macs", "Accuracy and cost", ("",) if not figures else (), figures)
 
 
 def _lengths(run: Run, drawn: Shown | None) -> list[Section]:
