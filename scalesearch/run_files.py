@@ -63,6 +63,8 @@ class RankedRow(_Kept):
     memory: Amount | None = None
     estimated_memory: Amount | None = None
     latency_ms: float | None = None
+    matched: float | None = None
+    matched_ratio: float | None = None
     label: str | None = None
     also: str | None = None
 
@@ -100,6 +102,58 @@ class RankingFile(_Kept):
     metric: Literal["balanced_accuracy", "macro_f1"] | None = None
     fitted: FittedPoint | None = None
     nas: NasTarget | None = None
+    match: MatchNote | None = None
+
+
+class MatchedPoint(_Kept):
+    """Coefficients, and what their network costs over the baseline's: measured, with its ``value`` in the quantity's
+    unit, or estimated alone. ``admitted`` is None of a point named by hand."""
+
+    alpha: float = Field(gt=0)
+    beta: float = Field(gt=0)
+    gamma: float = Field(gt=0)
+    ratio: float = Field(gt=0)
+    value: float | None = Field(default=None, gt=0)
+    network: str | None = None
+    admitted: bool | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether it was measured, and does not cost what it should."""
+        return self.admitted is False and self.value is not None
+
+
+class MatchedFile(_Kept):
+    """`matched.json`: a plan of equal measured cost, and what it was measured with. ``base`` is what the baseline
+    costs, ``off_median`` and ``off_worst`` are measured costs over their estimates, ``error`` is the
+    median relative standard error of what was admitted; ``asked`` is a digest of what the
+    plan was asked for, of which another plan would need other points."""
+
+    cost: Literal["latency", "train-time", "energy"]
+    unit: str
+    device: str
+    threads: Positive
+    batch: Positive
+    precision: str
+    base: float = Field(gt=0)
+    target: float = Field(gt=0)
+    tolerance: float = Field(gt=0)
+    pairs: Amount
+    networks: Positive
+    seconds: float = Field(ge=0)
+    off_median: float | None = None
+    off_worst: float | None = None
+    error: float | None = None
+    asked: str = ""
+    points: tuple[MatchedPoint, ...]
+
+
+class MatchNote(_Kept):
+    """Of `ranking.json`, by what candidates were made equal, and what follows from it."""
+
+    cost: str
+    unit: str
+    words: str
 
 
 class SessionImages(_Kept):
@@ -243,6 +297,7 @@ class _Sessions(RootModel[list[SessionEntry]]):
 MODELS: dict[str, type[BaseModel]] = {
     "ranking.json": RankingFile,
     "verify.json": VerifyFile,
+    "matched.json": MatchedFile,
     "lengths.json": LengthsFile,
     "settings.json": _Settings,
     "outcome.json": OutcomeFile,

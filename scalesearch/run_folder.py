@@ -42,6 +42,7 @@ LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"), ("rounding", "lowest_share"),
     ("rounding", "max_resolution"), ("rounding", "max_channels"), ("rounding", "stage_depths"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
+    ("search", "measured_tolerance"), ("search", "match_batch"), ("search", "match_threads"),
     ("nas", "space"), ("nas", "target_macs"), ("nas", "factor"), ("nas", "exponent"), ("nas", "sampler"),
     ("nas", "population"), ("nas", "seed"),
     ("data", "max_pixels"), ("data", "mean"), ("data", "std"),

@@ -43,6 +43,8 @@ Amount = Annotated[PositiveInt, BeforeValidator(_amount)]
 
 
 Coefficient = Annotated[PositiveFloat, Field(le=1000)]
+Match = Literal["nominal", "macs", "params", "activations", "memory", "latency", "train-time", "energy"]
+"""What candidates are admitted by: αβ²γ², or a cost that is the same for all of them."""
 
 
 class Row(Strict):
@@ -63,9 +65,13 @@ class SearchSettings(Strict):
 
     ``match: nominal`` admits |α·β²·γ² − target| ≤ tolerance. ``match: macs`` takes two coefficients from the grid
     and solves the third (``solve``), so that the measured MACs are target^φ times the baseline's within
-    ``match_tolerance``. The targets of MACs, parameters, training memory (bytes), activations (per image) and latency
-    (milliseconds at batch 1 on the device that trains) admit what stays below them (Eq. 2). Where there are ``rows``,
-    as `compare` makes them, they are the candidates, and there is no grid.
+    ``match_tolerance``. So do ``params``, ``activations`` and ``memory`` (the estimate of a training step's at
+    ``train.batch_size``), and ``latency``, ``train-time`` and ``energy``, which are measured on the device that trains,
+    within ``measured_tolerance``: of inference with batches of ``match_batch`` (1 by default) on ``match_threads`` of
+    torch's threads (as many as torch takes), or of a training step (by default of ``train.batch_size``, on as many
+    threads as a worker has). The targets of MACs, parameters, training memory (bytes), activations (per image) and
+    latency (milliseconds at batch 1 on the device that trains) admit what stays below them (Eq. 2). Where there are
+    ``rows``, as `compare` makes them, they are the candidates, and there is no grid.
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -77,8 +83,11 @@ class SearchSettings(Strict):
     max_gamma: Coefficient = 1.5
     target: Coefficient = 2.0
     tolerance: NonNegativeFloat = 0.1
-    match: Literal["nominal", "macs"] = "nominal"
+    match: Match = "nominal"
     match_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    measured_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    match_batch: Annotated[PositiveInt, Field(le=10**6)] | None = None
+    match_threads: Annotated[PositiveInt, Field(le=4096)] | None = None
     solve: Literal["alpha", "beta", "gamma", "any"] = "gamma"
     target_macs: Amount | None = None
     target_params: Amount | None = None

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
-import numpy as np
-
-from scalesearch.candidates.equal_cost import solve
+from scalesearch.candidates.matching import Matched, Measure, axis, matched, range_of
+from scalesearch.candidates.quantities import QUANTITIES, CountMemory, Spent, count_of
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Baseline, ScaledModel, Survey
+from scalesearch.run_files import MatchedFile
 from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
-from scalesearch.scaling.points import Floats, Points
+from scalesearch.scaling.points import Points
 from scalesearch.settings import Row, SearchSettings
 
 
@@ -23,7 +22,8 @@ from scalesearch.settings import Row, SearchSettings
 class Candidate:
     """Coefficients, the network they realise, and what it costs; ``also`` realise the very same network.
 
-    ``labels`` are those of a comparison's rows that realise it; a grid's candidates go by their coefficients.
+    ``labels`` are those of a comparison's rows that realise it; a grid's candidates go by their coefficients. ``spent``
+    is what it costs by the quantity that candidates were matched by, where that is not MACs.
     """
 
     coefficients: Coefficients
@@ -33,6 +33,12 @@ class Candidate:
     also: tuple[Coefficients, ...] = ()
     latency_ms: float | None = None
     labels: tuple[str, ...] = ()
+    spent: Spent | None = None
+
+    @property
+    def equal_ratio(self) -> float:
+        """Its cost over the baseline's by the matched quantity; by MACs where no other was matched."""
+        return self.spent.ratio if self.spent else self.ratio
 
     @property
     def label(self) -> str | None:
@@ -100,6 +106,7 @@ class Plan:
     points: int
     by_hand: int = 0
     fixed: Mapping[str, str] = field(default_factory=dict)
+    measured: MatchedFile | None = field(default=None, repr=False)
 
     @property
     def by_cost(self) -> list[Candidate]:
@@ -112,12 +119,6 @@ class Plan:
         return self.by_cost[len(self.candidates) // 2]
 
 
-def axis(low: float, high: float, step: float) -> list[float]:
-    """``low``, ``low + step``, … up to ``high`` included, without float noise."""
-    start, stop, stride = (Fraction(repr(value)) for value in (low, high, step))
-    return [float(start + stride * i) for i in range(math.floor((stop - start) / stride) + 1)]
-
-
 MOST_POINTS = 2_000_000
 """Points of a grid that are looked at: some hundred bytes each."""
 
@@ -128,11 +129,11 @@ def enumerate_points(search: SearchSettings) -> Points:
     Raises:
         ScaleSearchError: they are too many to be looked at.
     """
-    ranges = [_range(search, name) for name in AXES]
+    ranges = [range_of(search, name) for name in AXES]
     count = math.prod((high - low) / search.step + 1 for low, high in ranges)
     if count > MOST_POINTS:
         raise ScaleSearchError(f"search.step: {search.step:g} makes {count:.3g} points, of at most {MOST_POINTS:,}")
-    return Points.product(*(axis(*_range(search, name), search.step) for name in AXES))
+    return Points.product(*(axis(*range_of(search, name), search.step) for name in AXES))
 
 
 def select(points: Points, *, target: float = 2.0, tolerance: float = 0.1) -> tuple[Points, Points]:
@@ -163,16 +164,20 @@ def plan(
     *,
     num_classes: int,
     dropout: float | None = None,
-    training_memory: Callable[[Cost], int] | None = None,
+    training_memory: CountMemory | None = None,
     latency: Callable[[Sequence[Candidate]], Sequence[float]] | None = None,
+    measure: Measure | None = None,
+    measured: MatchedFile | None = None,
 ) -> Plan:
     """Everything that a search at φ will try, and everything it will not, with the reason.
 
     Args:
         num_classes: of the data, since the classifier is part of the cost.
         dropout: the head's, the same for every candidate.
-        training_memory: bytes that one training step of a network takes, for ``target_memory``.
+        training_memory: bytes that one training step of a network takes, for ``target_memory`` and a match by memory.
         latency: milliseconds of one image through each candidate, for ``target_latency``.
+        measure: finds the points of equal measured cost, for a match by what is measured.
+        measured: what rows were measured to cost.
 
     Raises:
         EmptyGridError: nothing is admitted; the message says what came nearest.
@@ -189,20 +194,24 @@ def plan(
         distinct = _named(search.rows, base, survey)
     else:
         every = survey({})
-        if search.match == "macs":
-            inside, count = _matched(every, base, phi, search, rejected)
-        else:
+        if search.match == "nominal":
             inside, outside = select(enumerate_points(search), target=search.target, tolerance=search.tolerance)
             count = len(inside)
+        else:
+            equal = matched(every, base, phi, search, training_memory, measure)
+            inside, count, measured = equal.points, equal.pairs, equal.file
+            rejected += _missed(every, base, equal)
         there = set(inside)
         added = dict.fromkeys(point for each in search.also if (point := Coefficients(*each)) not in there)
         by_hand, inside = len(added), inside + Points.of(added)
         distinct = _distinct(every, inside.sorted(), base)
+    if search.match not in ("nominal", "macs"):
+        distinct = _with_spent(distinct, base, search, measured, training_memory)
     admitted = _within(distinct, _budgets(search, training_memory), rejected)
     admitted = _in_time(admitted, search.target_latency, latency, rejected)
     growth = f"growth outside {search.target:g} ± {search.tolerance:g}"
     rejections = Rejections(outside, growth, distinct, tuple(rejected))
-    return Plan(base, admitted, rejections, count, by_hand, baseline.fixed)
+    return Plan(base, admitted, rejections, count, by_hand, baseline.fixed, measured)
 
 
 def _without(search: SearchSettings, fixed: Mapping[str, str]) -> SearchSettings:
@@ -213,10 +222,42 @@ def _without(search: SearchSettings, fixed: Mapping[str, str]) -> SearchSettings
     """
     if len(fixed) == len(AXES):
         raise EmptyGridError(f"this network cannot be scaled: {'; '.join(fixed.values())}")
-    if search.match == "macs" and search.solve in fixed:
+    if search.match != "nominal" and search.solve in fixed:
         raise EmptyGridError(f"--solve {search.solve}: {fixed[search.solve]}; solve another coefficient")
     ranges = {f"{end}_{name}": 1.0 for name in fixed for end in ("min", "max")}
     return search.model_copy(update=ranges)
+
+
+def _missed(survey: Survey, base: Cost, equal: Matched) -> list[Rejected]:
+    networks = survey.networks(equal.missed)
+    found = []
+    for point, index, reason in zip(equal.missed, networks.index.tolist(), equal.reasons, strict=True):
+        cost = networks.costs[index]
+        found.append(Rejected(point, reason, Candidate(point, networks.models[index], cost, cost.macs / base.macs)))
+    return found
+
+
+def _with_spent(
+    candidates: tuple[Candidate, ...],
+    base: Cost,
+    search: SearchSettings,
+    measured: MatchedFile | None,
+    memory: CountMemory | None,
+) -> tuple[Candidate, ...]:
+    """Each with what it costs by the matched quantity."""
+    if measured is None:
+        quantity = QUANTITIES[search.match]
+        if quantity.measured:
+            return candidates
+        count = count_of(search.match, memory)
+        spent = [Spent(quantity, count(c.cost), count(c.cost) / count(base)) for c in candidates]
+        return tuple(replace(c, spent=each) for c, each in zip(candidates, spent, strict=True))
+    quantity = QUANTITIES[measured.cost]
+    known = {p.network: Spent(quantity, p.value, p.ratio) for p in measured.points if p.value is not None}
+    found = [replace(c, spent=known.get(c.model.fingerprint)) for c in candidates]
+    if measured.cost == "latency":
+        found = [replace(c, latency_ms=c.spent and c.spent.value) for c in found]
+    return tuple(found)
 
 
 def _distinct(survey: Survey, points: Points, base: Cost) -> tuple[Candidate, ...]:
@@ -304,44 +345,3 @@ def _in_time(
         at, ms = min(zip(slow, times, strict=True), key=lambda pair: pair[1])
         raise EmptyGridError(f"no candidate within {limit:g} ms. The nearest is {at.coefficients} with {ms:.3g} ms.")
     return tuple(c for c, ms in zip(timed, times, strict=True) if ms <= limit)
-
-
-def _matched(
-    survey: Survey, base: Cost, phi: float, search: SearchSettings, rejected: list[Rejected]
-) -> tuple[Points, int]:
-    """For every pair of the other two coefficients, the third whose network costs target^φ, if it lies in its range;
-    and how many pairs there are."""
-    target = search.target**phi
-
-    def ratio(points: Points) -> Floats:
-        ratios: Floats = (survey.macs(points) / base.macs).astype(np.float64)
-        return ratios
-
-    solved: list[tuple[Points, Floats]] = []
-    for name in AXES if search.solve == "any" else (search.solve,):
-        low, high = _range(search, name)
-        if (low, high) != (1, 1):
-            others = {other: axis(*_range(search, other), search.step) for other in AXES if other != name}
-            solved.append(solve(ratio, name, low, high, others, target=target, growth=search.target))
-    if not solved:
-        raise EmptyGridError(f"--solve {search.solve}: it can only be 1; widen its range, or solve another coefficient")
-    points = sum((found for found, _ in solved), Points.of([]))
-    ratios = np.concatenate([found for _, found in solved])
-    good = np.abs(ratios / target - 1) <= search.match_tolerance
-    if not good.any():
-        nearest = int(np.argmin(np.abs(ratios - target)))
-        raise EmptyGridError(
-            f"no candidate costs {target:.3g}× the baseline within {search.match_tolerance:.1%}. The nearest is "
-            f"{points[nearest]} at {ratios[nearest]:.3f}×: widen --match-tolerance, or solve another coefficient."
-        )
-    missed = points.where(~good)
-    networks = survey.networks(missed)
-    for point, index in zip(missed, networks.index.tolist(), strict=True):
-        cost = networks.costs[index]
-        candidate = Candidate(point, networks.models[index], cost, cost.macs / base.macs)
-        rejected.append(Rejected(point, f"costs {candidate.ratio:.3f}×, not {target:.3g}×", candidate))
-    return Points.of(dict.fromkeys(points.where(good))), len(points)
-
-
-def _range(search: SearchSettings, name: str) -> tuple[float, float]:
-    return getattr(search, f"min_{name}"), getattr(search, f"max_{name}")

@@ -311,10 +311,8 @@ class ModuleBaseline:
         def realise(point: Coefficients) -> ModuleModel:
             return self.scaled(point.at(phi), dropout=dropout)
 
-        def price(point: Coefficients) -> int:
-            return _scaled(
-                self.source, self.rounding, *self._sizes(point.at(phi)), num_classes, self.opened_at
-            ).cost.macs
+        def price(point: Coefficients) -> Cost:
+            return _scaled(self.source, self.rounding, *self._sizes(point.at(phi)), num_classes, self.opened_at).cost
 
         return OneByOne(realise, price, num_classes)
 

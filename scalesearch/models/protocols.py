@@ -51,11 +51,14 @@ class ScaledModel(Protocol):
 class Survey(Protocol):
     """A baseline's networks at one φ, many points of a grid at a time.
 
-    Both methods raise `ScalingError` where a point leaves nothing of the network; it says why the first one does.
+    All methods raise `ScalingError` where a point leaves nothing of the network; it says why the first one does.
     """
 
     def macs(self, points: Points) -> Counts:
         """Of each point's network, (N,)."""
+
+    def costs(self, points: Points) -> Counts:
+        """The fields of `Cost` of each point's network, (N, 4)."""
 
     def networks(self, points: Points) -> Networks:
         """The distinct networks that the points realise, and what they cost."""

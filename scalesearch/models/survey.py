@@ -7,6 +7,7 @@ each takes few values however fine the grid is. So a value is rounded once, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -84,6 +85,14 @@ class TableSurvey:
         """
         return self._costs(self._indices(points), fields=1)[:, 0]
 
+    def costs(self, points: Points) -> Counts:
+        """The fields of `Cost` of each point's network, (N, 4).
+
+        Raises:
+            ScalingError: a point realises none; it says why the first of them does not.
+        """
+        return self._costs(self._indices(points))
+
     def networks(self, points: Points) -> Networks:
         """The distinct networks and their costs.
 
@@ -130,17 +139,21 @@ class OneByOne:
 
     Args:
         realise: a point's network.
-        price: a point's MACs, where that is cheaper than the network; a search asks for many more of them.
+        price: what a point costs, where that is cheaper than the network; a search asks for many more of them.
     """
 
     def __init__(
-        self, realise: Callable[[Coefficients], ScaledModel], price: Callable[[Coefficients], int], num_classes: int
+        self, realise: Callable[[Coefficients], ScaledModel], price: Callable[[Coefficients], Cost], num_classes: int
     ) -> None:
         self._realise, self._price, self._num_classes = cache(realise), price, num_classes
 
     def macs(self, points: Points) -> Counts:
         """Of each point's network, (N,)."""
-        return np.array([self._price(point) for point in points], object)
+        return np.array([self._price(point).macs for point in points], object)
+
+    def costs(self, points: Points) -> Counts:
+        """The fields of `Cost` of each point's network, (N, 4)."""
+        return np.array([astuple(self._price(point)) for point in points], object).reshape(-1, 4)
 
     def networks(self, points: Points) -> Networks:
         """The distinct networks, told apart by their fingerprints, and their costs."""

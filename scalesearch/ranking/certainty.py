@@ -156,7 +156,7 @@ def neighbours(candidates: Sequence[Candidate | None]) -> Neighbours:
     if not known or len(known) < len(candidates):
         return Neighbours.none(len(candidates))
     points = points_of(known)
-    return Neighbours.of([points[c.model.fingerprint] for c in known], [c.ratio for c in known])
+    return Neighbours.of([points[c.model.fingerprint] for c in known], [c.equal_ratio for c in known])
 
 
 def points_of(candidates: Iterable[Candidate]) -> dict[str, Floats]:
@@ -178,12 +178,12 @@ def _fitted(candidates: Sequence[Candidate], drawn: Floats, confidence: float) -
     """The best shares of the budget, at the candidates' median cost; None when they are too few, or all on a line."""
     if len(candidates) < FEWEST:
         return None
-    middle = float(np.median([candidate.ratio for candidate in candidates]))
+    middle = float(np.median([candidate.equal_ratio for candidate in candidates]))
     try:
         return fit(
             [shares(candidate.coefficients) for candidate in candidates],
             drawn.mean(axis=0).tolist(),
-            log_ratio=[math.log2(candidate.ratio / middle) for candidate in candidates],
+            log_ratio=[math.log2(candidate.equal_ratio / middle) for candidate in candidates],
             drawn=drawn,
             confidence=confidence,
         )

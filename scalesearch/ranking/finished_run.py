@@ -28,8 +28,9 @@ LATER = (
 class Run:
     """``ranking`` has two columns more than the file: ``name``, what to call the candidate, and ``papers``, whether it
     is the paper's point. ``bars`` says what ``low`` and ``high`` are; it is empty where nothing is known of them.
-    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks. ``metric``
-    is what stands as accuracy in ranking and trials; ``classes`` what `classes.json` says of the best, if anything."""
+    ``nas`` is the space and the target of a search for a baseline, whose candidates are no scaled networks. ``match``
+    says in what candidates are equal where that is not MACs, and who wins by that and by MACs. ``metric`` is what
+    stands as accuracy in ranking and trials; ``classes`` what `classes.json` says of the best, if anything."""
 
     path: Path
     title: str
@@ -48,6 +49,7 @@ class Run:
     nas: dict[str, Any] | None = None
     metric: str = "accuracy"
     classes: dict[str, Any] | None = None
+    match: dict[str, Any] | None = None
 
     @property
     def judged(self) -> bool:
@@ -130,6 +132,7 @@ def read_run(path: Path) -> Run:
         nas=found.get("nas"),
         metric=metric,
         classes=read_result(path, CLASSES) if (path / CLASSES).exists() else None,
+        match=found.get("match"),
     )
 
 

@@ -112,6 +112,8 @@ def rank(
                 "memory": int(group["memory"].max()),
                 "estimated_memory": (memory or {}).get(name),
                 "latency_ms": candidate.latency_ms,
+                "matched": candidate.spent and candidate.spent.value,
+                "matched_ratio": candidate.spent and candidate.spent.ratio,
                 "label": candidate.label,
                 "also": "; ".join(str(other) for other in candidate.also),
                 "network": name,
@@ -130,8 +132,9 @@ def rank(
     )
     ranking.insert(0, "rank", range(1, len(ranking) + 1))
     named = ["label"] if ranking["label"].notna().any() else []
-    columns = [name for name in RANKING_COLUMNS[1:] if name not in EXTRA or name in ranking]
-    return ranking[[RANKING_COLUMNS[0], *named, *columns]]
+    matched = ["matched", "matched_ratio"] if ranking["matched"].notna().any() else []
+    columns = [name for name in RANKING_COLUMNS if name not in EXTRA or name in ranking]
+    return ranking[[columns[0], *named, *columns[1:-2], *matched, *columns[-2:]]]
 
 
 def trade_off(macs: int, target: int, exponent: float = EXPONENT) -> float:

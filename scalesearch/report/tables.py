@@ -8,20 +8,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import HEADINGS, amount, interval, params, percent, to_first
+from scalesearch.report.units import HEADINGS, amount, duration, interval, params, percent, to_first
+from scalesearch.report.units import cost as in_unit
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.candidates.grid import Candidate, Plan
+    from scalesearch.candidates.quantities import Spent
     from scalesearch.models.checks import Trial
     from scalesearch.models.surgery.network import Network
+    from scalesearch.run_files import MatchedFile
     from scalesearch.scaling.cost import Cost
     from scalesearch.scaling.spec import ModelSpec
     from scalesearch.scaling.spec_files import Spec
     from scalesearch.settings import SearchSettings
+
+UNSURE = 0.5
+"""Standard error of measured costs over their tolerance from which on it is said that they are unsure."""
+NAMED = 3
+"""Pairs that miss the target and are named."""
 
 WORDS = ("depth·width·px", "", "operator")
 """Columns of words; the others are numbers."""
@@ -33,10 +42,19 @@ def _triple(c: Coefficients) -> str:
 
 def plan_table(candidates: Sequence[Candidate]) -> Table:
     """The candidates before training: nominal growth beside measured cost, and who shares a network."""
-    headings = ("α", "β", "γ", "growth", "depth·width·px", "MACs", "ratio", "params", "")
+    spent = next((c.spent for c in candidates if c.spent), None)
+    middle = ("growth",) if spent is None else ()
+    headings = ("α", "β", "γ", *middle, "depth·width·px", "MACs", "ratio", "params", *_spent_headings(spent), "")
     notes = [f"  {_triple(c.coefficients)} is also {', '.join(map(_triple, c.also))}" for c in candidates if c.also]
-    rows = [_plan_row(candidate) for candidate in candidates]
+    rows = [_plan_row(candidate, spent) for candidate in candidates]
     return Table.of(headings, rows, map(_plan_record, candidates), words=WORDS, notes=notes)
+
+
+def _spent_headings(spent: Spent | None) -> tuple[str, ...]:
+    """Of what candidates were matched by; a counted quantity other than memory has a column already, or needs none."""
+    if spent is None:
+        return ()
+    return (spent.quantity.name, "× base") if spent.quantity.unit else (f"{spent.quantity.name} × base",)
 
 
 def _plan_record(candidate: Candidate) -> dict[str, object]:
@@ -47,22 +65,35 @@ def _plan_record(candidate: Candidate) -> dict[str, object]:
         "resolution": candidate.model.resolution,
         **asdict(candidate.cost),
         "ratio": candidate.ratio,
+        **spent_record(candidate),
         "also": "; ".join(map(_triple, candidate.also)),
         "network": candidate.model.fingerprint,
     }
 
 
-def _plan_row(candidate: Candidate) -> tuple[str, ...]:
-    c, cost = candidate.coefficients, candidate.cost
+def spent_record(candidate: Candidate) -> dict[str, object]:
+    """What it costs by the matched quantity, where that is not MACs."""
+    spent = candidate.spent
+    return {} if spent is None else {"matched": spent.value, "matched_ratio": spent.ratio}
+
+
+def _plan_row(candidate: Candidate, matched: Spent | None) -> tuple[str, ...]:
+    c, cost, spent = candidate.coefficients, candidate.cost, ()
+    if matched is not None:
+        own = candidate.spent
+        spent = ("",) * len(_spent_headings(matched)) if own is None else (f"{own.ratio:.2f}×",)
+        if own is not None and matched.quantity.unit:
+            spent = (in_unit(own.value, matched.quantity.unit), *spent)
     return (
         f"{c.alpha:.4g}",
         f"{c.beta:.4g}",
         f"{c.gamma:.4g}",
-        f"{candidate.growth:.2f}",
+        *([f"{candidate.growth:.2f}"] if matched is None else []),
         candidate.model.shape,
         amount(cost.macs),
         f"{candidate.ratio:.2f}×",
         params(cost.params),
+        *spent,
         "← paper" if PAPER in (c, *candidate.also) else "",
     )
 
@@ -74,12 +105,16 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     beside = f" (and {plan.by_hand} named by hand)" if plan.by_hand else ""
     if search.match == "macs":
         grid = f"{plan.points} pairs solved for equal cost"
+    elif search.match != "nominal":
+        grid = f"{plan.points} pairs solved for equal {QUANTITIES[search.match].words}"
     else:
         grid = f"{plan.points} points with |αβ²γ² − {search.target:g}| ≤ {search.tolerance:g}"
     lines = [f"{grid}{beside} → {networks} networks"]
     lines += [f"  {name} stays 1: {reason}" for name, reason in plan.fixed.items()]
     if merged:
         lines.append(f"  {merged} points realise a network that another point realises too")
+    if search.match not in ("nominal", "macs"):
+        return "\n".join([*lines, *_matched_summary(plan, search)])
     lines.append(
         f"measured cost {ratios[0]:.2f}× … {ratios[-1]:.2f}× the baseline, median {statistics.median(ratios):.2f}×"
     )
@@ -91,13 +126,76 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     return "\n".join(lines)
 
 
-def ranking_table(ranking: Sequence[Mapping[str, Any]], metric: str = "accuracy", *, brief: bool = True) -> Table:
+def _matched_summary(plan: Plan, search: SearchSettings) -> list[str]:
+    """What candidates cost by the matched quantity; of a measured one, where and how well it was measured."""
+    spent = [c.spent for c in plan.candidates if c.spent]
+    if not spent:
+        return []
+    equal, macs = sorted(each.ratio for each in spent), sorted(c.ratio for c in plan.candidates)
+    quantity, file = spent[0].quantity, plan.measured
+    base = f"'s {in_unit(file.base, quantity.unit)}" if file else ""
+    lines = [
+        f"{quantity.words} {equal[0]:.2f}× … {equal[-1]:.2f}× the baseline{base}, median "
+        f"{statistics.median(equal):.2f}×; MACs {macs[0]:.2f}× … {macs[-1]:.2f}×"
+    ]
+    if file is None:
+        told = ["  an estimate of a training step's: weights, optimiser state, and what backward needs"]
+        return lines + told * (quantity.name == "memory")
+    lines.append(f"  on {place_in_words(file)}")
+    sure = f"; ±{100 * file.error:.1f} % of each (one standard error)" if file.error else ""
+    lines.append(f"  measuring {file.networks} networks took {duration(file.seconds)}{sure}{_estimated_how_well(file)}")
+    if file.error and file.error > UNSURE * file.tolerance:
+        better = (
+            "" if file.threads == 1 else "; --match-threads 1 counts processor time, which other programs do not take"
+        )
+        lines.append(f"  other programs disturb what is measured here{better}")
+    by_miss = sorted(file.points, key=lambda p: abs(p.ratio - file.target))
+    missed = [f"{Coefficients(p.alpha, p.beta, p.gamma)} ({p.ratio:.2f}×)" for p in by_miss if p.missed]
+    if missed:
+        more = f", and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+        lines.append(
+            f"  {len(missed)} measured pairs do not come within {100 * file.tolerance:g} % of {file.target:.3g}×: "
+            f"{', '.join(missed[:NAMED])}{more}"
+        )
+    far = sum(p.admitted is False and p.value is None for p in file.points)
+    if far:
+        lines.append(f"  {far} pairs are far from it by the estimate and were not measured")
+    return lines
+
+
+def place_in_words(file: MatchedFile) -> str:
+    """Where something was measured: ``cpu: AMD EPYC 7B13, 2 threads, batch 1, fp32``."""
+    return f"{file.device}, {file.threads} thread{'s' * (file.threads != 1)}, batch {file.batch}, {file.precision}"
+
+
+def _estimated_how_well(file: MatchedFile) -> str:
+    if file.off_median is None or file.off_worst is None:
+        return ""
+    return f"; measured over estimated: median {file.off_median:.2f}, worst {file.off_worst:.2f}"
+
+
+def matched_in_words(row: Mapping[str, Any], match: Mapping[str, Any]) -> str:
+    """What a row of `ranking.json` costs by the matched quantity, or the ratio of a count; empty where unknown."""
+    value, ratio = row.get("matched"), row.get("matched_ratio")
+    if value is None or ratio is None or math.isnan(value):
+        return ""
+    return in_unit(value, match["unit"]) if match["unit"] else f"{ratio:.2f}×"
+
+
+def ranking_table(
+    ranking: Sequence[Mapping[str, Any]],
+    metric: str = "accuracy",
+    *,
+    match: Mapping[str, Any] | None = None,
+    brief: bool = True,
+) -> Table:
     """The result, best first, of `ranking.json`'s values as `metric_columns.as_ranked` has them: minival accuracy in
     per cent ± its standard deviation over seeds, and the interval of its difference to the first's, in points, or, in
     runs of older versions, its own. What no row has is left out.
 
     Args:
         metric: what it is ranked by.
+        match: of `ranking.json`, by what candidates were made equal.
         brief: for 80 columns of a terminal: without what stands beside that.
     """
     acc = HEADINGS[metric]
@@ -108,6 +206,7 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]], metric: str = "accuracy"
         "depth·width·px": [row["shape"] for row in ranking],
         "MACs": [amount(row["macs"]) for row in ranking],
         "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
+        **({match["cost"]: [matched_in_words(row, match) for row in ranking]} if match else {}),
         f"{acc} %": [percent(row["accuracy"], row["sd"]) for row in ranking],
         **({} if brief else _beside(ranking)),
         "to first": [to_first(row, brief=True) for row in ranking],

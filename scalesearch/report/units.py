@@ -22,6 +22,11 @@ def amount(value: float, unit: str = "") -> str:
     return f"{value:.0f} {unit}".rstrip()
 
 
+def cost(value: float, unit: str) -> str:
+    """A cost in its unit: ``10.3 ms``, ``1.20 GB``, ``5.29 M``."""
+    return f"{value:.3g} {unit}" if unit in ("ms", "mJ") else amount(value, unit)
+
+
 def params(value: float) -> str:
     """Parameters in millions: ``5.3 M``."""
     return f"{value / 1e6:.1f} M"

@@ -12,15 +12,18 @@ import pandas as pd
 
 from scalesearch.candidates.grid import Candidate, Plan, same_network
 from scalesearch.candidates.last_map import step_in_last_maps
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.errors import ScalingError
 from scalesearch.ranking.class_metrics import METRICS, BaseRate
 from scalesearch.ranking.confusions import CLASSES, Confusions
 from scalesearch.ranking.metric_columns import in_files
 from scalesearch.ranking.ranking import records_json
 from scalesearch.ranking.signal import signal
+from scalesearch.ranking.winners import in_words, winners
 from scalesearch.report.class_tables import classes_markdown
-from scalesearch.report.tables import ranking_markdown
+from scalesearch.report.tables import place_in_words, ranking_markdown, spent_record
 from scalesearch.run_folder import RunFolder, slug
+from scalesearch.runtime.device import device_name
 from scalesearch.scaling.compound import AXES, Coefficients
 from scalesearch.scaling.points import Points
 from scalesearch.scaling.spec_files import Spec, dump_spec
@@ -50,7 +53,37 @@ def publish(prepared: Prepared, folder: RunFolder, result: Result) -> None:
     title = f"{prepared.baseline.name}, {growth}, {prepared.source.title} ({recipe.name})"
     notes = caveats(prepared, result)
     markdown = ranking_markdown(result.ranking, title, notes, result.metric)
-    write_result(folder, result, title, notes, _specs(prepared, result.ranking), markdown)
+    match = match_note(prepared, result.ranking)
+    more = {} if match is None else {"match": match}
+    write_result(folder, result, title, notes, _specs(prepared, result.ranking), markdown, **more)
+
+
+def match_note(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Any] | None:
+    """By what candidates were made equal, and who wins by that and by MACs; None where that is MACs alone or nothing.
+
+    A latency that was measured as a bound counts as well, where candidates are of equal MACs.
+    """
+    search, file = prepared.recipe.search, prepared.plan.measured
+    quantity = QUANTITIES.get(search.match)
+    if quantity is None or search.rows:
+        return None
+    timed = bool(ranking["latency_ms"].notna().all())
+    if quantity.name == "macs":
+        if not timed:
+            return None
+        measured, place = QUANTITIES["latency"], f"{device_name(prepared.device)}, batch 1"
+        words = in_words(winners(ranking, measured="latency_ms", equal="macs"), "latency_ms", "macs", measured, place)
+        return {"cost": measured.name, "unit": measured.unit, "words": words}
+    found = {"cost": quantity.name, "unit": quantity.unit}
+    if file is None or ranking["matched"].isna().any():
+        return found | {"words": f"candidates have equal {quantity.words}; their MACs differ"}
+    pair = winners(ranking, measured="matched", equal="matched")
+    words = in_words(pair, "matched", "matched", quantity, place_in_words(file))
+    return (
+        found
+        | file.model_dump(mode="json", include={"device", "threads", "batch", "precision", "base"})
+        | {"words": words}
+    )
 
 
 def write_result(
@@ -117,6 +150,8 @@ def caveats(prepared: Prepared, result: Result) -> list[str]:
         f"(of being the best) and the order know seeds, images{'' if recipe.search.rows else ', neighbours'} and cost",
         MACS,
     ]
+    match = match_note(prepared, ranking)
+    notes += [match["words"]] if match else []
     notes += _told_apart(trials)
     notes += further(result)
     step = step_in_last_maps(prepared.plan.candidates, prepared.baseline.resolution)
@@ -285,6 +320,7 @@ def _network(candidate: Candidate) -> dict[str, Any]:
         "macs": candidate.cost.macs,
         "ratio": round(candidate.ratio, 6),
         "params": candidate.cost.params,
+        **spent_record(candidate),
         "network": candidate.model.fingerprint,
         **({"label": candidate.label} if candidate.label else {}),
     }

@@ -106,9 +106,13 @@ class Search:
     def folder(self) -> Path:
         """The run's folder; it need not be there yet."""
         prepared = self._ready[0]
-        if self._out is not None:
-            return Path(self._out).expanduser()
-        return default_folder(Path("results"), prepared.recipe, prepared.baseline.name, prepared.settings)
+        return self._asked or default_folder(
+            Path("results"), prepared.recipe, prepared.baseline.name, prepared.named_by
+        )
+
+    @property
+    def _asked(self) -> Path | None:
+        return None if self._out is None else Path(self._out).expanduser()
 
     def quote(self) -> Quote:
         """What the search will take, from a few timed steps: seconds of training, bytes at the peak.
@@ -170,7 +174,7 @@ class Search:
             recipe = self._here(recipe)
         from scalesearch.search.setup import prepare
 
-        return made_ready(recipe, self._place, partial(prepare, native=native))
+        return made_ready(recipe, self._place, partial(prepare, native=native, out=self._asked))
 
     @cached_property
     def _source(self) -> str | None:

@@ -18,6 +18,7 @@ from scalesearch.search.engine import EngineSettings
 from scalesearch.search.finalists import Best
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.ledger import Ledger
+from scalesearch.search.measuring import MATCHED
 from scalesearch.search.outputs import Result, candidates_frame, publish
 from scalesearch.search.provenance import environment
 from scalesearch.search.session import Session
@@ -50,6 +51,8 @@ def run(
     native = dump_spec(prepared.baseline.native)
     folder.write("baseline.yaml", native)
     folder.write("candidates.csv", candidates_frame(prepared.plan).to_csv(index=False, lineterminator="\n"))
+    if prepared.plan.measured is not None:
+        folder.write(MATCHED, prepared.plan.measured.model_dump_json(indent=1) + "\n")
     where: Path | str = place.storage or folder.path / JOURNAL
     ledger = Ledger(where, place.study or folder.path.name)
     note_work(ledger, recipe, native, source.fingerprint, prepared.axes)

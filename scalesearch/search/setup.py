@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
+from scalesearch.candidates.quantities import is_measured
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.data.about import described
 from scalesearch.data.images import split_indices
@@ -21,11 +23,13 @@ from scalesearch.models.protocols import Baseline
 from scalesearch.ranking.class_metrics import METRICS, base_rate
 from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.recipe import Recipe, refuse_nas
-from scalesearch.run_folder import settings_of
+from scalesearch.run_files import MatchedFile
+from scalesearch.run_folder import default_folder, settings_of
 from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.spec_files import Spec
+from scalesearch.search.measuring import measure_grid
 from scalesearch.search.planner import Planner
 from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
@@ -55,6 +59,8 @@ class Prepared:
     tuned: tuple[str, ...] = ()
     """What was decided, a sentence each: how images are normalised for weights of elsewhere, what a probe found, class
     weights; and the base rate."""
+    unplanned: Mapping[str, Any] | None = None
+    """Of a plan that was measured: the settings as they are known before it."""
 
     @property
     def about_images(self) -> str:
@@ -109,6 +115,11 @@ class Prepared:
         """Everything that changes a result, by dotted key."""
         return settings_of(self.recipe, self.baseline.identity, self.source.fingerprint)
 
+    @property
+    def named_by(self) -> Mapping[str, Any]:
+        """The settings that a run's folder is named after, which are the same once more before anything is measured."""
+        return self.unplanned or self.settings
+
     def of(self, candidates: Iterable[Candidate]) -> Self:
         """The same with these candidates."""
         return replace(self, plan=replace(self.plan, candidates=tuple(candidates)))
@@ -118,11 +129,21 @@ class Prepared:
         return estimated_memory(cost, self.recipe.train, self.precision)
 
 
-def prepare(recipe: Recipe, native: Spec | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe,
+    native: Spec | None = None,
+    *,
+    out: Path | None = None,
+    told: Callable[[str], None] = lambda _: None,
+    measured: MatchedFile | None = None,
+) -> Prepared:
     """Resolve the baseline, list the images, and plan the candidates; nothing is decoded or trained.
 
     Args:
         native: the baseline, in the place of the one that the recipe names.
+        out: the run's folder, if it is not the default one: what a plan was measured to cost is kept there.
+        told: hears what is being measured for the plan.
+        measured: what the recipe's rows were measured to cost.
 
     Raises:
         ScaleSearchError: whatever of it the user can mend.
@@ -131,6 +152,11 @@ def prepare(recipe: Recipe, native: Spec | None = None) -> Prepared:
     resolved = resolve_baseline(recipe, native)
     place = place_of(recipe, resolved.baseline)
     recipe, classes = place.recipe, len(place.source.classes)
+    unplanned, measure = None, None
+    if is_measured(recipe.search) and not recipe.search.rows:
+        unplanned = settings_of(recipe, resolved.baseline.identity, place.source.fingerprint)
+        folder = out or default_folder(Path("results"), recipe, resolved.baseline.name, unplanned)
+        measure = measure_grid(recipe, resolved, place.device, classes, told=told, folder=folder)
     made = plan(
         resolved.baseline,
         recipe.phi,
@@ -139,9 +165,11 @@ def prepare(recipe: Recipe, native: Spec | None = None) -> Prepared:
         dropout=resolved.dropout,
         training_memory=lambda cost: estimated_memory(cost, recipe.train, recipe.train.precision),
         latency=lambda candidates: _latencies(candidates, recipe, place.device, classes),
+        measure=measure,
+        measured=measured,
     )
     settled = settle(place, made)
-    return Prepared(settled.recipe, resolved.baseline, place.source, made, place.device, *settled.rest)
+    return Prepared(settled.recipe, resolved.baseline, place.source, made, place.device, *settled.rest, unplanned)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import pandas as pd
 import pytest
@@ -127,6 +128,7 @@ def test_networks_too_large_for_a_machine_word_are_counted_all_the_same() -> Non
     costs = [closed_form(scale_spec(B0.spec, point.at(1.0)), 10) for point in points]
     assert list(survey.networks(points).costs) == costs
     assert survey.macs(points).tolist() == [cost.macs for cost in costs]
+    assert survey.costs(points).tolist() == [list(astuple(cost)) for cost in costs]
     assert max(cost.macs for cost in costs) > 2**63
 
 
@@ -152,7 +154,7 @@ def test_no_points_are_no_networks() -> None:
 
 def test_one_by_one_finds_the_same_networks() -> None:
     points = Points.of(p for p in map(Coefficients, (1, 1.05, 1.2, 1.2), (1, 1, 1.1, 1.1), (1, 1, 1.15, 1.1501)))
-    survey = OneByOne(lambda p: B0.scaled(p.at(1)), lambda p: B0.scaled(p.at(1)).cost(10).macs, 10)
+    survey = OneByOne(lambda p: B0.scaled(p.at(1)), lambda p: B0.scaled(p.at(1)).cost(10), 10)
     fast, slow = B0.survey(1.0, num_classes=10).networks(points), survey.networks(points)
     assert fast.index.tolist() == slow.index.tolist() == [0, 1, 2, 2]
     assert (list(fast.models), list(fast.costs)) == (list(slow.models), list(slow.costs))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.last_map import step_in_last_maps
+from scalesearch.candidates.quantities import is_measured
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.recipe import Recipe, load_recipe, refuse_nas
 from scalesearch.report.formats import Page
-from scalesearch.report.tables import plan_summary, plan_table, ranking_table
+from scalesearch.report.tables import plan_summary, plan_table, ranking_table, spent_record
 from scalesearch.report.units import duration
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import default_folder
@@ -31,14 +33,26 @@ if TYPE_CHECKING:
 
 
 def candidates(recipe_name: str | None, overrides: Mapping[str, object], *, num_classes: int, form: str) -> None:
-    """Print the plan of a grid without touching images or torch."""
+    """Print the plan of a grid without touching images, and without torch unless costs are measured."""
     page = Page(form)
     recipe = load_recipe(recipe_name or "paper", overrides)
     refuse_nas(recipe)
     resolved = resolve_baseline(recipe)
-    made = plan(resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout)
+    means: dict[str, Any] = {}
+    if recipe.search.match == "memory" or is_measured(recipe.search):
+        from scalesearch.search.measuring import on_this_device
+
+        means = on_this_device(recipe, resolved, num_classes, _teller(page))
+    made = plan(
+        resolved.baseline, recipe.phi, recipe.search, num_classes=num_classes, dropout=resolved.dropout, **means
+    )
     document = [_candidate_json(c) for c in made.candidates] if form == "json" else None
     _show_plan(page, made, recipe, resolved.baseline.resolution, document)
+
+
+def _teller(page: Page) -> Callable[[str], None]:
+    """Says what is being measured."""
+    return lambda words: page.remarks().print(words, style="dim")
 
 
 def _show_plan(page: Page, made: Plan, recipe: Recipe, resolution: int, document: object) -> None:
@@ -59,6 +73,7 @@ def _candidate_json(c: Candidate) -> dict[str, Any]:
         "resolution": c.model.resolution,
         **asdict(c.cost),
         "ratio": c.ratio,
+        **spent_record(c),
         "also": [asdict(other) for other in c.also],
         "network": c.model.fingerprint,
     }
@@ -90,12 +105,12 @@ def grid(
     from scalesearch.search.setup import prepare
 
     console = page.remarks()
-    prepared, where = made_ready(recipe, place, prepare)
+    prepared, where = made_ready(recipe, place, partial(prepare, out=out, told=_teller(page)))
     if dry_run:
         _dry_run(prepared, page)
         return
     warm_up_for(prepared, where)
-    folder = ended.run = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.settings)
+    folder = ended.run = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.named_by)
     if prepared.source.note:
         console.print(f"note: {prepared.source.note}", style="yellow")
     console.print(_summary(prepared.plan, recipe, prepared.baseline.resolution) + "\n")
@@ -138,6 +153,8 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
         "memory": expected.memory,
         "candidates": rows,
     }
+    if prepared.plan.measured is not None:
+        document["measured"] = prepared.plan.measured.model_dump(mode="json", exclude={"points", "asked"})
     _show_plan(page, prepared.plan, recipe, prepared.baseline.resolution, document)
     length = f"{recipe.train.epochs:g} epochs" if recipe.train.epochs else f"{recipe.train.steps} steps"
     if recipe.budget or recipe.confidence:
@@ -157,24 +174,29 @@ def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
     from scalesearch.search.outputs import FAMILY, caveats
 
     ranking, trials, console = result.ranking, result.trials, page.remarks()
-    table = ranking_table(records_json(ranking), result.metric, brief=page.is_terminal)
-    page.show([table], read_result(folder, "ranking.json"), indent=1)
+    kept = read_result(folder, "ranking.json")
+    table = ranking_table(records_json(ranking), result.metric, match=kept.get("match"), brief=page.is_terminal)
+    page.show([table], kept, indent=1)
     console.print()
     for line in caveats(prepared, result):
         console.print(line, style="dim")
-    kept = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
-    share = kept["memory"] / kept["estimated_memory"]
+    complete = trials[trials["state"] == "complete"].merge(ranking[["network", "estimated_memory"]], on="network")
+    share = complete["memory"] / complete["estimated_memory"]
     console.print(
-        f"training memory {kept['memory'].min() / 2**30:.2f}–{kept['memory'].max() / 2**30:.2f} GiB, "
+        f"training memory {complete['memory'].min() / 2**30:.2f}–{complete['memory'].max() / 2**30:.2f} GiB, "
         f"{share.min():.2f}–{share.max():.2f} of the estimate",
         style="dim",
     )
     if result.quoted:
         seconds, count = result.quoted
-        done = f"{len(kept)} trial{'s' * (len(kept) != 1)} took {duration(kept['seconds'].sum())} of training"
+        done = (
+            f"{len(complete)} trial{'s' * (len(complete) != 1)} took {duration(complete['seconds'].sum())} of training"
+        )
         console.print(f"{done}; quoted for {count}: {duration(seconds)}", style="dim")
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
+    if match := kept.get("match"):
+        console.print(f"        {match['words']}")
     console.print(
         f"wrote   {folder}/report.html · ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True
     )

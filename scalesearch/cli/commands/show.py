@@ -85,8 +85,10 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
         console.print(f"{found['title']}\n", style="bold")
     metric = found.get("metric") or "accuracy"
     rows = [as_ranked(row, metric) for row in found["ranking"]]
-    brief = page.is_terminal
-    table = architectures_table(rows, metric) if "nas" in found else ranking_table(rows, metric, brief=brief)
+    if "nas" in found:
+        table = architectures_table(rows, metric)
+    else:
+        table = ranking_table(rows, metric, match=found.get("match"), brief=page.is_terminal)
     page.show([table], found, indent=1)
     console.print()
     for note in found["notes"]:

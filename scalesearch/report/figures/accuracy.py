@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.report.figures.canvas import Drawing, is_narrow, label, sheet, short, side_of
 from scalesearch.report.figures.colours import ACCENT, BLUE, GREY, INK, MUTED, PAPER
@@ -15,6 +17,25 @@ NUMBERED = 20
 """Candidates up to which each has its rank beside it."""
 
 
+@dataclass(frozen=True)
+class _Cost:
+    """What stands on the horizontal axis: a column over a divisor, and what to call it."""
+
+    name: str
+    title: str
+    column: str
+    divisor: float
+    axis: str
+    words: str
+    unit: str
+
+
+MACS = _Cost(
+    "accuracy-macs", "Accuracy against measured cost", "macs", 1e6, "measured MACs per image (millions)", "MACs",
+    "million",
+)  # fmt: skip
+
+
 def accuracy_macs(ranking: pd.DataFrame, bars: str, metric: str = "accuracy") -> Drawing:
     """Accuracy against MACs, the winner and the paper's point named.
 
@@ -23,10 +44,35 @@ def accuracy_macs(ranking: pd.DataFrame, bars: str, metric: str = "accuracy") ->
         bars: what low and high are.
         metric: what the column accuracy is.
     """
+    return _accuracy(ranking, bars, MACS, metric)
+
+
+def accuracy_measured(
+    ranking: pd.DataFrame, bars: str, match: Mapping[str, Any] | None, metric: str = "accuracy"
+) -> Drawing | None:
+    """Accuracy against what candidates were measured to cost on a machine, as `accuracy_macs`; None where that was not
+    measured of every one.
+
+    Args:
+        match: of `ranking.json`, what was matched.
+    """
+    words, unit, column = "latency", "ms", "latency_ms"
+    if match and "device" in match and "matched" in ranking:
+        words, unit, column = str(match["cost"]), str(match["unit"]), "matched"
+    if column not in ranking or ranking[column].isna().any():
+        return None
+    where = f", {match['device']}" if match and "device" in match else ""
+    cost = _Cost(
+        "accuracy-measured", f"Accuracy against {words}", column, 1.0, f"measured {words} ({unit}{where})", words, unit
+    )
+    return _accuracy(ranking, bars, cost, metric)
+
+
+def _accuracy(ranking: pd.DataFrame, bars: str, cost: _Cost, metric: str) -> Drawing:
     figure, axes = sheet()
-    macs, accuracy = ranking["macs"] / 1e6, 100 * ranking["accuracy"]
+    macs, accuracy = ranking[cost.column].astype(float) / cost.divisor, 100 * ranking["accuracy"]
     axes.vlines(macs, 100 * ranking["low"], 100 * ranking["high"], color=GREY.light, linewidth=1, zorder=2)
-    front = _front(ranking)
+    front = _front(ranking, cost.column)
     axes.plot(
         macs[front], accuracy[front], color=BLUE.light, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3, label="front"
     )
@@ -45,24 +91,28 @@ def accuracy_macs(ranking: pd.DataFrame, bars: str, metric: str = "accuracy") ->
             label(axes, words, at, color=colour.light, side=side_of(axes, words, at, points))
         elif len(rows) <= NUMBERED:
             label(axes, f"{row['rank']}", at, color=MUTED.light, lift=3)
-    axes.set_xlabel("measured MACs per image (millions)")
+    axes.set_xlabel(cost.axis)
     axes.set_ylabel(f"minival {METRIC[metric]} (%)")
     first = rows[0]
     return Drawing(
-        "accuracy-macs",
-        "Accuracy against measured cost",
-        f"Bars: {bars}. Dashed: the Pareto front of accuracy and MACs; no cheaper candidate is better than one on it. "
-        + ("Numbers are ranks." if len(rows) <= NUMBERED else ""),
-        f"{len(rows)} candidates between {macs.min():.4g} and {macs.max():.4g} million MACs; the first, "
-        f"{first['name']}, at {100 * first['accuracy']:.1f} % and {first['macs'] / 1e6:.4g} million.",
+        cost.name,
+        cost.title,
+        f"Bars: {bars}. Dashed: the Pareto front of accuracy and {cost.words}; no cheaper candidate is better than "
+        "one on it. " + ("Numbers are ranks." if len(rows) <= NUMBERED else ""),
+        f"{len(rows)} candidates between {macs.min():.4g} and {macs.max():.4g} {_of(cost)}; the first, "
+        f"{first['name']}, at {100 * first['accuracy']:.1f} % and {macs.iloc[0]:.4g} {cost.unit}.",
         figure,
     )
 
 
-def _front(ranking: pd.DataFrame) -> list[int]:
-    """Rows on the front of accuracy and MACs, cheapest first."""
+def _of(cost: _Cost) -> str:
+    return "million MACs" if cost is MACS else f"{cost.unit} of {cost.words}"
+
+
+def _front(ranking: pd.DataFrame, cost: str) -> list[int]:
+    """Rows on the front of accuracy and a cost, cheapest first."""
     best, front = -1.0, []
-    for index, row in ranking.sort_values(["macs", "accuracy"], ascending=[True, False]).iterrows():
+    for index, row in ranking.sort_values([cost, "accuracy"], ascending=[True, False]).iterrows():
         if row["accuracy"] > best:
             best = float(row["accuracy"])
             front.append(int(str(index)))

@@ -113,6 +113,9 @@ def won(run: Run) -> list[str]:
     elif papers and papers["rank"] > 2:
         reached = measured(papers, metric=run.metric)
         found.append(f"The paper's point, {papers['name']}, came {_ordinal(papers['rank'])}: {reached}.")
+    if run.match:
+        words = str(run.match["words"])
+        found.append(f"{words[:1].upper()}{words[1:]}.")
     return found
 
 

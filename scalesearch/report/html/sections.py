@@ -14,7 +14,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report import class_tables
-from scalesearch.report.figures.accuracy import accuracy_macs
+from scalesearch.report.figures.accuracy import accuracy_macs, accuracy_measured
 from scalesearch.report.figures.confusion import confusion
 from scalesearch.report.figures.curves import learning_curves
 from scalesearch.report.figures.growth import growth
@@ -50,6 +50,7 @@ def of_run(run: Run) -> list[Section]:
     """
     makers: list[Maker] = [
         partial(accuracy_macs, run.ranking, run.bars, run.metric),
+        partial(accuracy_measured, run.ranking, run.bars, run.match, run.metric),
         partial(simplex, run.ranking, run.fitted, run.metric),
         partial(learning_curves, run.trials, run.ranking, metric=run.metric),
         partial(accuracy_over_length, run.lengths, run.ranking, run.metric),
@@ -66,7 +67,7 @@ def of_run(run: Run) -> list[Section]:
     kept = "The run did not keep its trials beside the ranking."
     scaled = [] if run.nas else ["simplex", "growth"]
     found = [
-        figure("accuracy-macs", "Accuracy and cost", ""),
+        _costs([drawn[name] for name in ("accuracy-macs", "accuracy-measured") if name in drawn]),
         Section("ranking", "The ranking", table=tables.ranking(run), notes=tables.ranking_notes(run)),
         figure("simplex", "Where on the simplex", "Fewer than three candidates grow depth, width and resolution."),
         figure("learning-curves", "While training", kept),
@@ -80,6 +81,11 @@ def of_run(run: Run) -> list[Section]:
         repeat([run]),
     ]
     return [section for section in found if section.anchor not in ("simplex", "growth") or section.anchor in scaled]
+
+
+def _costs(figures: Sequence[Shown]) -> Section:
+    """Accuracy over MACs, and over what was measured on the machine."""
+    return Section("accuracy-macs", "Accuracy and cost", ("",) if not figures else (), figures)
 
 
 def _lengths(run: Run, drawn: Shown | None) -> list[Section]:

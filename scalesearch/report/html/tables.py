@@ -8,6 +8,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedGroup, FinishedRow
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import HtmlColumn, HtmlTable, between, share, table
+from scalesearch.report.tables import matched_in_words
 from scalesearch.report.units import HEADINGS, METRIC, amount, duration, to_baseline, to_first
 
 MANY = 100
@@ -37,9 +38,20 @@ def ranking(run: Run) -> HtmlTable:
         HtmlColumn("MACs", lambda row: amount(row["macs"])),
         HtmlColumn("ratio", lambda row: f"{row['ratio']:.2f}×"),
         HtmlColumn("params", lambda row: amount(row["params"])),
+        *_matched(run),
     ]
     rows = [{str(key): value for key, value in row.items()} for row in run.ranking.to_dict("records")]
     return table(columns, rows, lambda row: "first" if row["rank"] == 1 else "papers" if row["papers"] else "")
+
+
+def _matched(run: Run) -> list[HtmlColumn[dict[str, Any]]]:
+    """What candidates cost by the quantity that they are equal in; latency, where it was measured as a bound."""
+    if run.match and "matched" in run.ranking:
+        match = run.match
+        return [HtmlColumn(str(match["cost"]), lambda row: matched_in_words(row, match))]
+    if "latency_ms" in run.ranking and run.ranking["latency_ms"].notna().any():
+        return [HtmlColumn("latency", lambda row: f"{row['latency_ms']:.3g} ms")]
+    return []
 
 
 def ranking_notes(run: Run) -> list[str]:
