@@ -5,6 +5,13 @@ from typing import Annotated
 
 import typer
 
+from scalesearch.cli.match_options import (
+    MatchBatchOption,
+    MatchOption,
+    MatchThreadsOption,
+    MatchToleranceOption,
+    SolveOption,
+)
 from scalesearch.cli.options import (
     ANSWER,
     CANDIDATES,
@@ -31,10 +38,6 @@ from scalesearch.cli.options import (
     LearningRateOption,
     LengthsOption,
     LimitOption,
-    MatchBatchOption,
-    MatchOption,
-    MatchThreadsOption,
-    MatchToleranceOption,
     MaxChannelsOption,
     MaxResolutionOption,
     ObjectiveOption,
@@ -45,7 +48,6 @@ from scalesearch.cli.options import (
     ResolutionOption,
     SeedsOption,
     SetOption,
-    SolveOption,
     StageDepthsOption,
     StepOption,
     StepsOption,

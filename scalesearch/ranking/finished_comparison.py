@@ -65,6 +65,9 @@ class FinishedRow(_Part):
     val_accuracy: float | None = None
     changes: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     to_baseline: Apart | None = None
+    matched_cost: str | None = None
+    matched: float | None = None
+    matched_ratio: float | None = None
 
 
 class FinishedGain(_Part):
@@ -101,7 +104,8 @@ class FinishedGroup(_Part):
 
 
 class FinishedComparison(_Part):
-    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's)."""
+    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's
+    MACs), or ``4x latency`` (at that times another cost of its)."""
 
     title: str
     source: str | None = None

@@ -74,7 +74,9 @@ def _plan_record(candidate: Candidate) -> dict[str, object]:
 def spent_record(candidate: Candidate) -> dict[str, object]:
     """What it costs by the matched quantity, where that is not MACs."""
     spent = candidate.spent
-    return {} if spent is None else {"matched": spent.value, "matched_ratio": spent.ratio}
+    if spent is None:
+        return {}
+    return {"matched_cost": spent.quantity.name, "matched": spent.value, "matched_ratio": spent.ratio}
 
 
 def _plan_row(candidate: Candidate, matched: Spent | None) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     if merged:
         lines.append(f"  {merged} points realise a network that another point realises too")
     if search.match not in ("nominal", "macs"):
-        return "\n".join([*lines, *_matched_summary(plan, search)])
+        return "\n".join([*lines, *_matched_summary(plan, search, phi)])
     lines.append(
         f"measured cost {ratios[0]:.2f}× … {ratios[-1]:.2f}× the baseline, median {statistics.median(ratios):.2f}×"
     )
@@ -126,12 +128,14 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     return "\n".join(lines)
 
 
-def _matched_summary(plan: Plan, search: SearchSettings) -> list[str]:
+def _matched_summary(plan: Plan, search: SearchSettings, phi: float) -> list[str]:
     """What candidates cost by the matched quantity; of a measured one, where and how well it was measured."""
-    spent = [c.spent for c in plan.candidates if c.spent]
+    tolerance = search.measured_tolerance if plan.measured else search.match_tolerance
+    near = [c for c in plan.candidates if c.spent and abs(c.spent.ratio / search.target**phi - 1) <= tolerance]
+    spent, macs = [c.spent for c in near if c.spent], sorted(c.ratio for c in near)
     if not spent:
         return []
-    equal, macs = sorted(each.ratio for each in spent), sorted(c.ratio for c in plan.candidates)
+    equal = sorted(each.ratio for each in spent)
     quantity, file = spent[0].quantity, plan.measured
     base = f"'s {in_unit(file.base, quantity.unit)}" if file else ""
     lines = [
@@ -141,14 +145,7 @@ def _matched_summary(plan: Plan, search: SearchSettings) -> list[str]:
     if file is None:
         told = ["  an estimate of a training step's: weights, optimiser state, and what backward needs"]
         return lines + told * (quantity.name == "memory")
-    lines.append(f"  on {place_in_words(file)}")
-    sure = f"; ±{100 * file.error:.1f} % of each (one standard error)" if file.error else ""
-    lines.append(f"  measuring {file.networks} networks took {duration(file.seconds)}{sure}{_estimated_how_well(file)}")
-    if file.error and file.error > UNSURE * file.tolerance:
-        better = (
-            "" if file.threads == 1 else "; --match-threads 1 counts processor time, which other programs do not take"
-        )
-        lines.append(f"  other programs disturb what is measured here{better}")
+    lines += [f"  {told}" for told in measured_in_words(file)]
     by_miss = sorted(file.points, key=lambda p: abs(p.ratio - file.target))
     missed = [f"{Coefficients(p.alpha, p.beta, p.gamma)} ({p.ratio:.2f}×)" for p in by_miss if p.missed]
     if missed:
@@ -163,15 +160,27 @@ def _matched_summary(plan: Plan, search: SearchSettings) -> list[str]:
     return lines
 
 
+def measured_in_words(file: MatchedFile | None) -> list[str]:
+    """Where costs were measured, how long that took, and how sure they are; nothing where none was."""
+    if file is None:
+        return []
+    sure = f"; ±{100 * file.error:.1f} % of each (one standard error)" if file.error else ""
+    how_well = ""
+    if file.off_median is not None and file.off_worst is not None:
+        how_well = f"; measured over estimated: median {file.off_median:.2f}, worst {file.off_worst:.2f}"
+    lines = [
+        f"on {place_in_words(file)}",
+        f"measuring {file.networks} networks took {duration(file.seconds)}{sure}{how_well}",
+    ]
+    if file.error and file.error > UNSURE * file.tolerance:
+        better = "" if file.threads == 1 else "; --match-threads 1 counts processor time, which they do not take"
+        lines.append(f"other programs disturb what is measured here{better}")
+    return lines
+
+
 def place_in_words(file: MatchedFile) -> str:
     """Where something was measured: ``cpu: AMD EPYC 7B13, 2 threads, batch 1, fp32``."""
     return f"{file.device}, {file.threads} thread{'s' * (file.threads != 1)}, batch {file.batch}, {file.precision}"
-
-
-def _estimated_how_well(file: MatchedFile) -> str:
-    if file.off_median is None or file.off_worst is None:
-        return ""
-    return f"; measured over estimated: median {file.off_median:.2f}, worst {file.off_worst:.2f}"
 
 
 def matched_in_words(row: Mapping[str, Any], match: Mapping[str, Any]) -> str:
@@ -180,6 +189,14 @@ def matched_in_words(row: Mapping[str, Any], match: Mapping[str, Any]) -> str:
     if value is None or ratio is None or math.isnan(value):
         return ""
     return in_unit(value, match["unit"]) if match["unit"] else f"{ratio:.2f}×"
+
+
+def matched_column(ranking: Sequence[Mapping[str, Any]], match: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What rows cost by the matched quantity, in few characters: under ``ms`` or ``mJ`` where it has such a unit."""
+    cells = [matched_in_words(row, match) for row in ranking]
+    short = match["unit"] in ("ms", "mJ")
+    heading = match["unit"] if short else match["cost"] if match["unit"] else f"{match['cost']} ×"
+    return {heading: [cell.removesuffix(f" {match['unit']}") if short else cell.removesuffix("×") for cell in cells]}
 
 
 def ranking_table(ranking: Sequence[Mapping[str, Any]], match: Mapping[str, Any] | None = None) -> Table:
@@ -196,8 +213,8 @@ def ranking_table(ranking: Sequence[Mapping[str, Any]], match: Mapping[str, Any]
         **{sign: [f"{row[name]:.4g}" for row in ranking] for sign, name in zip("αβγ", AXES, strict=True)},
         "depth·width·px": [row["shape"] for row in ranking],
         "MACs": [amount(row["macs"]) for row in ranking],
-        "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
-        **({match["cost"]: [matched_in_words(row, match) for row in ranking]} if match else {}),
+        "ratio": [] if match else [f"{row['ratio']:.2f}×" for row in ranking],
+        **(matched_column(ranking, match) if match else {}),
         "acc %": [percent(row["accuracy"], row["sd"]) for row in ranking],
         "to first": [to_first(row, brief=True) for row in ranking],
         "interval": [] if any(map(to_first, ranking)) else [interval(row) for row in ranking],
