@@ -127,7 +127,7 @@ class MatchedFile(_Kept):
     """`matched.json`: a plan of equal measured cost, and what it was measured with. ``base`` is what the baseline
     costs, ``off_median`` and ``off_worst`` are measured costs over their estimates, ``error`` is the
     median relative standard error of what was admitted; ``asked`` is a digest of what the
-    plan was asked for, of which another plan would need other points."""
+    plan was asked for: another would need other points. ``rows`` are those of a comparison."""
 
     cost: Literal["latency", "train-time", "energy"]
     unit: str
@@ -145,6 +145,7 @@ class MatchedFile(_Kept):
     off_worst: float | None = None
     error: float | None = None
     asked: str = ""
+    rows: tuple[dict[str, Any], ...] = ()
     points: tuple[MatchedPoint, ...]
 
 
@@ -153,6 +154,7 @@ class MatchNote(_Kept):
 
     cost: str
     unit: str
+    differ: bool
     words: str
 
 

@@ -11,7 +11,7 @@ from scalesearch.errors import ScaleSearchError
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Recipe
 from scalesearch.scaling.compound import Multipliers
-from scalesearch.settings import Row
+from scalesearch.settings import Match, Row
 
 COMPOUND = "compound"
 IMAGENET = 1000
@@ -60,8 +60,11 @@ def group_of(
     return BaselineRows(name, lines, made, baseline.resolution, blocks, as_printed, remarks)
 
 
-def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Recipe:
+def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow], match: Match = "macs") -> Recipe:
     """The recipe that trains a baseline's rows in place of a grid.
+
+    Args:
+        match: in what rows are equal, if in anything.
 
     Raises:
         ScaleSearchError: the recipe bounds what a candidate may cost, or ranks by what it costs.
@@ -76,4 +79,6 @@ def with_rows(recipe: Recipe, name: str, lines: Sequence[ComparisonRow]) -> Reci
         for x in lines
     )
     search = recipe.search.model_copy(update={"rows": rows, "also": ()})
+    if match != "macs":
+        search = search.model_copy(update={"match": match})
     return recipe.model_copy(update={"baseline": name, "phi": 1.0, "search": search})

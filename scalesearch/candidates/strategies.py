@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-import numpy as np
-
 from scalesearch.candidates.comparison import AXIS, ComparisonRow, scalable
+from scalesearch.candidates.pricing import Counted, Pricing
+from scalesearch.candidates.quantities import Quantity, Ratio
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.protocols import Baseline, Survey
 from scalesearch.scaling.compound import Coefficients, Multipliers
@@ -41,9 +41,14 @@ WIDTHS = tuple(round(1 + 0.01 * i, 2) for i in range(-8, 9))
 
 
 def matched(
-    baseline: Baseline, target: float, num_classes: int, tolerance: float, own: Mapping[str, Coefficients] | None = None
+    baseline: Baseline,
+    target: float,
+    num_classes: int,
+    tolerance: float,
+    own: Mapping[str, Coefficients] | None = None,
+    pricing: Pricing | None = None,
 ) -> list[ComparisonRow]:
-    """The baseline, and every strategy at ``target`` times its MACs.
+    """The baseline, and every strategy at ``target`` times its MACs, or what it costs by another ``pricing``.
 
     Args:
         own: further compound coefficients by label, such as a run's winner.
@@ -52,36 +57,44 @@ def matched(
         EmptyGridError: a strategy reaches nothing within ``tolerance`` (relative), with what came nearest.
     """
     survey = baseline.survey(1, num_classes=num_classes)
-    base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes).macs
+    pricing = pricing or Counted("macs", baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes))
     every = {**STRATEGIES, **{label: shares(c) for label, c in (own or {}).items()}}
     lines = [ComparisonRow("baseline", "baseline", 1.0, 1.0, 1.0)]
     for label, divided in every.items():
-        if AXIS.get(label) in baseline.fixed:
+        axis = AXIS.get(label)
+        if axis in baseline.fixed or (axis and not pricing.quantity.exponent(axis)):
             continue
         bounds = (0, round(math.log2(target) * FARTHEST / FINENESS))
-        lines.append(_solved(survey, baseline.resolution, base, label, divided, target, tolerance, bounds))
+        lines.append(_solved(survey, baseline.resolution, pricing, label, divided, target, tolerance, bounds))
     return scalable(lines, baseline.fixed)
 
 
 def at_equal_cost(
-    baseline: Baseline, lines: Sequence[ComparisonRow], target: float, num_classes: int, tolerance: float
+    baseline: Baseline,
+    lines: Sequence[ComparisonRow],
+    target: float,
+    num_classes: int,
+    tolerance: float,
+    pricing: Pricing | None = None,
 ) -> list[ComparisonRow]:
-    """The rows of a sweep, each made wider or narrower until it costs ``target`` times the unchanged baseline's MACs.
+    """The rows of a sweep, each made wider or narrower until it costs ``target`` times the unchanged baseline's MACs,
+    or what that costs by another ``pricing``.
 
     A row that does so as it is stays as it is.
 
     Raises:
         EmptyGridError: no width of a row reaches that within ``tolerance`` (relative), with what came nearest.
     """
-    base = baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes).macs
+    pricing = pricing or Counted("macs", baseline.scaled(Multipliers(1, 1, 1)).cost(num_classes))
     bounds = round(2 * math.log2(NARROWEST) / FINENESS), round(2 * math.log2(WIDEST) / FINENESS)
     found = []
     for line in lines:
         survey = baseline.changed(line.changes).survey(1, num_classes=num_classes)
-        if abs(int(survey.macs(Points.of([Coefficients(1, 1, 1)]))[0]) / base / target - 1) <= tolerance:
+        if pricing.near(survey, target, tolerance):
             found.append(line)
             continue
-        solved = _solved(survey, baseline.resolution, base, line.label, STRATEGIES["width"], target, tolerance, bounds)
+        divided = STRATEGIES["width"]
+        solved = _solved(survey, baseline.resolution, pricing, line.label, divided, target, tolerance, bounds)
         notes = "; ".join(filter(None, (line.note, solved.note)))
         found.append(replace(line, width=solved.width, resolution=solved.resolution, note=notes or None))
     return found
@@ -90,7 +103,7 @@ def at_equal_cost(
 def _solved(
     survey: Survey,
     pixels: int,
-    base: int,
+    pricing: Pricing,
     label: str,
     divided: Shares,
     target: float,
@@ -98,19 +111,40 @@ def _solved(
     bounds: tuple[int, int],
 ) -> ComparisonRow:
     """The row of a strategy that is followed between two ``bounds``, in steps of `FINENESS`."""
+    notes: dict[Coefficients, str] = {}
+
+    def solve(ratio: Ratio) -> Coefficients:
+        found, mended = _followed(ratio, pixels, pricing.quantity, label, divided, target, tolerance, bounds)
+        notes[found] = "; ".join(filter(None, [WHOSE.get(label, ""), mended]))
+        return found
+
+    chosen = pricing.settle(label, survey, solve)
+    return ComparisonRow(label, label, chosen.alpha, chosen.beta, chosen.gamma, note=notes[chosen] or None)
+
+
+def _followed(
+    price: Ratio,
+    pixels: int,
+    quantity: Quantity,
+    label: str,
+    divided: Shares,
+    target: float,
+    tolerance: float,
+    bounds: tuple[int, int],
+) -> tuple[Coefficients, str]:
+    """Where a strategy costs the target, and how that was mended."""
 
     def ratio(points: list[Coefficients]) -> Floats:
-        ratios: Floats = (survey.macs(Points.of(points)) / base).astype(np.float64)
-        return ratios
+        return price(Points.of(points))
 
     def at(step: int) -> Coefficients:
         return _rounded(divided.coefficients(2 ** (step * FINENESS)))
 
     below, above = bounds
     if ratio([at(above)])[0] < target:
-        raise EmptyGridError(f"{label} alone does not reach {target:g}× the baseline's MACs")
+        raise EmptyGridError(f"{label} alone does not reach {target:g}× the baseline's {quantity.words}")
     if ratio([at(below)])[0] > target:
-        raise EmptyGridError(f"{label} costs more than {target:g}× the baseline's MACs, however narrow")
+        raise EmptyGridError(f"{label} costs more than {target:g}× the baseline's {quantity.words}, however narrow")
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (middle, above) if ratio([at(middle)])[0] < target else (below, middle)
@@ -120,18 +154,19 @@ def _solved(
     good = [i for i, miss in enumerate(misses) if miss <= tolerance]
     if not good:
         nearest = min(range(len(misses)), key=misses.__getitem__)
+        counted = quantity.name == "macs"
+        wanted = f"costs {target:g}× the baseline" if counted else f"has {target:g}× the baseline's {quantity.words}"
+        option = "--match-macs" if counted else "--match"
         raise EmptyGridError(
-            f"{label}: nothing costs {target:g}× the baseline within {tolerance:.1%}. The nearest is "
-            f"{list(trims.values())[nearest]} at {ratios[nearest]:.3f}×: take another --match-macs or --resolution, "
+            f"{label}: nothing {wanted} within {tolerance:.1%}. The nearest is "
+            f"{list(trims.values())[nearest]} at {ratios[nearest]:.3f}×: take another {option} or --resolution, "
             "or widen --match-tolerance"
         )
     keys = list(trims)
     best = min(good, key=lambda i: (_change(keys[i][1], keys[i][0], pixels), misses[i]))
     chosen, (added, width) = trims[keys[best]], keys[best][1]
     told = [f"{added:+d} px"] * (added != 0) + [f"width ×{width:g}"] * (width != 1)
-    notes = [WHOSE.get(label, ""), f"mended by {' and '.join(told)}" if told else ""]
-    note = "; ".join(filter(None, notes))
-    return ComparisonRow(label, label, chosen.alpha, chosen.beta, chosen.gamma, note=note or None)
+    return chosen, f"mended by {' and '.join(told)}" if told else ""
 
 
 def _trims() -> list[tuple[int, float]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from scalesearch.cli.keys import ANSWER, CANDIDATES, MACHINE, OUTPUT, Key, format_of, overrides
+from scalesearch.cli.match_options import MatchBatchOption, MatchThreadsOption
 from scalesearch.cli.options import (
     AddressOption,
     BatchSizeOption,
@@ -63,12 +64,29 @@ def compare(
             rich_help_panel=CANDIDATES,
         ),
     ] = None,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST=2x",
+            help="The same at another equal cost: params, activations or memory by counting, latency, train-time or "
+            "energy by measuring on this device (latency=2x).",
+            rich_help_panel=CANDIDATES,
+        ),
+    ] = None,
     match_tolerance: Annotated[
-        float, typer.Option(help="With --match-macs, the largest relative miss.", rich_help_panel=CANDIDATES)
-    ] = 0.02,
+        float | None,
+        typer.Option(
+            help="With --match or --match-macs, the largest relative miss (default: 0.02, of what is measured 0.05).",
+            rich_help_panel=CANDIDATES,
+        ),
+    ] = None,
+    match_batch: MatchBatchOption = None,
+    match_threads: MatchThreadsOption = None,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", help="With --match-macs, scale by this run's winner too.", rich_help_panel=CANDIDATES),
+        typer.Option(
+            "--from", help="With --match or --match-macs, scale by this run's winner too.", rich_help_panel=CANDIDATES
+        ),
     ] = None,
     recipe: RecipeOption = None,
     data: DataOption = None,
@@ -114,7 +132,8 @@ def compare(
 ) -> None:
     """Compare ways to grow, at one cost or as the paper's Table 3 and figures have them, or variants of a network."""
     from scalesearch.candidates.sweep import read_sweep
-    from scalesearch.cli.commands.compare import CompareRequest, compare_command
+    from scalesearch.cli.commands.compare import compare_command
+    from scalesearch.cli.commands.compare_request import CompareRequest
     from scalesearch.cli.notify import notifying
     from scalesearch.search.start import PlaceRequest
 
@@ -124,6 +143,7 @@ def compare(
         recipe=recipe,
         overrides=overrides(compare, ctx, assign),
         match_macs=match_macs,
+        match=match,
         tolerance=match_tolerance,
         own=from_,
         out=out,

@@ -71,11 +71,6 @@ def lengths(value: str) -> dict[str, object]:
     return {"train.lengths": value.split(","), "train.schedule": "wsd"}
 
 
-def tolerances(value: float) -> dict[str, object]:
-    """``--match-tolerance``: of what is counted, and of what is measured."""
-    return {"search.match_tolerance": value, "search.measured_tolerance": value}
-
-
 def factors(value: str) -> dict[str, object]:
     """``--eval-resolution``: shares of each network's own image size."""
     return {"train.eval_resolutions": value.split(",")}

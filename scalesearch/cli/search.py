@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from scalesearch.cli.keys import ANSWER, CANDIDATES, COST, MACHINE, OUTPUT, TRAINING, Key, format_of, overrides, points
+from scalesearch.cli.match_options import (
+    MatchBatchOption,
+    MatchOption,
+    MatchThreadsOption,
+    MatchToleranceOption,
+    SolveOption,
+)
 from scalesearch.cli.options import (
     AddressOption,
     BaselineOption,
@@ -26,10 +33,6 @@ from scalesearch.cli.options import (
     LengthsOption,
     LimitOption,
     LogOption,
-    MatchBatchOption,
-    MatchOption,
-    MatchThreadsOption,
-    MatchToleranceOption,
     MaxChannelsOption,
     MaxResolutionOption,
     NotifyOption,
@@ -41,7 +44,6 @@ from scalesearch.cli.options import (
     ResolutionOption,
     SeedsOption,
     SetOption,
-    SolveOption,
     StageDepthsOption,
     StepOption,
     StepsOption,

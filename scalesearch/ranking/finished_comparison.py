@@ -68,6 +68,9 @@ class FinishedRow(_Part):
     top5: float | None = None
     changes: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     to_baseline: Apart | None = None
+    matched_cost: str | None = None
+    matched: float | None = None
+    matched_ratio: float | None = None
 
 
 class FinishedGain(_Part):
@@ -104,8 +107,9 @@ class FinishedGroup(_Part):
 
 
 class FinishedComparison(_Part):
-    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's);
-    ``metric``: what rows have as accuracy; top-1 is then ``top1``."""
+    """A whole comparison; ``match``: ``rows`` (each at its own cost), or ``4x`` (all at that times the baseline's
+    MACs), or ``4x latency`` (at that times another cost of its); ``metric``: what rows have as accuracy; top-1 is then
+    ``top1``."""
 
     title: str
     source: str | None = None

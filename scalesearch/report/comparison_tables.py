@@ -9,9 +9,10 @@ from typing import Any
 from scalesearch.candidates.comparison import AXIS
 from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
 from scalesearch.candidates.last_map import step_in_last_maps
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import HEADINGS, amount, interval, params, percent, to_baseline
+from scalesearch.report.units import HEADINGS, amount, cost, interval, params, percent, to_baseline
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
@@ -35,6 +36,12 @@ def _columns(rows: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[str, 
         ("ratio", [f"{row['ratio']:.2f}×" for row in rows]),
         ("params", [params(row["params"]) for row in rows]),
     ]
+    if any(row.get("matched") for row in rows):
+        name = next(row["matched_cost"] for row in rows if row.get("matched"))
+        unit = QUANTITIES[name].unit
+        columns += [(name, [cost(row["matched"], unit) if row.get("matched") else "" for row in rows])] if unit else []
+        ratios = [f"{row['matched_ratio']:.2f}×" if row.get("matched") else "" for row in rows]
+        columns.append(("× base" if unit else f"{name} × base", ratios))
     if any(row["paper"] for row in rows):
         columns += [
             ("paper", [amount(row["paper"]["macs"]) if row["paper"] else "" for row in rows]),

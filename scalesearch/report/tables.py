@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import HEADINGS, amount, duration, interval, params, percent, to_first
+from scalesearch.report.matched_words import matched_column, matched_summary
+from scalesearch.report.units import HEADINGS, amount, interval, params, percent, to_first
 from scalesearch.report.units import cost as in_unit
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
 
@@ -21,16 +22,10 @@ if TYPE_CHECKING:
     from scalesearch.candidates.quantities import Spent
     from scalesearch.models.checks import Trial
     from scalesearch.models.surgery.network import Network
-    from scalesearch.run_files import MatchedFile
     from scalesearch.scaling.cost import Cost
     from scalesearch.scaling.spec import ModelSpec
     from scalesearch.scaling.spec_files import Spec
     from scalesearch.settings import SearchSettings
-
-UNSURE = 0.5
-"""Standard error of measured costs over their tolerance from which on it is said that they are unsure."""
-NAMED = 3
-"""Pairs that miss the target and are named."""
 
 WORDS = ("depth·width·px", "", "operator")
 """Columns of words; the others are numbers."""
@@ -74,7 +69,9 @@ def _plan_record(candidate: Candidate) -> dict[str, object]:
 def spent_record(candidate: Candidate) -> dict[str, object]:
     """What it costs by the matched quantity, where that is not MACs."""
     spent = candidate.spent
-    return {} if spent is None else {"matched": spent.value, "matched_ratio": spent.ratio}
+    if spent is None:
+        return {}
+    return {"matched_cost": spent.quantity.name, "matched": spent.value, "matched_ratio": spent.ratio}
 
 
 def _plan_row(candidate: Candidate, matched: Spent | None) -> tuple[str, ...]:
@@ -114,7 +111,7 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     if merged:
         lines.append(f"  {merged} points realise a network that another point realises too")
     if search.match not in ("nominal", "macs"):
-        return "\n".join([*lines, *_matched_summary(plan, search)])
+        return "\n".join([*lines, *matched_summary(plan, search, phi)])
     lines.append(
         f"measured cost {ratios[0]:.2f}× … {ratios[-1]:.2f}× the baseline, median {statistics.median(ratios):.2f}×"
     )
@@ -124,62 +121,6 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
         lines.append(f"  {near} point{'s' * (near != 1)} cost {goal:.3g}× ± 5 %: nominal growth is not real cost.")
         lines.append("  To compare at equal cost, add --match macs.")
     return "\n".join(lines)
-
-
-def _matched_summary(plan: Plan, search: SearchSettings) -> list[str]:
-    """What candidates cost by the matched quantity; of a measured one, where and how well it was measured."""
-    spent = [c.spent for c in plan.candidates if c.spent]
-    if not spent:
-        return []
-    equal, macs = sorted(each.ratio for each in spent), sorted(c.ratio for c in plan.candidates)
-    quantity, file = spent[0].quantity, plan.measured
-    base = f"'s {in_unit(file.base, quantity.unit)}" if file else ""
-    lines = [
-        f"{quantity.words} {equal[0]:.2f}× … {equal[-1]:.2f}× the baseline{base}, median "
-        f"{statistics.median(equal):.2f}×; MACs {macs[0]:.2f}× … {macs[-1]:.2f}×"
-    ]
-    if file is None:
-        told = ["  an estimate of a training step's: weights, optimiser state, and what backward needs"]
-        return lines + told * (quantity.name == "memory")
-    lines.append(f"  on {place_in_words(file)}")
-    sure = f"; ±{100 * file.error:.1f} % of each (one standard error)" if file.error else ""
-    lines.append(f"  measuring {file.networks} networks took {duration(file.seconds)}{sure}{_estimated_how_well(file)}")
-    if file.error and file.error > UNSURE * file.tolerance:
-        better = (
-            "" if file.threads == 1 else "; --match-threads 1 counts processor time, which other programs do not take"
-        )
-        lines.append(f"  other programs disturb what is measured here{better}")
-    by_miss = sorted(file.points, key=lambda p: abs(p.ratio - file.target))
-    missed = [f"{Coefficients(p.alpha, p.beta, p.gamma)} ({p.ratio:.2f}×)" for p in by_miss if p.missed]
-    if missed:
-        more = f", and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-        lines.append(
-            f"  {len(missed)} measured pairs do not come within {100 * file.tolerance:g} % of {file.target:.3g}×: "
-            f"{', '.join(missed[:NAMED])}{more}"
-        )
-    far = sum(p.admitted is False and p.value is None for p in file.points)
-    if far:
-        lines.append(f"  {far} pairs are far from it by the estimate and were not measured")
-    return lines
-
-
-def place_in_words(file: MatchedFile) -> str:
-    """Where something was measured: ``cpu: AMD EPYC 7B13, 2 threads, batch 1, fp32``."""
-    return f"{file.device}, {file.threads} thread{'s' * (file.threads != 1)}, batch {file.batch}, {file.precision}"
-
-
-def _estimated_how_well(file: MatchedFile) -> str:
-    if file.off_median is None or file.off_worst is None:
-        return ""
-    return f"; measured over estimated: median {file.off_median:.2f}, worst {file.off_worst:.2f}"
-
-
-def matched_in_words(row: Mapping[str, Any], match: Mapping[str, Any]) -> str:
-    """What a row of `ranking.json` costs by the matched quantity, or the ratio of a count; empty where unknown."""
-    value, ratio = row.get("matched"), row.get("matched_ratio")
-    if value is None or ratio is None or math.isnan(value):
-        return ""
-    return in_unit(value, match["unit"]) if match["unit"] else f"{ratio:.2f}×"
 
 
 def ranking_table(
@@ -205,8 +146,8 @@ def ranking_table(
         **{sign: [f"{row[name]:.4g}" for row in ranking] for sign, name in zip("αβγ", AXES, strict=True)},
         "depth·width·px": [row["shape"] for row in ranking],
         "MACs": [amount(row["macs"]) for row in ranking],
-        "ratio": [f"{row['ratio']:.2f}×" for row in ranking],
-        **({match["cost"]: [matched_in_words(row, match) for row in ranking]} if match else {}),
+        "ratio": [] if match else [f"{row['ratio']:.2f}×" for row in ranking],
+        **(matched_column(ranking, match) if match else {}),
         f"{acc} %": [percent(row["accuracy"], row["sd"]) for row in ranking],
         **({} if brief else _beside(ranking)),
         "to first": [to_first(row, brief=True) for row in ranking],

@@ -10,6 +10,7 @@ from scalesearch.candidates.grid import Candidate
 from scalesearch.ranking.compound_gain import gain
 from scalesearch.ranking.ranking import EXTRA, records_json
 from scalesearch.ranking.to_baseline import Differences, differences
+from scalesearch.report.tables import spent_record
 
 if TYPE_CHECKING:
     from scalesearch.ranking.schedules import Saved
@@ -45,6 +46,7 @@ def rows_json(group: BaselineRows, result: Result | None, apart: Differences | N
                 "macs": candidate.cost.macs,
                 "ratio": candidate.ratio,
                 "params": candidate.cost.params,
+                **spent_record(candidate),
                 "network": candidate.model.fingerprint,
                 "note": "; ".join(filter(None, (line.note, _in_blocks(line, candidate, group.blocks)))) or None,
                 "paper": line.paper and {"macs": line.paper.macs, "top1": line.paper.top1},

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.matching import Measure, range_of
 from scalesearch.candidates.measured_cost import MeasuredCost, Meter, Solved, Wish, match_measured
-from scalesearch.candidates.quantities import QUANTITIES
+from scalesearch.candidates.pricing import Measured, Pricing
+from scalesearch.candidates.quantities import QUANTITIES, CountMemory
 from scalesearch.candidates.resolve import ResolvedBaseline
 from scalesearch.files import kept_one
 from scalesearch.models.protocols import Survey
@@ -27,6 +30,11 @@ from scalesearch.training.step_timing import here
 
 MATCHED = "matched.json"
 """The file of a run's folder that holds what was measured."""
+
+WIDE = (0.25, 8.0)
+"""Of a comparison's coefficients, which no range bounds."""
+LEAST_GROWTH = 1.5
+"""To which networks grow that are measured for the estimate, also where rows cost what the baseline costs."""
 
 Told = Callable[[str], None]
 
@@ -85,6 +93,91 @@ def measure_grid(
     return measure
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a comparison, and what they were measured to cost, if they were."""
+
+    lines: tuple[ComparisonRow, ...]
+    file: MatchedFile | None = None
+
+
+def measure_rows(
+    recipe: Recipe,
+    resolved: ResolvedBaseline,
+    classes: int,
+    target: float,
+    make: Callable[[Pricing], Sequence[ComparisonRow]],
+    *,
+    told: Told,
+    folder: Path | None = None,
+    asked_too: Mapping[str, Any] | None = None,
+    meter: Meter | None = None,
+) -> Rows:
+    """Rows that cost ``target`` times the baseline: kept ones first, then this machine's cache, then anew.
+
+    Args:
+        recipe: its ``search.match`` says what is equal, and is measured.
+        make: the rows by a pricing.
+        folder: of the baseline's run, if there is one yet.
+        asked_too: what else the rows depend on.
+        meter: measures; this device in turns by default.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    device = pick_device(recipe.device)
+    recipe = _settled(recipe, device)
+    base = resolved.baseline.scaled(Multipliers(1, 1, 1))
+    asked = digest({"rows": target, **(asked_too or {}), "of": _asked(recipe, recipe.search, resolved, classes)})
+    known = kept_in(folder, asked)
+    if known is not None:
+        told(f"{known.cost} as measured when this run was planned, on {known.device}")
+        return Rows(_lines(known), known)
+    measuring = meter or TurnMeter(base, recipe, device, classes)
+    fresh = False
+
+    def anew() -> dict[str, Any]:
+        nonlocal fresh
+        fresh = True
+        wish = Wish(QUANTITIES[recipe.search.match], target, recipe.search.measured_tolerance, told)
+        survey = resolved.baseline.survey(1, num_classes=classes)
+        ranges = [(1.0, 1.0) if name in resolved.baseline.fixed else WIDE for name in AXES]
+        growth = max(target, LEAST_GROWTH)
+        pricing = Measured(
+            MeasuredCost(survey, base.cost(classes), base.spec.blocks, wish, measuring, ranges, growth), base
+        )
+        lines = make(pricing)
+        file = pricing.cost.file(pricing.points(), list(pricing.models.values()) or [base], len(lines))
+        rows = tuple(asdict(line) for line in lines)
+        return file.model_copy(update={"asked": asked, "rows": rows}).model_dump(mode="json")
+
+    key = f"{asked} {here(device)} {measuring.place}"
+    found = MatchedFile.model_validate_json(json.dumps(anew() if meter else kept_one("matched", key, anew)))
+    if not fresh:
+        told(f"{found.cost} as measured here before")
+    return Rows(_lines(found), found)
+
+
+def _lines(file: MatchedFile) -> tuple[ComparisonRow, ...]:
+    return tuple(ComparisonRow(**row) for row in file.rows)
+
+
+def _settled(recipe: Recipe, device: torch.device) -> Recipe:
+    """With the precision that the device takes."""
+    train = recipe.train.model_copy(update={"precision": pick_precision(recipe.train, device)})
+    return recipe.model_copy(update={"train": train})
+
+
+def memory_of(recipe: Recipe) -> CountMemory:
+    """Bytes that a training step of a network is expected to take, on the recipe's device.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    settled = _settled(recipe, pick_device(recipe.device))
+    return lambda cost: estimated_memory(cost, settled.train, settled.train.precision)
+
+
 def on_this_device(recipe: Recipe, resolved: ResolvedBaseline, classes: int, told: Told) -> dict[str, Any]:
     """What `plan` needs to match by training memory or by what is measured, where no images are known.
 
@@ -92,10 +185,9 @@ def on_this_device(recipe: Recipe, resolved: ResolvedBaseline, classes: int, tol
         DeviceError: the device is not there.
     """
     device = pick_device(recipe.device)
-    train = recipe.train.model_copy(update={"precision": pick_precision(recipe.train, device)})
-    recipe = recipe.model_copy(update={"train": train})
+    recipe = _settled(recipe, device)
     return {
-        "training_memory": lambda cost: estimated_memory(cost, train, train.precision),
+        "training_memory": memory_of(recipe),
         "measure": measure_grid(recipe, resolved, device, classes, told=told),
     }
 

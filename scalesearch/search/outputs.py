@@ -21,7 +21,8 @@ from scalesearch.ranking.ranking import records_json
 from scalesearch.ranking.signal import signal
 from scalesearch.ranking.winners import in_words, winners
 from scalesearch.report.class_tables import classes_markdown
-from scalesearch.report.tables import place_in_words, ranking_markdown, spent_record
+from scalesearch.report.matched_words import place_in_words
+from scalesearch.report.tables import ranking_markdown, spent_record
 from scalesearch.run_folder import RunFolder, slug
 from scalesearch.runtime.device import device_name
 from scalesearch.scaling.compound import AXES, Coefficients
@@ -72,18 +73,18 @@ def match_note(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Any] | No
         if not timed:
             return None
         measured, place = QUANTITIES["latency"], f"{device_name(prepared.device)}, batch 1"
-        words = in_words(winners(ranking, measured="latency_ms", equal="macs"), "latency_ms", "macs", measured, place)
-        return {"cost": measured.name, "unit": measured.unit, "words": words}
+        pair = winners(ranking, measured="latency_ms", equal="macs")
+        words = in_words(pair, "latency_ms", "macs", measured, place)
+        return {"cost": measured.name, "unit": measured.unit, "differ": pair.differ, "words": words}
     found = {"cost": quantity.name, "unit": quantity.unit}
     if file is None or ranking["matched"].isna().any():
-        return found | {"words": f"candidates have equal {quantity.words}; their MACs differ"}
+        return found | {"differ": False, "words": f"candidates have equal {quantity.words}; their MACs differ"}
     pair = winners(ranking, measured="matched", equal="matched")
-    words = in_words(pair, "matched", "matched", quantity, place_in_words(file))
-    return (
-        found
-        | file.model_dump(mode="json", include={"device", "threads", "batch", "precision", "base"})
-        | {"words": words}
-    )
+    found |= file.model_dump(mode="json", include={"device", "threads", "batch", "precision", "base"})
+    return found | {
+        "differ": pair.differ,
+        "words": in_words(pair, "matched", "matched", quantity, place_in_words(file)),
+    }
 
 
 def write_result(

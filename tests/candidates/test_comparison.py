@@ -19,7 +19,7 @@ from scalesearch.candidates.comparison_rows import BaselineRows, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.strategies import STRATEGIES, matched
 from scalesearch.candidates.sweep import swept
-from scalesearch.cli.commands.compare import growth_of
+from scalesearch.cli.commands.compare_request import growth_of
 from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.ranking.compound_gain import Gain, gain

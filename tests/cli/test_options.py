@@ -90,7 +90,9 @@ def test_what_an_option_sets_arrives(command: Callable[..., None]) -> None:
             values = given(command, ctx)
         assert key.path in values, parameter.name
         defaults = {"channels_last", "compile", "training", "energy"} if command.__name__ == "bench" else set()
-        needs = {"train.lengths": {"train.schedule"}}.get(key.path, set())
+        needs = {"train.lengths": {"train.schedule"}, "search.match_tolerance": {"search.measured_tolerance"}}.get(
+            key.path, set()
+        )
         assert set(values) - {key.path} <= defaults | needs
 
 

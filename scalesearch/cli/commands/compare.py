@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.candidates.comparison import Comparison, ComparisonRow, lines_of, load_comparison, scalable
+from scalesearch.candidates.comparison import Comparison, load_comparison
 from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows, group_of, with_rows
 from scalesearch.candidates.grid import plan
 from scalesearch.candidates.resolve import resolve_baseline
-from scalesearch.candidates.strategies import at_equal_cost, matched
-from scalesearch.candidates.sweep import Sweep, check_sweep, swept
+from scalesearch.candidates.sweep import check_sweep
+from scalesearch.cli.commands.compare_request import CompareRequest, match_of
+from scalesearch.cli.commands.compare_rows import memory_of, rows_of
 from scalesearch.cli.commands.grid import command_line, tell_stopped
-from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.files import write_text
 from scalesearch.ranking.metric_columns import comparison_as_ranked
@@ -26,10 +26,9 @@ from scalesearch.report.comparison_tables import comparison_markdown, comparison
 from scalesearch.report.formats import Page
 from scalesearch.run_folder import digest, slug
 from scalesearch.scaling.changes import place_of
-from scalesearch.scaling.compound import Coefficients
 from scalesearch.search.comparison_json import group_json
 from scalesearch.search.progress import on_console
-from scalesearch.search.start import PlaceRequest, chosen_recipe, train_in
+from scalesearch.search.start import chosen_recipe, train_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,63 +41,30 @@ if TYPE_CHECKING:
 DEFAULT = "table3"
 
 
-@dataclass(frozen=True)
-class CompareRequest:
-    """What the command line asks for, beside the recipe's keys; ``target`` is what ``match_macs`` comes to."""
-
-    comparison: str | None
-    baselines: tuple[str, ...]
-    recipe: str | None
-    overrides: Mapping[str, object]
-    match_macs: str | None = None
-    tolerance: float = 0.02
-    own: Path | None = None
-    out: Path | None = None
-    place: PlaceRequest = field(default_factory=PlaceRequest)
-    sweep: Sweep = field(default_factory=dict)
-    target: float | None = None
-
-
-def growth_of(text: str | None, *, sweep: bool = False) -> float | None:
-    """``4x``, ``4×`` or ``4``: how many times the baseline's MACs.
-
-    Args:
-        sweep: whether it is a sweep's, whose rows may also cost what the baseline costs, or less.
-
-    Raises:
-        ScaleSearchError: it is not a number above 1, or of a sweep above 0.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]?\s*", text)
-    if not found or float(found[1]) <= (0 if sweep else 1):
-        what = "a ratio above 0, such as 1x" if sweep else "a growth above 1, such as 4x"
-        raise ScaleSearchError(f"--match-macs: expected {what}, got {text!r}")
-    return float(found[1])
-
-
 def compare_command(wish: CompareRequest, ended: Ended, *, dry_run: bool, form: str) -> None:
     """Print the comparison's networks and their costs; unless ``dry_run``, train them and write what came of it."""
     page = Page(form)
     comparison = _comparison(wish)
-    wish = replace(wish, target=growth_of(wish.match_macs, sweep=bool(comparison.sweep)))
+    cost, target = match_of(wish, sweep=bool(comparison.sweep))
+    wish = replace(wish, target=target, cost=cost)
     if wish.target and not comparison.sweep:
-        title = f"At {wish.target:g}× the MACs" + (f" ({comparison.title}'s baselines)" if wish.comparison else "")
+        title = f"At {wish.target:g}× the {wish.words}"
+        title += f" ({comparison.title}'s baselines)" if wish.comparison else ""
         comparison = comparison.model_copy(update={"title": title, "source": None, "about": None})
     if wish.own and (comparison.sweep or not wish.target):
-        raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs")
+        raise ScaleSearchError("--from RUN adds its winner to the strategies of --match-macs or --match")
     names = list(dict.fromkeys(wish.baselines)) or list(comparison.baselines)
     if not names:
         raise ScaleSearchError(f"{comparison.title} has rows for any network: name one with --baseline")
     console = page.remarks()
     if dry_run and wish.recipe is None and "data.source" not in wish.overrides:
         recipe = load_recipe("paper", wish.overrides)
-        groups = [_planned(wish, comparison, name, recipe, IMAGENET) for name in names]
+        groups = [_planned(wish, comparison, name, recipe, IMAGENET, console) for name in names]
         _show_plan(comparison, groups, page)
         if comparison.sweep and page.is_terminal:
             console.print("with --recipe or --data, also what training them would take", style="dim")
         return
-    prepared = _prepared(wish, comparison, names)
+    prepared = _prepared(wish, comparison, names, console)
     groups = [group for group, _ in prepared]
     if dry_run:
         _show_plan(comparison, groups, page)
@@ -132,37 +98,26 @@ def _comparison(wish: CompareRequest) -> Comparison:
     return Comparison(title=title, baselines={recipe.baseline: None}, sweep=dict(wish.sweep))
 
 
-def _planned(wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int) -> BaselineRows:
-    lines, told = _lines(wish, comparison, name, recipe, num_classes)
-    rows = with_rows(recipe, name, lines)
+def _planned(
+    wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int, console: Console
+) -> BaselineRows:
+    lines, told, measured = rows_of(wish, comparison, name, recipe, num_classes, console)
+    rows = with_rows(recipe, name, lines, wish.cost)
     resolved = resolve_baseline(rows)
-    made = plan(resolved.baseline, rows.phi, rows.search, num_classes=num_classes, dropout=resolved.dropout)
+    made = plan(
+        resolved.baseline,
+        rows.phi,
+        rows.search,
+        num_classes=num_classes,
+        dropout=resolved.dropout,
+        training_memory=memory_of(recipe) if wish.cost == "memory" else None,
+        measured=measured,
+    )
     return group_of(name, lines, made, resolved.baseline, num_classes, told)
 
 
-def _lines(
-    wish: CompareRequest, comparison: Comparison, name: str, recipe: Recipe, num_classes: int
-) -> tuple[list[ComparisonRow], tuple[str, ...]]:
-    """A baseline's rows, and what is to be said of all of them."""
-    baseline = resolve_baseline(recipe.model_copy(update={"baseline": name})).baseline
-    if comparison.sweep:
-        rows = swept(baseline, comparison.sweep)
-        if not wish.target:
-            return list(rows.lines), rows.remarks
-        return at_equal_cost(baseline, rows.lines, wish.target, num_classes, wish.tolerance), rows.remarks
-    if not wish.target:
-        return scalable(lines_of(comparison, name, baseline), baseline.fixed), ()
-    own: dict[str, Coefficients] = {}
-    if wish.own:
-        winner = best_of(wish.own, fitted=False)
-        if winner.growth() <= 1:
-            raise ScaleSearchError(f"--from {wish.own}: its winner, {winner}, does not grow")
-        own[f"compound ({wish.own.name})"] = winner
-    return matched(baseline, wish.target, num_classes, wish.tolerance, own), ()
-
-
 def _prepared(
-    wish: CompareRequest, comparison: Comparison, names: Sequence[str]
+    wish: CompareRequest, comparison: Comparison, names: Sequence[str], console: Console
 ) -> list[tuple[BaselineRows, Prepared]]:
     """Every baseline's rows, ready to be trained."""
     recipe = chosen_recipe(wish.recipe, wish.overrides, wish.place.check)
@@ -174,8 +129,8 @@ def _prepared(
     classes = len(open_source(recipe.data).classes)
     found = []
     for name in names:
-        lines, told = _lines(wish, comparison, name, recipe, classes)
-        prepared = prepare(with_rows(recipe, name, lines))
+        lines, told, measured = rows_of(wish, comparison, name, recipe, classes, console)
+        prepared = prepare(with_rows(recipe, name, lines, wish.cost), measured=measured)
         found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes, told), prepared))
     folders = [slug(prepared.baseline.name) for _, prepared in found]
     if twice := next((each for each in folders if folders.count(each) > 1), None):
@@ -298,7 +253,7 @@ def _document(
         "title": comparison.title,
         "source": comparison.source,
         "about": comparison.about,
-        "match": f"{wish.target:g}x" if wish.target else "rows",
+        "match": wish.as_written,
         **({"metric": prepared[0][1].metric} if prepared[0][1].metric != "accuracy" else {}),
         "notes": list(dict.fromkeys(notes)),
         "groups": [

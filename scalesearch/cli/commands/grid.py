@@ -195,8 +195,8 @@ def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
         console.print(f"{done}; quoted for {count}: {duration(seconds)}", style="dim")
     winner = ranking.iloc[0]
     console.print(f"\nwinner  {Coefficients(winner['alpha'], winner['beta'], winner['gamma'])}", style="bold")
-    if match := kept.get("match"):
-        console.print(f"        {match['words']}")
+    if (match := kept.get("match")) and match["differ"]:
+        console.print(match["words"])
     console.print(
         f"wrote   {folder}/report.html · ranking.csv, .json, .md · candidates.csv · figures/ · specs/", soft_wrap=True
     )

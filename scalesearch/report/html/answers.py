@@ -36,8 +36,9 @@ def of_comparison(comparison: FinishedComparison, groups: Sequence[tuple[Finishe
     """What a comparison has found, baseline by baseline."""
     runs = [run for _, run in groups if run is not None]
     what = f"{_count(sum(len(group.rows) for group, _ in groups), 'network')} of {_count(len(groups), 'baseline')}"
-    match = comparison.match.removesuffix("x")
-    how = "each at the cost that its multipliers have" if match == "rows" else f"each at {match}× its baseline's MACs"
+    match, _, of = comparison.match.partition(" ")
+    how = f"each at {match.removesuffix('x')}× its baseline's {of or 'MACs'}"
+    how = "each at the cost that its multipliers have" if match == "rows" else how
     several = len(groups) > 1
     found = []
     for group, _ in groups:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.ranking.finished_comparison import FinishedGroup, FinishedRow
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import HtmlColumn, HtmlTable, between, share, table
-from scalesearch.report.tables import matched_in_words
-from scalesearch.report.units import HEADINGS, METRIC, amount, duration, to_baseline, to_first
+from scalesearch.report.matched_words import matched_in_words
+from scalesearch.report.units import HEADINGS, METRIC, amount, cost, duration, to_baseline, to_first
 
 MANY = 100
 """Failed trials that are listed."""
@@ -52,6 +53,19 @@ def _matched(run: Run) -> list[HtmlColumn[dict[str, Any]]]:
     if "latency_ms" in run.ranking and run.ranking["latency_ms"].notna().any():
         return [HtmlColumn("latency", lambda row: f"{row['latency_ms']:.3g} ms")]
     return []
+
+
+def _rows_matched(group: FinishedGroup) -> list[HtmlColumn[FinishedRow]]:
+    """What rows cost by the quantity that they are equal in."""
+    quantity = next((QUANTITIES[row.matched_cost] for row in group.rows if row.matched_cost in QUANTITIES), None)
+    if quantity is None:
+        return []
+    unit = quantity.unit
+
+    def told(row: FinishedRow) -> str:
+        return "" if row.matched is None else cost(row.matched, unit)
+
+    return [HtmlColumn(quantity.name, told)]
 
 
 def ranking_notes(run: Run) -> list[str]:
@@ -99,6 +113,7 @@ def rows(group: FinishedGroup, metric: str) -> HtmlTable:
         HtmlColumn("MACs", lambda row: amount(row.macs)),
         HtmlColumn("ratio", lambda row: f"{row.ratio:.2f}×"),
         HtmlColumn("params", lambda row: amount(row.params)),
+        *_rows_matched(group),
         HtmlColumn("printed MACs", lambda row: amount(row.paper.macs) if row.paper else ""),
         HtmlColumn("printed top-1", lambda row: f"{row.paper.top1:.1f}" if row.paper and row.paper.top1 else ""),
     ]
