@@ -171,7 +171,7 @@ class MeasuredCost:
             seconds=round(self.meter.seconds, 1),
             off_median=statistics.median(off) if off else None,
             off_worst=off[-1] if off else None,
-            error=statistics.median(self.readings.error(model) for model in admitted),
+            error=statistics.median(self.readings.error(model) for model in admitted) if admitted else None,
             points=tuple(points),
         )
 

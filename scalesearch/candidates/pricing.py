@@ -11,7 +11,6 @@ from scalesearch.candidates.measured_cost import FINAL, ROUNDS, MeasuredCost
 from scalesearch.candidates.quantities import QUANTITIES, CountMemory, Quantity, Ratio, counted_ratio
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.protocols import ScaledModel, Survey
-from scalesearch.run_files import MatchedPoint
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.points import Points
@@ -38,8 +37,8 @@ class Pricing(Protocol):
             EmptyGridError: nowhere.
         """
 
-    def near(self, survey: Survey, target: float, tolerance: float) -> bool:
-        """Whether the network as it is costs the target within the tolerance."""
+    def near(self, label: str, survey: Survey, target: float, tolerance: float) -> bool:
+        """Whether a row as it is costs the target within the tolerance."""
 
 
 class Counted:
@@ -52,7 +51,7 @@ class Counted:
         """Solved at once."""
         return solve(counted_ratio(self.quantity.name, survey, self._base, self._memory))
 
-    def near(self, survey: Survey, target: float, tolerance: float) -> bool:
+    def near(self, label: str, survey: Survey, target: float, tolerance: float) -> bool:
         """Counted."""
         ratio = counted_ratio(self.quantity.name, survey, self._base, self._memory)
         return bool(abs(ratio(UNSCALED)[0] / target - 1) <= tolerance)
@@ -64,10 +63,10 @@ UNSCALED = Points.of([Coefficients(1, 1, 1)])
 class Measured:
     """By what is measured: solved by the estimate, measured, solved again by what that said."""
 
-    def __init__(self, cost: MeasuredCost, base: ScaledModel) -> None:
+    def __init__(self, cost: MeasuredCost) -> None:
         self.cost, self.quantity = cost, cost.wish.quantity
         self.models: dict[str, ScaledModel] = {}
-        self._base = base
+        """What each row came to, by its label."""
 
     def settle(self, label: str, survey: Survey, solve: Solve) -> Coefficients:
         """Of the networks that were measured, the one nearest to the target."""
@@ -82,7 +81,7 @@ class Measured:
                 if number == 0:
                     raise
                 break
-            ratio = tried[found] = self._measure(survey, found)
+            ratio = tried[found] = self._measure(label, survey, found)
             if wish.miss(ratio) <= wish.tolerance:
                 return found
             off = ratio / float(estimate(Points.of([found]))[0])
@@ -93,18 +92,15 @@ class Measured:
             "--resolution, or widen --match-tolerance"
         )
 
-    def near(self, survey: Survey, target: float, tolerance: float) -> bool:
+    def near(self, label: str, survey: Survey, target: float, tolerance: float) -> bool:
         """Measured."""
-        return abs(self._measure(survey, UNSCALED[0]) / target - 1) <= tolerance
+        return abs(self._measure(label, survey, UNSCALED[0]) / target - 1) <= tolerance
 
-    def points(self) -> list[MatchedPoint]:
-        """Every network that was measured for a row, and the baseline."""
-        found = [self.cost.point(UNSCALED[0], model, admitted=True) for model in self.models.values()]
-        base = self._base.fingerprint
-        own = MatchedPoint(alpha=1, beta=1, gamma=1, network=base, ratio=1, value=self.cost.meter.base, admitted=True)
-        return [own, *(point for point in found if point.network != base)]
+    def ratio_of(self, label: str) -> float:
+        """What a row was measured to cost over the baseline; 1 of the baseline's own row."""
+        return self.cost.readings.ratio(self.models[label]) if label in self.models else 1.0
 
-    def _measure(self, survey: Survey, point: Coefficients) -> float:
+    def _measure(self, label: str, survey: Survey, point: Coefficients) -> float:
         networks = survey.networks(Points.of([point]))
-        self.models[networks.models[0].fingerprint] = networks.models[0]
+        self.models[label] = networks.models[0]
         return float(np.asarray(self.cost.try_out(networks, FINAL))[0])

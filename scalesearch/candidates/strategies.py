@@ -90,7 +90,7 @@ def at_equal_cost(
     found = []
     for line in lines:
         survey = baseline.changed(line.changes).survey(1, num_classes=num_classes)
-        if pricing.near(survey, target, tolerance):
+        if pricing.near(line.label, survey, target, tolerance):
             found.append(line)
             continue
         divided = STRATEGIES["width"]

@@ -19,7 +19,7 @@ from scalesearch.candidates.resolve import ResolvedBaseline
 from scalesearch.files import kept_one
 from scalesearch.models.protocols import Survey
 from scalesearch.recipe import Recipe
-from scalesearch.run_files import MatchedFile, read_result
+from scalesearch.run_files import MatchedFile, MatchedPoint, read_result
 from scalesearch.run_folder import digest
 from scalesearch.runtime.device import pick_device, pick_precision
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
@@ -143,11 +143,10 @@ def measure_rows(
         survey = resolved.baseline.survey(1, num_classes=classes)
         ranges = [(1.0, 1.0) if name in resolved.baseline.fixed else WIDE for name in AXES]
         growth = max(target, LEAST_GROWTH)
-        pricing = Measured(
-            MeasuredCost(survey, base.cost(classes), base.spec.blocks, wish, measuring, ranges, growth), base
-        )
+        pricing = Measured(MeasuredCost(survey, base.cost(classes), base.spec.blocks, wish, measuring, ranges, growth))
         lines = make(pricing)
-        file = pricing.cost.file(pricing.points(), list(pricing.models.values()) or [base], len(lines))
+        points = [_row_point(resolved, line, pricing.ratio_of(line.label), measuring.base) for line in lines]
+        file = pricing.cost.file(points, list(pricing.models.values()), len(lines))
         rows = tuple(asdict(line) for line in lines)
         return file.model_copy(update={"asked": asked, "rows": rows}).model_dump(mode="json")
 
@@ -156,6 +155,14 @@ def measure_rows(
     if not fresh:
         told(f"{found.cost} as measured here before")
     return Rows(_lines(found), found)
+
+
+def _row_point(resolved: ResolvedBaseline, line: ComparisonRow, ratio: float, base: float) -> MatchedPoint:
+    at = Coefficients(line.depth, line.width, line.resolution)
+    network = resolved.model(at, line.changes).fingerprint
+    return MatchedPoint(
+        alpha=at.alpha, beta=at.beta, gamma=at.gamma, network=network, ratio=ratio, value=ratio * base, admitted=True
+    )
 
 
 def _lines(file: MatchedFile) -> tuple[ComparisonRow, ...]:
