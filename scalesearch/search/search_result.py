@@ -42,6 +42,13 @@ class FigureFile:
         return f'<img alt="{self.svg.stem}" style="{style}" src="data:image/svg+xml;base64,{content}">'
 
 
+class Figures(dict[str, FigureFile]):
+    """Figures by name; a notebook draws them all."""
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{figure._repr_html_()}</p>" for figure in self.values())
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """A finished search.
@@ -79,10 +86,10 @@ class SearchResult:
         return build_model(self.winner, self.classes if num_classes is None else num_classes)
 
     @property
-    def figures(self) -> Mapping[str, FigureFile]:
+    def figures(self) -> Figures:
         """The figures of the report, by name."""
         self.report()
-        return {file.stem: FigureFile(file) for file in sorted((self.folder / "figures").glob("*.svg"))}
+        return Figures({file.stem: FigureFile(file) for file in sorted((self.folder / "figures").glob("*.svg"))})
 
     def report(self) -> Path:
         """The run's report, one HTML page; written again if it is not there.

@@ -61,7 +61,7 @@ class PlaceRequest:
             study: a name of its own, for one of several searches.
 
         Raises:
-            ScaleSearchError: the address of the storage is none, or Ray is not installed.
+            ScaleSearchError: the address of the storage is none, or Ray or TensorBoard is not installed.
         """
         from scalesearch.runtime.device import every_device
         from scalesearch.search.engine import EngineSettings
@@ -72,6 +72,10 @@ class PlaceRequest:
             from scalesearch.search.ray_cluster import load_ray
 
             load_ray()
+        if recipe.run.log is not None:
+            from scalesearch.search.tensorboard_log import load_tensorboard
+
+            load_tensorboard()
         return EngineSettings(where, study or self.study, every_device(recipe.device), self.engine, self.address)
 
 
@@ -95,10 +99,6 @@ def made_ready(recipe: Recipe, place: PlaceRequest, prepare: Callable[[Recipe], 
         ScaleSearchError: whatever of it the user can mend, told before an image is decoded.
     """
     settings = place.settings(recipe)
-    if recipe.run.log is not None:
-        from scalesearch.search.tensorboard_log import load_tensorboard
-
-        load_tensorboard()
     return prepare(recipe), settings
 
 

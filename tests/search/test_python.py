@@ -18,7 +18,7 @@ from torch import nn
 from scalesearch import Search
 from scalesearch.errors import BaselineError, RecipeError, ScaleSearchError
 from scalesearch.models.surgery.session import source_of
-from scalesearch.recipe import overrides_of
+from scalesearch.recipe import Recipe, overrides_of
 from scalesearch.scaling.spec import ModelSpec
 from tests.support.small import MINE, TINY_RUN, Cli
 
@@ -182,3 +182,28 @@ def test_a_script_without_a_guard_is_run_once_and_goes_on_after_ctrl_c(cli: Cli,
     again = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert again.count("begun") == 1 and heard.count("begun") == 1, "workers do not run the script"
     assert " of 3 trials were done before" in again and "[3/3]" in again
+
+
+def test_a_notebook_is_shown_one_bar_that_grows(quick: Recipe, tiny: ModelSpec) -> None:
+    import io
+
+    import pandas as pd
+    from rich.console import Console
+
+    from scalesearch.candidates.grid import plan
+    from scalesearch.candidates.resolve import resolve_baseline
+    from scalesearch.search.notebook_progress import NotebookWatcher
+
+    first = plan(resolve_baseline(quick, tiny).baseline, 1.0, quick.search, num_classes=12).candidates[0]
+    shown: list[str] = []
+    watcher = NotebookWatcher(Console(file=io.StringIO()), shown.append)
+    watcher.wanted(2)
+    watcher.trial_started(0, first, 0)
+    watcher.trial_step(0, 3, 6, 2.5, 100.0)
+    row = {"rank": 1, "alpha": 1.0, "beta": 1.2, "gamma": 1.0, "accuracy": 0.5, "sd": None, "ratio": 2.0}
+    watcher.trial_finished(first, {}, pd.DataFrame([row]))
+    watcher.close()
+    assert all(html.startswith('<progress max="2" value="') for html in shown)
+    values = [float(html.partition('value="')[2].partition('"')[0]) for html in shown]
+    assert values == sorted(values) and values[-1] == 1
+    assert "1/2 trials" in shown[-1] and "best so far" in shown[-1] and "50.0" in shown[-1]

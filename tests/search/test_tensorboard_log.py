@@ -31,7 +31,7 @@ def _shown(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
 
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for place in sorted({file.parent for file in folder.rglob("events.out.*")}):
-        read = EventAccumulator(str(place)).Reload()  # type: ignore[no-untyped-call]
+        read = EventAccumulator(str(place)).Reload()
         found[str(place.relative_to(folder))] = {
             tag: [(e.step, round(e.value, 4)) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]
         }
@@ -85,7 +85,7 @@ def test_the_ranking_is_a_table_of_hyperparameters(candidates: dict[str, Candida
         found["ranking/accuracy"] == [(0, 0.5)] and "ranking/val_accuracy" not in found for found in shown.values()
     )
     place = tmp_path / "tensorboard" / next(iter(shown))
-    read = EventAccumulator(str(place)).Reload()  # type: ignore[no-untyped-call]
+    read = EventAccumulator(str(place)).Reload()
     assert "_hparams_/session_start_info" in read.summary_metadata
 
 
