@@ -190,6 +190,11 @@ class Measure:
         return found
 
 
+def metric_of(objective: str) -> str:
+    """What a training is known by: one of `METRICS`, or accuracy."""
+    return objective if objective in METRICS else "accuracy"
+
+
 def measure_of(objective: str, labels: Classes) -> Measure | None:
     """What trials are seen by; None where accuracy is what counts."""
     return Measure(objective, labels) if objective in METRICS else None

@@ -96,7 +96,7 @@ class PlainWatcher:
             self._say(headline(prepared))
             self.console.print(prepared.about_images, markup=False)
             for line in prepared.tuned:
-                self._say(line)
+                self.console.print(line, markup=False)
             if done:
                 self._say(f"{len(done)} of {total} trials were done before")
         self.done, self.total = len(done), total

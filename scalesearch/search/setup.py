@@ -20,7 +20,7 @@ from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
 from scalesearch.models.protocols import Baseline
-from scalesearch.ranking.class_metrics import METRICS, base_rate
+from scalesearch.ranking.class_metrics import base_rate, metric_of
 from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.recipe import Recipe, refuse_nas
 from scalesearch.run_files import MatchedFile
@@ -103,7 +103,7 @@ class Prepared:
     @property
     def metric(self) -> str:
         """What a training is known by: accuracy, or one of `class_metrics.METRICS`."""
-        return self.recipe.objective if self.recipe.objective in METRICS else "accuracy"
+        return metric_of(self.recipe.objective)
 
     @property
     def exponent(self) -> float:
@@ -217,7 +217,7 @@ def settle(place: Place, made: Plan) -> Settled:
     dearest, median = made.by_cost[-1].model, made.median.model
     recipe, tuned = decide(recipe, dearest, median, place.device, len(place.source.classes), counts[0])
     weights = weights_words(recipe.train, labels[0], place.source.classes)
-    metric = recipe.objective if recipe.objective in METRICS else "accuracy"
+    metric = metric_of(recipe.objective)
     base = base_rate(metric, np.array(labels[1])).words(metric, place.source.classes)
     return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned, *weights, base)))
 

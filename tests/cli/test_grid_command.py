@@ -120,7 +120,7 @@ def test_a_grid_from_start_to_specs(cli: Cli, tmp_path: Path) -> None:
     left = {p.name for p in run.iterdir()}
     assert {"recipe.yaml", "environment.json", "candidates.csv", "trials.csv", "ranking.csv", "ranking.md"} <= left
     assert {"study.journal", "report.html"} <= left and "weights" not in left
-    drawn = ("accuracy-macs", "simplex", "learning-curves", "growth", "times")
+    drawn = ("accuracy-macs", "simplex", "learning-curves", "growth", "times", "confusion")
     files = {f"{name}.{ending}" for name in drawn for ending in ("png", "svg")}
     assert {p.name for p in (run / "figures").iterdir()} == files
 
