@@ -18,6 +18,7 @@ from scalesearch.scaling.spec_files import Spec, dump_spec, parse_spec
 from scalesearch.version import __version__
 
 SAFE = ".safetensors"
+ORDER = "order"
 
 Channels = tuple[float, float, float]
 
@@ -55,7 +56,8 @@ def write_weights(target: Path, state: Mapping[str, Tensor], about: About | None
     """Write a state dict, whole or not at all: safetensors, or torch's own form where the name does not end so.
 
     A tensor that two names share is written once; the other name's entry in the metadata says under which, as
-    `safetensors.torch.save_model` does it.
+    `safetensors.torch.save_model` does it. The order of the names, which safetensors do not keep, is in the metadata
+    too: another library's network may be filled by it.
 
     Raises:
         OSError: it cannot be written.
@@ -77,18 +79,24 @@ def write_weights(target: Path, state: Mapping[str, Tensor], about: About | None
             shared[name] = first[place]
         else:
             kept[name] = value.detach().cpu().contiguous().clone()  # views of one storage are tensors of their own
-    content = save(kept, metadata=shared | (about.to_metadata() if about is not None else {"format": "pt"}))
+    said = {"format": "pt", ORDER: json.dumps(list(state))} | (about.to_metadata() if about is not None else {})
+    content = save(kept, metadata=shared | said)
     return write_whole(target, lambda file: file.write(content))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, those that share others' among them.
+    """The tensors of a file, those that share others' among them, in the network's order where the file has it.
 
     Raises:
         BaselineError: it cannot be read.
     """
     found, metadata = _content(path)
-    return found | {name: found[other] for name, other in metadata.items() if name not in found and other in found}
+    found |= {name: found[other] for name, other in metadata.items() if name not in found and other in found}
+    try:
+        order = [str(name) for name in json.loads(metadata.get(ORDER, "[]"))]
+    except ValueError:
+        order = []
+    return {name: found[name] for name in order} if set(order) == found.keys() else found
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from scalesearch.recipe import load_recipe
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
 from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.trained import on_images, open_network
-from scalesearch.training.trained_files import TrainedFiles, about_classes, all_trained_files, folder_of
+from scalesearch.training.trained_files import TrainedFiles, about_classes, all_trained_files, trained_files
 from scalesearch.validation import parse
 
 
@@ -115,9 +115,9 @@ def one_of(asked: str, weights: Path | None, console: Console) -> TrainedFiles |
     Raises:
         ScaleSearchError: there is no such network.
     """
-    if weights is None and folder_of(asked) is None:
+    found = trained_files(asked) if weights is None else all_trained_files([asked], [weights])
+    if found is None:
         return None
-    found = all_trained_files([asked], [] if weights is None else [weights])
     if len(found) > 1:
         others = f"{asked}:2" + (f" to {asked}:{len(found)}" if len(found) > 2 else "")
         console.print(f"{found[0].name}, the best of {asked} ({others}: the others)", style="dim")

@@ -29,7 +29,7 @@ class Imports:
             holder = importlib.import_module(kind.__module__)
         except ImportError:
             return None
-        if getattr(holder, kind.__name__, None) is not kind or kind.__module__.startswith("scalesearch"):
+        if not hasattr(holder, kind.__name__) or kind.__module__.startswith("scalesearch"):
             return None
         self.names.setdefault(kind.__module__, set()).add(kind.__name__)
         return kind.__name__
@@ -38,6 +38,13 @@ class Imports:
     def lines(self) -> list[str]:
         """As statements, sorted."""
         return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(self.names.items())]
+
+
+def same_kind(module: nn.Module, other: nn.Module) -> bool:
+    """Whether a module is of another's class, or of one that surgery has derived from it; a file that was imported
+    twice has made its classes twice."""
+    name = (type(other).__module__, type(other).__qualname__)
+    return any((kind.__module__, kind.__qualname__) == name for kind in type(module).__mro__)
 
 
 def attributes(module: nn.Module) -> dict[str, Any]:
@@ -83,6 +90,9 @@ def _arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]] | None:
     named: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
         if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        affine = getattr(module, "affine", getattr(module, "elementwise_affine", True))
+        if name == "bias" and not affine:
             continue
         there = hasattr(module, name)
         value = getattr(module, name, None)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import ScaleSearchError
-from scalesearch.models.code.constructors import Imports, attributes, constructor
+from scalesearch.models.code.constructors import Imports, attributes, constructor, same_kind
 from scalesearch.models.surgery.network import Network
 from scalesearch.models.surgery.repeats import Chain, Pass
 
@@ -150,7 +150,7 @@ def edits_of(before: nn.Module, after: nn.Module, imports: Imports, path: str = 
         written = constructor(child, imports)
         if written is not None:
             found.own.append(f"{_assigned(after, name)} = {written}")
-        elif old is None or not isinstance(child, type(old)):
+        elif old is None or not same_kind(child, old):
             raise ScaleSearchError(f"{where}: {type(child).__name__} cannot be written as a call of its constructor")
         else:
             found.children[name] = edits_of(old, child, imports, where)
@@ -221,7 +221,7 @@ def _value(tensor: Tensor) -> str | None:
 
 def _differs(before: nn.Module, after: nn.Module) -> bool:
     """Whether anything of it would have to be edited."""
-    if not isinstance(after, type(before)) or before._modules.keys() != after._modules.keys():
+    if not same_kind(after, before) or before._modules.keys() != after._modules.keys():
         return True
     pairs = [(before._modules[name], after._modules[name]) for name in after._modules]
     if any((old is None) != (new is None) for old, new in pairs) or _attributes(before) != _attributes(after):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import ScaleSearchError
-from scalesearch.models.export import Agreement
+from scalesearch.models.export import TOLERANCE, Agreement
 from scalesearch.models.logits import logits_alone
 
 
@@ -62,12 +62,15 @@ def prove_same(
             written.load_state_dict(network.state_dict() if state is None else dict(state))
     except Exception as failure:
         raise ScaleSearchError(f"{name}: the code makes another network: {_said(failure)}") from failure
+    counts = [sum(p.numel() for p in each.parameters() if p.requires_grad) for each in (network, written)]
+    if counts[0] != counts[1]:
+        raise ScaleSearchError(f"{name}: the code makes {counts[1]:,} parameters, where there are {counts[0]:,}")
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     ours, theirs = (logits_alone(each, side, classes, name) for each in (network, written))
     with torch.no_grad():
         wanted, got = ours(images), theirs(images)
     agreement = Agreement(float((got - wanted).abs().max()), float(wanted.abs().max()))
-    if not agreement.holds:
+    if agreement.difference > TOLERANCE * agreement.largest:  # however small fresh logits are
         raise ScaleSearchError(
             f"{name}: the code computes something else: logits differ by {agreement.difference:.2g}, where the largest "
             f"is {agreement.largest:.2g}"
