@@ -12,7 +12,6 @@ from scalesearch.errors import DeviceError
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.runtime.energy import counter_of
 from scalesearch.scaling.compound import Multipliers
-from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.meter import EnergyGauge, Stopwatch, TurnMeter
 
 CPU = torch.device("cpu")
@@ -39,11 +38,13 @@ class Drifting:
 
 
 def _recipe(match: str) -> Recipe:
-    return load_recipe("quick", {"resolution": 16, "search.match": match, "train.precision": "fp32"})
+    return load_recipe(
+        "quick", {"baseline": "resnet18", "resolution": 16, "search.match": match, "train.precision": "fp32"}
+    )
 
 
 @pytest.mark.parametrize(("match", "batch"), [("latency", 1), ("train-time", 32)])
-def test_a_machine_that_slows_down_changes_no_ratio(match: str, batch: int, tmp_path: object) -> None:
+def test_a_machine_that_slows_down_changes_no_ratio(match: str, batch: int) -> None:
     recipe = _recipe(match)
     baseline = resolve_baseline(recipe).baseline.scaled(Multipliers(1, 1, 1))
     ticks = iter([0.0, 7.0])
@@ -92,8 +93,8 @@ def test_energy_without_a_counter_is_refused_in_a_line() -> None:
     assert "\n" not in str(told.value)
 
 
-def test_a_network_takes_more_processor_time_the_deeper_it_is(tiny: ModelSpec) -> None:
-    recipe = _recipe("latency").model_copy(update={"baseline": "mobilenet_v2"})
+def test_a_network_takes_more_processor_time_the_deeper_it_is() -> None:
+    recipe = _recipe("latency")
     recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"match_threads": 1})})
     baseline = resolve_baseline(recipe).baseline
     meter = TurnMeter(baseline.scaled(Multipliers(1, 1, 1)), recipe, CPU, 10)
