@@ -145,8 +145,8 @@ class MatchedFile(_Kept):
     off_worst: float | None = None
     error: float | None = None
     asked: str = ""
-    rows: tuple[dict[str, Any], ...] = ()
-    points: tuple[MatchedPoint, ...]
+    rows: list[dict[str, Any]] = Field(default_factory=list)
+    points: list[MatchedPoint]
 
 
 class MatchNote(_Kept):

@@ -172,7 +172,7 @@ class MeasuredCost:
             off_median=statistics.median(off) if off else None,
             off_worst=off[-1] if off else None,
             error=statistics.median(self.readings.error(model) for model in admitted) if admitted else None,
-            points=tuple(points),
+            points=list(points),
         )
 
     def point(self, at: Coefficients, model: ScaledModel, *, admitted: bool | None) -> MatchedPoint:

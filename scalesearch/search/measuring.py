@@ -147,7 +147,7 @@ def measure_rows(
         lines = make(pricing)
         points = [_row_point(resolved, line, pricing.ratio_of(line.label), measuring.base) for line in lines]
         file = pricing.cost.file(points, list(pricing.models.values()), len(lines))
-        rows = tuple(asdict(line) for line in lines)
+        rows = [asdict(line) for line in lines]
         return file.model_copy(update={"asked": asked, "rows": rows}).model_dump(mode="json")
 
     key = f"{asked} {here(device)} {measuring.place}"
