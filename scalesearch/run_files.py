@@ -24,6 +24,8 @@ Factor = Annotated[float, Field(gt=0, lt=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[int, Field(ge=0, lt=2**62)]
 Positive = Annotated[int, Field(gt=0, lt=2**62)]
+Size = Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)]
+"""The side of images, pixels, or height and width."""
 
 
 class _Kept(BaseModel):
@@ -41,7 +43,7 @@ class RankedRow(_Kept):
     gamma: Factor
     growth: float
     shape: str
-    resolution: Positive
+    resolution: Size
     macs: Positive
     ratio: float = Field(gt=0)
     params: Positive
@@ -187,7 +189,7 @@ class _Settings(_Kept):
     """`settings.json`: flat, by dotted key."""
 
     fingerprint: str = Field(alias="data.fingerprint")
-    resolution: Positive | None = None
+    resolution: Size | None = None
 
 
 class _Sessions(RootModel[list[SessionEntry]]):

@@ -15,6 +15,7 @@ import numpy as np
 
 from scalesearch.candidates.comparison import AXIS, ComparisonRow, scalable
 from scalesearch.errors import EmptyGridError
+from scalesearch.image_size import height_width
 from scalesearch.models.protocols import Baseline, Survey
 from scalesearch.scaling.compound import Coefficients, Multipliers
 from scalesearch.scaling.points import Floats, Points
@@ -59,7 +60,9 @@ def matched(
         if AXIS.get(label) in baseline.fixed:
             continue
         bounds = (0, round(math.log2(target) * FARTHEST / FINENESS))
-        lines.append(_solved(survey, baseline.resolution, base, label, divided, target, tolerance, bounds))
+        lines.append(
+            _solved(survey, min(height_width(baseline.resolution)), base, label, divided, target, tolerance, bounds)
+        )
     return scalable(lines, baseline.fixed)
 
 
@@ -81,7 +84,16 @@ def at_equal_cost(
         if abs(int(survey.macs(Points.of([Coefficients(1, 1, 1)]))[0]) / base / target - 1) <= tolerance:
             found.append(line)
             continue
-        solved = _solved(survey, baseline.resolution, base, line.label, STRATEGIES["width"], target, tolerance, bounds)
+        solved = _solved(
+            survey,
+            min(height_width(baseline.resolution)),
+            base,
+            line.label,
+            STRATEGIES["width"],
+            target,
+            tolerance,
+            bounds,
+        )
         notes = "; ".join(filter(None, (line.note, solved.note)))
         found.append(replace(line, width=solved.width, resolution=solved.resolution, note=notes or None))
     return found

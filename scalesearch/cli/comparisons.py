@@ -28,7 +28,6 @@ from scalesearch.cli.options import (
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
-    ResolutionOption,
     SeedsOption,
     SetOption,
     StepsOption,
@@ -37,6 +36,7 @@ from scalesearch.cli.options import (
     format_of,
     overrides,
 )
+from scalesearch.cli.sizes import ResolutionOption
 
 
 def compare(

@@ -26,7 +26,6 @@ from scalesearch.cli.options import (
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
-    ResolutionOption,
     SetOption,
     StepsOption,
     StorageOption,
@@ -35,6 +34,7 @@ from scalesearch.cli.options import (
     format_of,
     overrides,
 )
+from scalesearch.cli.sizes import ResolutionOption
 
 
 def nas(

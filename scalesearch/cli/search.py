@@ -39,7 +39,6 @@ from scalesearch.cli.options import (
     PhiOption,
     PrecisionOption,
     RecipeOption,
-    ResolutionOption,
     SeedsOption,
     SetOption,
     StageDepthsOption,
@@ -55,6 +54,7 @@ from scalesearch.cli.options import (
     overrides,
     points,
 )
+from scalesearch.cli.sizes import ResolutionOption
 
 
 def grid(

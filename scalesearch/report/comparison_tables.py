@@ -11,7 +11,7 @@ from scalesearch.candidates.comparison_rows import IMAGENET, BaselineRows
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import amount, interval, params, percent, to_baseline
+from scalesearch.report.units import amount, interval, params, percent, pixels, to_baseline
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
@@ -26,7 +26,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     scaled = {
         "depth": [f"×{row['depth']:.3g}" for row in rows],
         "width": [f"×{row['width']:.3g}" for row in rows],
-        "px": [str(row["pixels"]) for row in rows],
+        "px": [pixels(row["pixels"]) for row in rows],
     }
     columns = [
         ("", [row["label"] for row in rows]),
@@ -75,7 +75,9 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], baseline: str = "", titl
 def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
     """A table for each baseline, of `comparison.json`'s values."""
     return [
-        comparison_table(group["rows"], group["baseline"], f"{group['baseline']}, {group['base']['resolution']} px")
+        comparison_table(
+            group["rows"], group["baseline"], f"{group['baseline']}, {pixels(group['base']['resolution'])} px"
+        )
         for group in plain["groups"]
     ]
 
@@ -138,7 +140,7 @@ def comparison_markdown(plain: Mapping[str, Any]) -> str:
     lines = [f"# {plain['title']}", ""]
     lines += [text + "\n" for text in (plain["about"], plain["source"] and f"Source: {plain['source']}.") if text]
     for group in plain["groups"]:
-        lines += [f"## {group['baseline']}, {group['base']['resolution']} px", ""]
+        lines += [f"## {group['baseline']}, {pixels(group['base']['resolution'])} px", ""]
         lines.append(comparison_table(group["rows"]).markdown(aligned=False).rstrip())
         notes = [f"{row['label']}: {row['note']}" for row in group["rows"] if row["note"]]
         said = [*notes, (group["gain"] or {}).get("words"), group["words"]]

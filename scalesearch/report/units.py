@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from scalesearch.image_size import as_resolution
+
 
 def amount(value: float, unit: str = "") -> str:
     """Three figures and a prefix: 385,814,752 is ``386 M``, 3.6e9 bytes ``3.60 GB``."""
@@ -55,3 +57,8 @@ def to_baseline(difference: Mapping[str, float] | None) -> str:
         return ""
     value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
     return f"{value:+.1f} ({low:.1f}…{high:.1f})"
+
+
+def pixels(size: object) -> str:
+    """The size of images as it is printed, from a result's file: ``224``, ``64×192``."""
+    return str(as_resolution(size))

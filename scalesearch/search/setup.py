@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
@@ -16,6 +15,7 @@ from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
+from scalesearch.image_size import covering, decoded_at
 from scalesearch.models.protocols import Baseline
 from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.recipe import Recipe, refuse_nas
@@ -27,6 +27,7 @@ from scalesearch.search.planner import Planner
 from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
+from scalesearch.training.inputs import settled
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
@@ -115,9 +116,9 @@ def prepare(recipe: Recipe) -> Prepared:
         ScaleSearchError: whatever of it the user can mend.
     """
     refuse_nas(recipe)
-    resolved = resolve_baseline(recipe)
-    place = place_of(recipe, resolved.baseline)
+    place = place_of(recipe, resolve_baseline(recipe).baseline)
     recipe, classes = place.recipe, len(place.source.classes)
+    resolved = resolve_baseline(recipe)
     made = plan(
         resolved.baseline,
         recipe.phi,
@@ -133,13 +134,13 @@ def prepare(recipe: Recipe) -> Prepared:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a search trains: the device, the images, the recipe with its precision and normalisation settled, and what
-    is said of the latter."""
+    """Where a search trains: the device, the images, the recipe with its precision, its images' channels and their
+    normalisation settled, and what is said of the latter."""
 
     recipe: Recipe
     source: Source
     device: torch.device
-    normalised: tuple[str, ...]
+    told: tuple[str, ...]
 
 
 def place_of(recipe: Recipe, baseline: Baseline) -> Place:
@@ -150,11 +151,23 @@ def place_of(recipe: Recipe, baseline: Baseline) -> Place:
     """
     device = pick_device(recipe.device)
     check_graphs(recipe, device)
-    source = open_source(recipe.data)
+    recipe, source, told = with_inputs(recipe, baseline)
+    baseline = baseline.at(channels=recipe.data.channels)
     precision = _precision(baseline, recipe, device, len(source.classes))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    recipe, normalised = with_normalisation(recipe, baseline.native)
-    return Place(recipe, source, device, normalised)
+    recipe, normalised = with_normalisation(recipe, baseline.scaled(Multipliers(1, 1, 1)), source)
+    return Place(recipe, source, device, (*told, *normalised))
+
+
+def with_inputs(recipe: Recipe, baseline: Baseline) -> tuple[Recipe, Source, tuple[str, ...]]:
+    """The recipe with the channels and bits of its images settled, the source seen so, and what is said of it.
+
+    Raises:
+        DataError: the images are not there, or have other channels than the network takes.
+    """
+    size, source = baseline.resolution, open_source(recipe.data)
+    found = settled(recipe.data, source, baseline.name, baseline.channels, size, recipe.augment)
+    return recipe.model_copy(update={"data": found.data}), found.source, found.words
 
 
 class Settled(NamedTuple):
@@ -167,14 +180,14 @@ class Settled(NamedTuple):
 def settle(place: Place, made: Plan) -> Settled:
     """Decide what depends on the candidates: how large images are kept, batches, compilation."""
     recipe = place.recipe
-    if recipe.data.cache_resolution is None:
-        largest = max((1.0, *recipe.train.eval_resolutions)) * max(c.model.resolution for c in made.candidates)
-        size = math.ceil(largest / recipe.augment.eval_crop)
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
+    largest = max((1.0, *recipe.train.eval_resolutions))
+    needed = covering([c.model.resolution for c in made.candidates], largest, recipe.augment.eval_crop)
+    size = decoded_at(recipe.data.cache_resolution or needed, needed, 1)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     counts = [len(part) for part in split_indices(place.source, recipe.data)]
     dearest, median = made.by_cost[-1].model, made.median.model
     recipe, tuned = decide(recipe, dearest, median, place.device, len(place.source.classes), counts[0])
-    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned)))
+    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.told, *tuned)))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

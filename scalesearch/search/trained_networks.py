@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scalesearch.errors import BaselineError, RunError
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.recipe import load_recipe
@@ -17,14 +18,14 @@ from scalesearch.training.trained_file import RECIPE, SPEC, WEIGHTS, is_trained_
 
 
 def trained_networks(
-    names: Sequence[str], weights: Sequence[Path], resolution: int | None = None
+    names: Sequence[str], weights: Sequence[Path], resolution: Resolution | None = None
 ) -> list[TrainedNetwork]:
     """The networks in the order that they are named, each under a name of its own.
 
     Args:
         names: baselines and specs, each with its file of ``weights``, in order; folders that `train` wrote, and those
             of runs that kept weights, bring their own.
-        resolution: side of the images for all of them, pixels; each network's own if None.
+        resolution: size of the images for all of them, pixels; each network's own if None.
 
     Raises:
         BaselineError: a network has no weights, or weights no network.
@@ -63,7 +64,7 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _in_folder(folder: Path, resolution: int | None) -> list[TrainedNetwork]:
+def _in_folder(folder: Path, resolution: Resolution | None) -> list[TrainedNetwork]:
     if is_trained_folder(str(folder)):
         model = _of_spec(folder / SPEC, resolution)
         return [TrainedNetwork(model.spec.name, model, folder / WEIGHTS, _classes(folder), _crop(folder))]
@@ -85,13 +86,13 @@ def _in_folder(folder: Path, resolution: int | None) -> list[TrainedNetwork]:
     ]
 
 
-def _of_spec(file: Path, resolution: int | None) -> ScaledModel:
+def _of_spec(file: Path, resolution: Resolution | None) -> ScaledModel:
     spec = load_spec(file)
     return model_of(spec) if resolution is None else _at(baseline_of(spec), resolution)
 
 
-def _at(baseline: Baseline, resolution: int | None) -> ScaledModel:
-    return model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+def _at(baseline: Baseline, resolution: Resolution | None) -> ScaledModel:
+    return model_of(baseline.meant_for(resolution).native)
 
 
 def _classes(folder: Path) -> tuple[str, ...] | None:

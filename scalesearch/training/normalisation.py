@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from scalesearch.data.batches import MEAN, STD, Channels
+from scalesearch.data.pixels import View
+from scalesearch.data.sources import Source
+from scalesearch.data.statistics import channel_statistics
+from scalesearch.errors import RecipeError
+from scalesearch.image_size import Resolution
+from scalesearch.models.catalogue import model_of
+from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.stated import stated_normalisation
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec_files import Spec
@@ -13,6 +21,14 @@ from scalesearch.settings import DataSettings
 
 RECIPE = "recipe.yaml"
 """What lies beside the weights that scalesearch wrote, and says how they were trained."""
+
+
+class Images(NamedTuple):
+    """Whose statistics are taken where nobody states any: a source, which of its images train, and at what size."""
+
+    source: Source
+    data: DataSettings
+    size: Resolution
 
 
 @dataclass(frozen=True)
@@ -43,25 +59,38 @@ def _listed(values: Channels) -> str:
     return ", ".join(f"{value:.3g}" for value in values) if len(set(values)) > 1 else f"{values[0]:.3g}"
 
 
-def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None) -> Normalisation:
+def normalisation_of(
+    weights: Path, spec: Spec, data: DataSettings | None = None, images: Images | None = None
+) -> Normalisation:
     """How images are normalised for a file's weights in the network of ``spec``.
 
     What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, then what
     timm or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes
-    ``mean`` and ``std``; else ImageNet's.
+    ``mean`` and ``std``; else ImageNet's. Where all these are of other channels than the network's, those of the
+    ``images`` are taken.
 
     Raises:
         RecipeError, RunError: what lies beside the file cannot be read.
     """
     if data is not None and data.mean is not None and data.std is not None:
         return Normalisation(data.mean, data.std, "as data.mean and data.std say")
-    if (found := _beside(weights)) is not None:
+    found = _beside(weights) or _stated(spec) or Normalisation(MEAN, STD, None)
+    channels = model_of(spec).channels
+    if len(found.mean) == channels:
         return found
+    if images is None:
+        raise RecipeError("data.mean", f"{channels} numbers, and as many of data.std: nothing says them", "none")
+    return of_images(images)
+
+
+def of_images(images: Images) -> Normalisation:
+    """By the statistics of the training images themselves."""
+    return Normalisation(*channel_statistics(images.source, images.data, images.size), "as the training images have")
+
+
+def _stated(spec: Spec) -> Normalisation | None:
     stated = stated_normalisation(spec)
-    if stated is not None:
-        mean, std, who = stated
-        return Normalisation(mean, std, f"as {who}")
-    return Normalisation(MEAN, STD, None)
+    return None if stated is None else Normalisation(stated[0], stated[1], f"as {stated[2]}")
 
 
 def _beside(weights: Path) -> Normalisation | None:
@@ -73,15 +102,24 @@ def _beside(weights: Path) -> Normalisation | None:
     return None
 
 
-def with_normalisation(recipe: Recipe, spec: Spec) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with the normalisation that its weights expect, and what is said of it; without weights, as it is.
+def with_normalisation(recipe: Recipe, model: ScaledModel, source: Source) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with the normalisation that its weights expect, and what is said of it; without weights, ImageNet's
+    for three channels of eight bits, and for others that of the training images.
 
     Raises:
-        RecipeError, RunError: as `normalisation_of`.
+        RecipeError: ``data.mean`` and ``data.std`` are of other channels; as `normalisation_of`.
+        RunError: as `normalisation_of`.
     """
-    if recipe.train.from_weights is None:
+    channels, given = model.channels, recipe.data.mean
+    if given is not None and len(given) != channels:
+        raise RecipeError("data.mean", f"{channels} number{'s' * (channels != 1)}, one for each channel", list(given))
+    images = Images(source, recipe.data, model.resolution)
+    if recipe.train.from_weights is not None:
+        found = normalisation_of(Path(recipe.train.from_weights), model.spec, recipe.data, images)
+    elif given is not None or source.train.view == View(crop=source.train.view.crop):
         return recipe, ()
-    found = normalisation_of(Path(recipe.train.from_weights), spec, recipe.data)
+    else:
+        found = of_images(images)
     if (found.mean, found.std) == (MEAN, STD) and recipe.data.mean is None:
         return recipe, (found.words,)
     data = recipe.data.model_copy(update={"mean": found.mean, "std": found.std})

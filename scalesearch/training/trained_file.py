@@ -11,6 +11,7 @@ from torch import nn
 
 from scalesearch.candidates.resolve import resolve_network
 from scalesearch.errors import BaselineError, RecipeError
+from scalesearch.image_size import Resolution
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, load_whole, read_weights
 from scalesearch.recipe import Recipe, load_recipe
@@ -94,7 +95,7 @@ def open_trained(
     *,
     recipe: str | None = None,
     overrides: Mapping[str, object] | None = None,
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
 ) -> Trained:
     """Open a network that has been trained; nothing is built.
 
@@ -123,6 +124,6 @@ def open_trained(
     chosen = load_recipe(found, {**(overrides or {}), "baseline": spec, "device": "cpu"})
     if resolution is None and found == str(weights.parent / RECIPE) and not spec.endswith((".yaml", ".yml")):
         resolution = chosen.resolution
-    name, model = resolve_network(chosen, resolution)
+    name, model = resolve_network(chosen, resolution, chosen.data.channels)
     said = chosen.data if recipe or "data.mean" in (overrides or {}) else None
     return Trained(name, asked, model, weights, chosen, found, normalisation_of(weights, model.spec, said))

@@ -15,6 +15,7 @@ from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import load_images
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RunError
+from scalesearch.image_size import Resolution, covering, height_width, of_sides, times
 from scalesearch.models.catalogue import model_of
 from scalesearch.models.class_activation import Maps, class_maps
 from scalesearch.recipe import load_recipe
@@ -45,9 +46,10 @@ def cam_command(run: Path, *, images: int, seed: int, true_class: bool, data: st
     settings = load_recipe(str(run / "recipe.yaml"), {"data.source": data} if data else {}).data
     source = _source(run, settings)
     specs = [load_spec(run / FOLDER / each.spec) for each in kept.weights]
-    side = settings.cache_resolution or max(spec.resolution for spec in specs)
+    side = settings.cache_resolution or covering([spec.resolution for spec in specs])
+    larger = times(side, math.ceil(SHOWN / kept.eval_crop) / max(height_width(side)))
     seen, labels = held_out(source, settings, side, images, seed)
-    shown = seen if source.drawn else held_out(source, settings, math.ceil(SHOWN / kept.eval_crop), images, seed)[0]
+    shown = seen if source.drawn else held_out(source, settings, larger, images, seed)[0]
     normalise = Normaliser(place, channels_last=False, mean=settings.mean, std=settings.std)
     console, columns = Console(highlight=False, markup=False), []
     for each, spec in zip(kept.weights, specs, strict=True):
@@ -60,12 +62,18 @@ def cam_command(run: Path, *, images: int, seed: int, true_class: bool, data: st
     methods = " and ".join(dict.fromkeys(column.maps.method for column in columns))
     name = Path(plain["baseline"]).name.removesuffix(".yaml")
     title = f"{name}, {source.title}: where the evidence for {about} is ({methods})"
-    pictures = evaluation_views(shown, shown.shape[-1], kept.eval_crop)
+    pictures = evaluation_views(in_colour(shown), of_sides(shown.shape[-2], shown.shape[-1]), kept.eval_crop)
     cam_figure(pictures, labels.tolist(), kept.classes, columns, title, run / "figures")
     console.print(f"wrote   {run}/figures/cam.png, .svg", soft_wrap=True)
 
 
-def held_out(source: Source, settings: DataSettings, side: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def in_colour(images: Tensor) -> Tensor:
+    """Images of any channels and bits as they are shown, uint8 (N, 3, H, W); alpha is left out."""
+    shown = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
+    return shown.round().to(torch.uint8) if shown.is_floating_point() else shown
+
+
+def held_out(source: Source, settings: DataSettings, side: Resolution, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """``count`` of the minival, one of every class in turn: uint8 (N, 3, S, S) at ``side`` pixels or their own, and
     int64 (N,). The seed alone says which classes come first and which of their images.
     """

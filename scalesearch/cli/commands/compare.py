@@ -163,20 +163,21 @@ def _prepared(
     wish: CompareRequest, comparison: Comparison, names: Sequence[str]
 ) -> list[tuple[BaselineRows, Prepared]]:
     """Every baseline's rows, ready to be trained."""
-    from scalesearch.data.sources import open_source
     from scalesearch.search.ledger.urls import storage_url
-    from scalesearch.search.setup import prepare
+    from scalesearch.search.setup import prepare, with_inputs
 
     recipe = load_recipe(wish.recipe or default_recipe(str(wish.overrides.get("device", "auto"))), wish.overrides)
     check_engine(wish.engine, wish.address, recipe)
     if wish.storage:
         storage_url(wish.storage)  # a mistake in it is told before anything is measured
     recipe = recipe.model_copy(update={"exhaustive": True})
-    classes = len(open_source(recipe.data).classes)
     found = []
     for name in names:
-        lines, told = _lines(wish, comparison, name, recipe, classes)
-        prepared = prepare(with_rows(recipe, name, lines))
+        own = resolve_baseline(recipe.model_copy(update={"baseline": name})).baseline
+        seen, source, _ = with_inputs(recipe, own)
+        classes = len(source.classes)
+        lines, told = _lines(wish, comparison, name, seen, classes)
+        prepared = prepare(with_rows(seen, name, lines))
         found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes, told), prepared))
     folders = [slug(prepared.baseline.name) for _, prepared in found]
     if twice := next((each for each in folders if folders.count(each) > 1), None):

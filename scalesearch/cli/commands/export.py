@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import nn
 
 from scalesearch.errors import BaselineError, RecipeError
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
@@ -25,7 +26,7 @@ def export_command(
     format_name: str,
     num_classes: int | None,
     weights: Path | None,
-    resolution: int | None,
+    resolution: Resolution | None,
     out: Path | None,
     int8: bool,
     options: Mapping[str, object],
@@ -48,7 +49,7 @@ def export_command(
         return
     name, model, network = _network(asked, weights, resolution, num_classes, console)
     target = out or Path(f"{name}{form.suffix}")
-    done = export_network(network, model.resolution, target, format_name)
+    done = export_network(network, image_shape(model.channels, model.resolution), target, format_name)
     batches = "any batch" if form.any_batch else "batches of one"
     console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {model.resolution} px, {batches}")
     console.print(_differ(done), style="dim")
@@ -62,7 +63,7 @@ def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> 
 
 
 def _network(
-    asked: str, weights: Path | None, resolution: int | None, num_classes: int | None, console: Console
+    asked: str, weights: Path | None, resolution: Resolution | None, num_classes: int | None, console: Console
 ) -> tuple[str, ScaledModel, nn.Module]:
     spec, weights = spec_and_weights(asked, weights)
     if num_classes is None and is_trained_folder(asked):
@@ -71,7 +72,7 @@ def _network(
     classes = 1000 if num_classes is None else num_classes
     tensors = None if weights is None else read_weights(weights.expanduser())
     baseline = open_baseline(spec, resolution=resolution)
-    model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+    model = model_of(baseline.meant_for(resolution).native)
     network = model.build(classes)
     if tensors is None:
         console.print("its weights are fresh: --weights FILE takes trained ones", style="dim")
@@ -82,13 +83,17 @@ def _network(
             raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
         if loaded.by_shape:
             console.print(loaded.words)
-    return baseline.name, model, logits_alone(network, model.resolution, classes, baseline.name)
+    return (
+        baseline.name,
+        model,
+        logits_alone(network, image_shape(model.channels, model.resolution), classes, baseline.name),
+    )
 
 
 def _export_int8(
     asked: str,
     weights: Path | None,
-    resolution: int | None,
+    resolution: Resolution | None,
     out: Path | None,
     options: Mapping[str, object],
     recipe: str | None,
@@ -98,6 +103,8 @@ def _export_int8(
     settings = parse(QuantizeSettings, dict(options), RecipeError)
     trained = open_trained(asked, weights, recipe=recipe, overrides=overrides, resolution=resolution)
     (task,) = tasks_of([trained], settings)
+    for words in task.seen:
+        console.print(words)
     target = out or Path(f"{trained.name}.onnx")
     int8_target = target.with_name(f"{target.stem}-int8{target.suffix}")
     done = write_files(task, settings, target, int8_target)

@@ -21,17 +21,20 @@ from scalesearch.data.images import Images, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_whole
+from scalesearch.image_size import Resolution, area
+from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share
 from scalesearch.recipe import Recipe, dump_recipe, merged
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import amount, duration, params
 from scalesearch.run_files import read_result
-from scalesearch.run_folder import RunFolder, digest, file_digest, flat, slug
+from scalesearch.run_folder import RunFolder, digest, file_digest, flat, slug, without_defaults
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
 from scalesearch.settings import AugmentSettings
+from scalesearch.training.inputs import settled
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
 from scalesearch.training.trained_file import FITTED, RECIPE, SPEC, WEIGHTS
 from scalesearch.trials import packed, unpacked
@@ -48,7 +51,7 @@ class LinearRequest:
     specs: Sequence[str]
     weights: Sequence[Path]
     options: Mapping[str, object]
-    resolution: int | None = None
+    resolution: Resolution | None = None
     out: Path | None = None
     confidence: float = 0.95
 
@@ -63,6 +66,7 @@ class Job:
     device: torch.device
     counts: tuple[int, int, int]
     folder: Path
+    seen: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -76,6 +80,7 @@ class Job:
         for key in ("source", "cache", "cache_size", "workers", "on_error"):
             plain["data"].pop(key)
         plain["data"]["fingerprint"] = self.source.fingerprint
+        plain["data"] = without_defaults(plain["data"])
         return flat(plain) | {"network": model.fingerprint, "weights": file_digest(weights)}
 
 
@@ -91,7 +96,7 @@ def linear_command(wish: LinearRequest, *, dry_run: bool, form: str) -> None:
     job = job_of(wish)
     told = page.remarks() if dry_run or page.is_terminal else Console(stderr=True, highlight=False, markup=False)
     told.print(f"{job.source.title} · {job.device}\n{described(job.source)}", soft_wrap=True)
-    for words in filter(None, [job.source.note]):
+    for words in filter(None, [job.source.note, *job.seen]):
         told.print(words, soft_wrap=True)
     if dry_run:
         _price(job, page)
@@ -122,21 +127,32 @@ def job_of(wish: LinearRequest) -> Job:
         if not file.is_file():
             raise RunError(f"no weights: there is no file {file}")
     device = pick_device(settings.device)
-    source = open_source(settings.data)
+    baselines = [open_baseline(asked, resolution=wish.resolution) for asked in wish.specs]
+    fixed = {each.name: each.channels for each in baselines if each.channels is not None}
+    if len(set(fixed.values())) > 1:
+        several = ", ".join(f"{name} {channels}" for name, channels in fixed.items())
+        raise RecipeError("SPEC", "networks that take as many channels, since all see the same images", several)
+    name, own = next(iter(fixed.items()), (baselines[0].name, None))
+    size = wish.resolution or baselines[0].resolution
+    seen = settled(settings.data, open_source(settings.data), name, own, size)
+    settings, source = settings.model_copy(update={"data": seen.data}), seen.source
     counts = tuple(len(part) for part in split_indices(source, settings.data))
     val = len(source.val.labels) if source.val is not None else 0
-    told = {"settings": settings.model_dump(mode="json"), "images": source.fingerprint, "px": wish.resolution}
+    plain = settings.model_dump(mode="json")
+    plain["data"] = without_defaults(plain["data"])
+    told = {"settings": plain, "images": source.fingerprint, "px": wish.resolution}
     folder = wish.out or Path("results") / f"linear-{slug(source.title)}-{digest(told)}"
-    return Job(settings, _named(wish), source, device, (counts[0], counts[1], val), folder)
+    models = _named(wish, seen.data.channels)
+    return Job(settings, models, source, device, (counts[0], counts[1], val), folder, seen.words)
 
 
-def _named(wish: LinearRequest) -> dict[str, tuple[ScaledModel, Path]]:
+def _named(wish: LinearRequest, channels: int | None) -> dict[str, tuple[ScaledModel, Path]]:
     """The networks by their names; those of one name by that and their file's.
 
     Raises:
         RecipeError: a network is asked for twice with the same file.
     """
-    opened = [next(iter(open_models([asked], wish.resolution).values())) for asked in wish.specs]
+    opened = [next(iter(open_models([asked], wish.resolution, channels).values())) for asked in wish.specs]
     names = [slug(model.spec.name) for model in opened]
     full = [
         name if names.count(name) == 1 else slug(f"{name}-{file.parent.name}-{file.stem}")
@@ -150,7 +166,7 @@ def _named(wish: LinearRequest) -> dict[str, tuple[ScaledModel, Path]]:
 
 def _opened(job: Job, name: str) -> Probe:
     model, weights = job.models[name]
-    return open_probe(model, weights, len(job.source.classes), job.settings, job.device)
+    return open_probe(model, weights, len(job.source.classes), job.settings, job.device, job.source)
 
 
 def _price(job: Job, page: Page) -> None:
@@ -194,7 +210,7 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         images = load_images(job.source, job.settings.data, probe.decoded_at)
         for words in doubts(images):
             told.print(words, soft_wrap=True)
-        if images.size < probe.decoded_at:
+        if area(images.size) < area(probe.decoded_at):
             told.print(f"images of {images.size} px are enlarged to {probe.decoded_at}", soft_wrap=True)
         with _progress(job.images) as (computed, doing):
             judged = judge(probe, images, computed, doing, place)
