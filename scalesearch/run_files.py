@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError
 from scalesearch.recipe import load_recipe
@@ -24,7 +24,16 @@ Factor = Annotated[float, Field(gt=0, lt=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[int, Field(ge=0, lt=2**62)]
 Positive = Annotated[int, Field(gt=0, lt=2**62)]
-Size = Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+def _size(value: object) -> object:
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    if not all(type(side) is int and 0 < side < 2**62 for side in sides):
+        raise ValueError("a number of pixels, or height and width")
+    return value
+
+
+Size = Annotated[Any, PlainValidator(_size)]
 """The side of images, pixels, or height and width."""
 
 
