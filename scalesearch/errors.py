@@ -7,6 +7,7 @@ ScaleSearchError
 ├── BaselineError         no such baseline
 ├── ScalingError          the multipliers leave nothing of a layer
 │   └── SurgeryError      a module that cannot be scaled soundly
+│       └── ChannelsError its first layer takes other images
 ├── EmptyGridError        no candidate qualifies
 ├── DataError             images are missing, empty or unreadable
 ├── DeviceError           the device is not there
@@ -63,6 +64,15 @@ class SurgeryError(ScalingError):
 
     def __str__(self) -> str:
         return f"{self.layer}: {self.reason}"
+
+
+class ChannelsError(SurgeryError):
+    """A network's first layer, ``layer``, takes ``taken`` channels, and was given images of ``given``."""
+
+    def __init__(self, layer: str, taken: int, given: int) -> None:
+        super().__init__(layer, f"it takes {taken} channel{'s' * (taken != 1)}, and the images have {given}")
+        self.args = (layer, taken, given)
+        self.taken, self.given = taken, given
 
 
 class EmptyGridError(ScaleSearchError):

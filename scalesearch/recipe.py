@@ -12,12 +12,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveInt
 
 from scalesearch.errors import RecipeError
+from scalesearch.image_size import InputSize
 from scalesearch.scaling.compound import Rounding
 from scalesearch.settings import (
     AugmentSettings,
     DataSettings,
     NasSettings,
-    Pixels,
     RunSettings,
     SearchSettings,
     Share,
@@ -83,7 +83,7 @@ class Recipe(Strict):
     about: str | None = None
     baseline: str = "efficientnet_b0"
     phi: Annotated[float, Field(ge=-100, le=100)] = 1.0
-    resolution: Pixels | None = None
+    resolution: InputSize | None = None
     seeds: Annotated[PositiveInt, Field(le=1000)] = 1
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     within: Share = 0.0

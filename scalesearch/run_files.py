@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, model_validator
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError
 from scalesearch.recipe import load_recipe
@@ -24,6 +24,17 @@ Factor = Annotated[float, Field(gt=0, lt=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[int, Field(ge=0, lt=2**62)]
 Positive = Annotated[int, Field(gt=0, lt=2**62)]
+
+
+def _size(value: object) -> object:
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    if not all(type(side) is int and 0 < side < 2**62 for side in sides):
+        raise ValueError("a number of pixels, or height and width")
+    return value
+
+
+Size = Annotated[Any, PlainValidator(_size)]
+"""The side of images, pixels, or height and width."""
 
 
 class _Kept(BaseModel):
@@ -41,7 +52,7 @@ class RankedRow(_Kept):
     gamma: Factor
     growth: float
     shape: str
-    resolution: Positive
+    resolution: Size
     macs: Positive
     ratio: float = Field(gt=0)
     params: Positive
@@ -289,7 +300,7 @@ class _Settings(_Kept):
     """`settings.json`: flat, by dotted key."""
 
     fingerprint: str = Field(alias="data.fingerprint")
-    resolution: Positive | None = None
+    resolution: Size | None = None
 
 
 class _Sessions(RootModel[list[SessionEntry]]):

@@ -54,6 +54,14 @@ LATER = (
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
 
+SEEN = {"channels": 3, "bits": 8, "crop": "centre"}
+"""How images were seen before a recipe could say it."""
+
+
+def without_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's section of images without what says that they are seen as ever."""
+    return {key: value for key, value in data.items() if key not in SEEN or value not in (None, SEEN[key])}
+
 
 def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: str) -> dict[str, Any]:
     """Everything that changes a result, flat, by dotted key: the recipe, the baseline as it stands, the images."""
@@ -61,6 +69,7 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
     for section, key in LATER:
         if getattr(getattr(recipe, section), key) == type(getattr(recipe, section)).model_fields[key].default:
             settings[section].pop(key)
+    settings["data"] = without_defaults(settings["data"])
     settings["nas"].pop("trials")  # a run goes on with more
     for row in settings["search"].get("rows", ()):
         if not row["changes"]:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from scalesearch.image_size import InputSize
 from scalesearch.validation import MOST_PIXELS, Strict
 
 MAX_PIXELS = 178_956_970
@@ -135,23 +136,29 @@ class DataSettings(Strict):
     ``cache``, images are decoded whenever they are needed, by ``workers`` threads (default: one per core): for sets too
     large to keep decoded. ``cache_size`` bounds the cache on the disk, bytes: what was used least recently goes first.
     Images that cannot be decoded are all reported before anything trains; with ``on_error: skip`` they are left out and
-    listed in the run's folder. An image of more than ``max_pixels`` counts as one of them. ``mean`` and ``std`` of the
-    channels, R, G, B in [0, 1], are what images are normalised by: ImageNet's by default, or those that the weights
-    expect which a training begins with (`training.normalisation`).
+    listed in the run's folder. An image of more than ``max_pixels`` counts as one of them. ``channels`` are 1 (grey),
+    3 (colour) or 4 (and alpha), by default what the network takes, or else what the images have; ``bits`` 8 or 16, by
+    default those that greyscale images have. ``crop`` is what becomes of images of another ratio than the network's:
+    their centre is cut out, or they are squashed, or padded (`data.pixels`). ``mean`` and ``std`` of the channels, in
+    [0, 1], are what images are normalised by: ImageNet's where there are three, else those of the training images; or
+    those that the weights expect which a training begins with (`training.normalisation`).
     """
 
     source: str = "embedded"
     minival: Annotated[float, Field(gt=0, lt=1)] = 0.1
     split_seed: Annotated[NonNegativeInt, Field(lt=2**32)] = 0
     limit: PositiveInt | None = None
-    cache_resolution: Pixels | None = None
+    cache_resolution: InputSize | None = None
     cache: bool = True
     cache_size: Amount = 64 * 2**30
     workers: NonNegativeInt | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
     max_pixels: Amount = MAX_PIXELS
-    mean: tuple[UpToOne, UpToOne, UpToOne] | None = None
-    std: tuple[Positive, Positive, Positive] | None = None
+    channels: Literal[1, 3, 4] | None = None
+    bits: Literal[8, 16] | None = None
+    crop: Literal["centre", "squash", "pad"] = "centre"
+    mean: Annotated[tuple[UpToOne, ...], Field(min_length=1, max_length=4)] | None = None
+    std: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] | None = None
 
     @model_validator(mode="after")
     def _skipped_before_training(self) -> DataSettings:
@@ -163,6 +170,8 @@ class DataSettings(Strict):
     def _both_or_neither(self) -> DataSettings:
         if (self.mean is None) != (self.std is None):
             raise ValueError("both mean and std, or neither")
+        if self.mean is not None and self.std is not None and not (len(self.mean) == len(self.std) in (1, 3, 4)):
+            raise ValueError("data.mean and data.std of as many channels: 1, 3 or 4 numbers each")
         return self
 
 

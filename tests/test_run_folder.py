@@ -64,3 +64,11 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     assert "File too large" in failed.stderr
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_images_that_are_seen_as_ever_are_no_difference_to_an_older_run() -> None:
+    plain = settings_of(load_recipe("quick"), {}, "f")
+    same = settings_of(load_recipe("quick", {"data.channels": 3, "data.bits": 8, "data.crop": "centre"}), {}, "f")
+    assert same == plain and not {"data.channels", "data.bits", "data.crop"} & set(plain)
+    grey = settings_of(load_recipe("quick", {"data.channels": 1, "resolution": "48x96"}), {}, "f")
+    assert grey["data.channels"] == 1 and grey["resolution"] == [48, 96]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from scalesearch.errors import RecipeError, ScaleSearchError
+from scalesearch.image_size import mean_side
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import recipe_folder
 from scalesearch.scaling.changes import Value
@@ -137,7 +138,7 @@ def lines_of(comparison: Comparison, name: str, baseline: Baseline) -> list[Comp
             row.dimension or row.label,
             row.depth,
             row.width,
-            round(row.pixels / baseline.native.resolution, 6) if row.pixels else row.resolution,
+            round(row.pixels / mean_side(baseline.native.resolution), 6) if row.pixels else row.resolution,
             row.series,
             row.paper,
             row.note,

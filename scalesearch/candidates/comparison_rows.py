@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scalesearch.candidates.comparison import ComparisonRow
 from scalesearch.candidates.grid import Candidate, Plan
 from scalesearch.errors import ScaleSearchError
+from scalesearch.image_size import Resolution, same_ratio
 from scalesearch.models.protocols import Baseline
 from scalesearch.recipe import Recipe
 from scalesearch.scaling.compound import Multipliers
@@ -29,7 +30,7 @@ class BaselineRows:
     name: str
     lines: Sequence[ComparisonRow]
     plan: Plan
-    resolution: int
+    resolution: Resolution
     blocks: int
     as_printed: bool
     remarks: tuple[str, ...] = ()
@@ -55,7 +56,8 @@ def group_of(
     remarks: tuple[str, ...] = (),
 ) -> BaselineRows:
     """The rows ``lines``, planned as ``made``."""
-    as_printed = baseline.resolution == baseline.native.resolution and num_classes == IMAGENET
+    native = baseline.resolution == baseline.native.resolution and same_ratio(baseline.resolution, 1)
+    as_printed = native and num_classes == IMAGENET
     blocks = baseline.scaled(Multipliers(1, 1, 1)).spec.blocks
     return BaselineRows(name, lines, made, baseline.resolution, blocks, as_printed, remarks)
 

@@ -10,33 +10,45 @@ import math
 from collections.abc import Sequence
 
 from scalesearch.candidates.grid import Candidate
+from scalesearch.image_size import Resolution, height_width, times
 
 STEP = 1.25
 """How many times more the last map's side grows than the image's: from here on it is a step that is told."""
 
 
-def step_in_last_maps(candidates: Sequence[Candidate], resolution: int) -> str | None:
+def step_in_last_maps(candidates: Sequence[Candidate], resolution: Resolution) -> str | None:
     """What to say of candidates whose last maps differ by more than their images do; None where nothing is to be said.
 
     Args:
-        resolution: the baseline's, pixels.
+        resolution: the baseline's, pixels. Of rectangles the shorter sides are compared.
     """
+    height, width = height_width(resolution)
+    shorter, square = min(height, width), height == width
     sides: dict[int, list[int]] = {}
     for candidate in candidates:
-        sides.setdefault(candidate.model.last_side, []).append(candidate.model.resolution)
+        sides.setdefault(candidate.model.last_side, []).append(min(height_width(candidate.model.resolution)))
     if len({pixels for every in sides.values() for pixels in every}) < sum(len(set(every)) for every in sides.values()):
         return None  # they differ by their strides, and on purpose: no size of the images changes that
     if not _has_step([(side, pixels) for side, every in sides.items() for pixels in every]):
         return None
-    told = [f"{side} × {side} positions ({_pixels(every)})" for side, every in sorted(sides.items())]
+    told = [
+        f"{f'{side} × {side}' if square else side} positions ({_pixels(every)})"
+        for side, every in sorted(sides.items())
+    ]
     halved = max(round(math.log2(pixels / side)) for side, every in sides.items() for pixels in every)
-    ratios = sorted({pixels / resolution for every in sides.values() for pixels in every})
-    calm = _without_step(ratios, 2**halved, resolution)
-    advice = f"; --resolution {calm} has no such step" if calm else ""
+    ratios = sorted({pixels / shorter for every in sides.values() for pixels in every})
+    calm = _without_step(ratios, 2**halved, shorter)
+    advice = f"; --resolution {_written(resolution, calm / shorter)} has no such step" if calm else ""
+    where = "" if square else " along the shorter side"
     return (
-        f"the networks end in maps of {', '.join(told[:-1])} or {told[-1]}: who is above such a step sees more for "
-        f"next to no MACs, and may win by that{advice}"
+        f"the networks end in maps of {', '.join(told[:-1])} or {told[-1]}{where}: who is above such a step sees more "
+        f"for next to no MACs, and may win by that{advice}"
     )
+
+
+def _written(resolution: Resolution, factor: float) -> str:
+    """As ``--resolution`` takes it."""
+    return str(times(resolution, factor)).replace("×", "x")
 
 
 def _has_step(maps: Sequence[tuple[int, int]]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.recipe import Recipe
@@ -17,7 +18,7 @@ from scalesearch.scaling.spec_files import Spec
 
 @dataclass(frozen=True)
 class ResolvedBaseline:
-    """A recipe's baseline at the recipe's resolution and with its regularisation.
+    """A recipe's baseline at the recipe's resolution, for its images' channels and with its regularisation.
 
     ``dropout`` is the head's, of every candidate; None leaves the network's own.
     """
@@ -49,24 +50,31 @@ def resolve_baseline(recipe: Recipe, native: Spec | None = None) -> ResolvedBase
         if native
         else open_baseline(recipe.baseline, recipe.rounding, recipe.resolution)
     )
-    baseline = opened.at(resolution=recipe.resolution, stochastic_depth=recipe.train.stochastic_depth)
+    baseline = opened.at(
+        resolution=recipe.resolution,
+        stochastic_depth=recipe.train.stochastic_depth,
+        channels=recipe.data.channels,
+    )
     dropout = baseline.dropout_at(recipe.phi) if recipe.train.dropout is None else recipe.train.dropout
     return ResolvedBaseline(baseline, recipe.phi, dropout)
 
 
-def resolve_network(recipe: Recipe, resolution: int | None = None) -> tuple[str, ScaledModel]:
+def resolve_network(
+    recipe: Recipe, resolution: Resolution | None = None, channels: int | None = None
+) -> tuple[str, ScaledModel]:
     """The recipe's baseline itself, as one network to train, and its name.
 
     Dropout and stochastic depth are the network's own unless the recipe has them; nothing grows with φ.
 
     Args:
-        resolution: side of the images, pixels; the network's own if None.
+        resolution: size of the images, pixels; the network's own if None.
+        channels: of the images; the network's own if None.
 
     Raises:
         BaselineError, SpecError, SurgeryError: as `resolve_baseline`.
     """
     opened = open_baseline(recipe.baseline, recipe.rounding, resolution)
-    native = (opened if resolution is None else opened.meant_for(resolution)).native
+    native = opened.meant_for(resolution, channels).native
     changes: dict[str, Any] = {}
     if recipe.train.stochastic_depth is not None:
         changes["stochastic_depth"] = recipe.train.stochastic_depth

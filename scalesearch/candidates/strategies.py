@@ -15,6 +15,7 @@ from scalesearch.candidates.comparison import AXIS, ComparisonRow, scalable
 from scalesearch.candidates.pricing import Counted, Pricing
 from scalesearch.candidates.quantities import Quantity, Ratio
 from scalesearch.errors import EmptyGridError
+from scalesearch.image_size import height_width
 from scalesearch.models.protocols import Baseline, Survey
 from scalesearch.scaling.compound import Coefficients, Multipliers
 from scalesearch.scaling.points import Floats, Points
@@ -65,7 +66,9 @@ def matched(
         if axis in baseline.fixed or (axis and not pricing.quantity.exponent(axis)):
             continue
         bounds = (0, round(math.log2(target) * FARTHEST / FINENESS))
-        lines.append(_solved(survey, baseline.resolution, pricing, label, divided, target, tolerance, bounds))
+        lines.append(
+            _solved(survey, min(height_width(baseline.resolution)), pricing, label, divided, target, tolerance, bounds)
+        )
     return scalable(lines, baseline.fixed)
 
 
@@ -94,7 +97,9 @@ def at_equal_cost(
             found.append(line)
             continue
         divided = STRATEGIES["width"]
-        solved = _solved(survey, baseline.resolution, pricing, line.label, divided, target, tolerance, bounds)
+        solved = _solved(
+            survey, min(height_width(baseline.resolution)), pricing, line.label, divided, target, tolerance, bounds
+        )
         notes = "; ".join(filter(None, (line.note, solved.note)))
         found.append(replace(line, width=solved.width, resolution=solved.resolution, note=notes or None))
     return found

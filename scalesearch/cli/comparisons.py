@@ -28,13 +28,13 @@ from scalesearch.cli.options import (
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
-    ResolutionOption,
     SeedsOption,
     SetOption,
     StepsOption,
     StorageOption,
     WorkersOption,
 )
+from scalesearch.cli.sizes import ResolutionOption
 
 
 def compare(

@@ -25,13 +25,13 @@ from scalesearch.cli.options import (
     OptimizerOption,
     PrecisionOption,
     RecipeOption,
-    ResolutionOption,
     SetOption,
     StepsOption,
     StorageOption,
     StudyOption,
     WorkersOption,
 )
+from scalesearch.cli.sizes import ResolutionOption
 
 
 def nas(

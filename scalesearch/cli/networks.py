@@ -31,6 +31,7 @@ from scalesearch.cli.options import (
     StageDepthsOption,
     StepsOption,
 )
+from scalesearch.cli.sizes import SIZE, size_of
 from scalesearch.cli.trained_options import NETWORKS
 
 
@@ -47,7 +48,9 @@ def scale(
         bool, typer.Option("--fitted", help="With --from, the optimum fitted beyond the grid instead of its winner.")
     ] = False,
     preset: Annotated[str, typer.Option(help="formula: α^φ, β^φ, γ^φ; published: B1–B7's constants.")] = "formula",
-    resolution: Annotated[int | None, typer.Option(min=1, max=2**14, help="The baseline's input side, pixels.")] = None,
+    resolution: Annotated[
+        str | None, typer.Option(metavar=SIZE, help="The baseline's input side, or HEIGHTxWIDTH, pixels.")
+    ] = None,
     fix_stem_head: Annotated[
         bool | None,
         typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats (EfficientNet-Lite)."),
@@ -74,7 +77,7 @@ def scale(
         run=from_,
         fitted=fitted,
         preset=preset,
-        resolution=resolution,
+        resolution=size_of(resolution),
         rounding={
             "fix_stem_head": fix_stem_head,
             "depth": depth_rounding,
@@ -106,7 +109,8 @@ def baselines(
 def check(
     baseline: Annotated[str, typer.Argument(help="Any baseline: timm:NAME, FILE.py:FACTORY, …")],
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=2**14, help="Its input side, pixels (default: the native one).")
+        str | None,
+        typer.Option(metavar=SIZE, help="Its input side, or HEIGHTxWIDTH, pixels (default: the native one)."),
     ] = None,
     fix_stem_head: Annotated[
         bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
@@ -122,7 +126,7 @@ def check(
 
     rounding = {"fix_stem_head": fix_stem_head, "keep_groups": keep_groups, "adaptive_pool": adaptive_pool}
     form = format_of(format_, json=json_)
-    if not check_command(baseline, resolution=resolution, rounding=rounding, account=account, form=form):
+    if not check_command(baseline, resolution=size_of(resolution), rounding=rounding, account=account, form=form):
         raise typer.Exit(1)
 
 
@@ -148,9 +152,11 @@ def train(
         ),
     ] = 0,
     resolution: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=1, max=2**14, help="Input side, pixels (default: the network's own).", rich_help_panel=CANDIDATES
+            metavar=SIZE,
+            help="Input side, or HEIGHTxWIDTH, pixels (default: the network's own).",
+            rich_help_panel=CANDIDATES,
         ),
     ] = None,
     epochs: EpochsOption = None,
@@ -191,7 +197,7 @@ def train(
     from scalesearch.cli.notify import notifying
     from scalesearch.training.single import TrainRequest
 
-    wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, resolution, sync_batchnorm, out)
+    wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, size_of(resolution), sync_batchnorm, out)
     with notifying(notify) as ended:
         train_command(wish, ended, processes=nproc_per_node, as_json=json_)
 
@@ -206,7 +212,8 @@ def linear(
     data: DataOption = None,
     limit: LimitOption = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: each network's own).")
+        str | None,
+        typer.Option(metavar=SIZE, help="Input side, or HEIGHTxWIDTH, pixels (default: each network's own)."),
     ] = None,
     batch_size: Annotated[int | None, Key("batch_size"), typer.Option(help="Images at once (default: 32).")] = None,
     device: Annotated[str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
@@ -223,7 +230,9 @@ def linear(
     """Judge trained networks' features on your images: logistic regression in place of the classifier."""
     from scalesearch.cli.commands.linear import LinearRequest, linear_command
 
-    wish = LinearRequest(specs, from_weights or [], overrides(linear, ctx, assign), resolution, out, confidence)
+    wish = LinearRequest(
+        specs, from_weights or [], overrides(linear, ctx, assign), size_of(resolution), out, confidence
+    )
     linear_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))
 
 
@@ -238,7 +247,8 @@ def bench(
         typer.Option(help="Images per batch, beside batches of one (default: 32; on CUDA 256)."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Input side, pixels (default: each network's own).")
+        str | None,
+        typer.Option(metavar=SIZE, help="Input side, or HEIGHTxWIDTH, pixels (default: each network's own)."),
     ] = None,
     seconds: Annotated[float | None, Key("seconds"), typer.Option(help="Seconds per measurement (default: 2).")] = None,
     rounds: Annotated[
@@ -270,5 +280,5 @@ def bench(
     from scalesearch.cli.commands.bench import bench_command
 
     form = format_of(format_, json=json_)
-    if not bench_command(specs, given(bench, ctx), resolution=resolution, out=out, form=form):
+    if not bench_command(specs, given(bench, ctx), resolution=size_of(resolution), out=out, form=form):
         raise typer.Exit(1)

@@ -43,7 +43,9 @@ MaxResolutionOption = Annotated[
     int | None,
     Key("rounding.max_resolution"),
     typer.Option(
-        "--max-resolution", help="No larger images, pixels (EfficientNetV2: 480).", rich_help_panel=CANDIDATES
+        "--max-resolution",
+        help="No larger images: most pixels of their longer side (EfficientNetV2: 480).",
+        rich_help_panel=CANDIDATES,
     ),
 ]
 MaxChannelsOption = Annotated[
@@ -208,13 +210,6 @@ PhiOption = Annotated[
     float | None,
     Key("phi"),
     typer.Option("--phi", help="Compound coefficient φ; 1 about doubles the MACs.", rich_help_panel=CANDIDATES),
-]
-ResolutionOption = Annotated[
-    int | None,
-    Key("resolution"),
-    typer.Option(
-        "--resolution", min=1, max=2**14, help="The baseline's input side, pixels.", rich_help_panel=CANDIDATES
-    ),
 ]
 StepOption = Annotated[
     float | None,

@@ -41,7 +41,6 @@ from scalesearch.cli.options import (
     PhiOption,
     PrecisionOption,
     RecipeOption,
-    ResolutionOption,
     SeedsOption,
     SetOption,
     StageDepthsOption,
@@ -54,6 +53,7 @@ from scalesearch.cli.options import (
     ToleranceOption,
     WorkersOption,
 )
+from scalesearch.cli.sizes import ResolutionOption
 
 
 def grid(

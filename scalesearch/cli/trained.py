@@ -14,6 +14,7 @@ from scalesearch.cli.options import (
     RecipeOption,
     SetOption,
 )
+from scalesearch.cli.sizes import SIZE, size_of
 from scalesearch.cli.trained_options import NETWORKS, WeightsOption
 
 
@@ -45,10 +46,12 @@ def robustness(
     ] = "imagenet-c",
     size: Annotated[
         int | None,
-        typer.Option(min=8, max=2**14, help="Side at which images are corrupted (default: the largest network's)."),
+        typer.Option(
+            min=8, max=2**14, help="Longer side at which images are corrupted (default: the largest network's)."
+        ),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=2**14, help="Input side of all networks, pixels (default: their own).")
+        str | None, typer.Option(metavar=SIZE, help="Input side of all networks, pixels (default: their own).")
     ] = None,
     split: Annotated[
         str, typer.Option(help="auto: val if there is one, else the minival; or val, minival, all.")
@@ -85,6 +88,6 @@ def robustness(
 
     wish = RobustnessRequest(
         tuple(networks), tuple(weights or ()), recipe, overrides(robustness, ctx, assign), tuple(domain or ()),
-        corruption, severity, levels, size, resolution, split, images, seed, confidence, out,
+        corruption, severity, levels, size, size_of(resolution), split, images, seed, confidence, out,
     )  # fmt: skip
     robustness_command(wish, dry_run=dry_run, form=format_of(format_, json=json_))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -35,11 +36,13 @@ def described(source: Source) -> str:
 
 
 def _sides(source: Source) -> str:
-    if source.train.size is None:
+    if source.train.header is None:
         return ""
-    every = range(len(source.train.labels))
-    found = [source.train.size(i) for i in every[:: max(1, len(every) // PROBES)][:PROBES]]
-    sides = sorted(side for size in found if size for side in size)
+    every, sides = range(len(source.train.labels)), list[int]()
+    for index in every[:: max(1, len(every) // PROBES)][:PROBES]:
+        with suppress(Exception):  # it is told when it is to be decoded
+            sides += source.train.header(index).size
+    sides.sort()
     if not sides:
         return ""
     return str(sides[0]) if sides[0] == sides[-1] else f"{sides[0]:,} to {sides[-1]:,}"

@@ -10,6 +10,7 @@ from torch import Tensor
 from scalesearch.data.crops import draw_boxes, resized_crops
 from scalesearch.data.operations import operated
 from scalesearch.data.policies import draw_operations
+from scalesearch.image_size import Resolution
 from scalesearch.settings import AugmentSettings
 
 
@@ -45,20 +46,24 @@ class Augmentation:
     """
 
     settings: AugmentSettings
-    resolution: int
+    resolution: Resolution
 
-    def draw(self, count: int, size: int, generator: torch.Generator) -> Draws:
-        """For ``count`` images of ``size`` pixels a side; ``generator`` is on the CPU."""
+    def draw(self, count: int, size: Resolution, generator: torch.Generator) -> Draws:
+        """For ``count`` images of ``size`` pixels; ``generator`` is on the CPU."""
         boxes = draw_boxes(count, size, self.settings.scale, generator)
         flips = torch.rand(count, generator=generator) < (0.5 if self.settings.flip else 0)
         return Draws(boxes, flips, *draw_operations(self.settings, self.resolution, count, generator))
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Views uint8 (B, 3, r, r) of images uint8 (B, 3, S, S); the device is never waited for.
+        """Views (B, C, h, w) of images (B, C, H, W), of the same type; the device is never waited for.
 
-        They are laid out in channels_last, or contiguous after operations: as either is fastest.
+        They are laid out in channels_last, or contiguous after operations: as either is fastest. Operations know whole
+        levels alone: those with fractions are rounded for them.
         """
         views = resized_crops(images, draws.boxes, draws.flips, self.resolution)
+        if not draws.operations.shape[1]:
+            return views
+        levels = views.round().to(torch.uint8) if views.is_floating_point() else views
         for operations, magnitudes in zip(draws.operations.T, draws.magnitudes.T, strict=True):
-            views = operated(views, operations, magnitudes)
-        return views
+            levels = operated(levels, operations, magnitudes)
+        return levels.to(views.dtype)

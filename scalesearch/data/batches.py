@@ -14,6 +14,7 @@ from scalesearch.data.augment import Augmentation
 from scalesearch.data.images import Split
 from scalesearch.data.mixing import Mixing
 from scalesearch.data.prefetch import ahead
+from scalesearch.image_size import Resolution, height_width, of_sides
 from scalesearch.runtime.seeding import seed_of
 from scalesearch.runtime.team import ALONE, Team
 from scalesearch.settings import AugmentSettings
@@ -24,12 +25,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
 
 
-Channels = tuple[float, float, float]
-"""A number for each of R, G, B, as a share of the largest grey level."""
+Channels = tuple[float, ...]
+"""A number for each channel (R, G, B), as a share of the largest grey level."""
 
 
 class Normaliser:
-    """uint8 (N, 3, r, r) to float32 on the device, normalised per channel."""
+    """Levels (N, C, h, w), uint8 or float32, to float32 on the device, normalised per channel."""
 
     def __init__(
         self, device: torch.device, *, channels_last: bool, mean: Channels | None = None, std: Channels | None = None
@@ -38,14 +39,14 @@ class Normaliser:
         self._device = device
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._means, self._stds = (
-            torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (mean or MEAN, std or STD)
+            torch.tensor(values, device=device).view(1, -1, 1, 1) * 255 for values in (mean or MEAN, std or STD)
         )
 
     def __call__(self, images: Tensor) -> Tensor:
         if self._means.shape[-2:] != images.shape[-2:]:
             self._means, self._stds = (self._as_large(values, images) for values in (self._means, self._stds))
         moved = images.to(self._device, non_blocking=True).to(torch.float32, memory_format=self._layout)
-        return moved.sub_(self._means).div_(self._stds)
+        return (moved - self._means if moved is images else moved.sub_(self._means)).div_(self._stds)
 
     def _as_large(self, values: Tensor, images: Tensor) -> Tensor:
         """A number per channel as an image: in channels_last, a CPU takes a fifth of the time for that."""
@@ -62,7 +63,7 @@ class StageViews:
 
 
 class TrainBatches:
-    """Batches of (images uint8 (B, 3, r, r), labels int64 (B,)) on ``device``, in an order that the seed fixes.
+    """Batches of (images (B, C, h, w), labels int64 (B,)) on ``device``, in an order that the seed fixes.
 
     A batch is a function of the seed and its number alone: so a trial may be taken up anywhere. ``batch_size`` is the
     whole team's, each of whose processes gets B / world of the views that one alone would get. Where any of the views
@@ -73,7 +74,7 @@ class TrainBatches:
         self,
         split: Split,
         augment: AugmentSettings,
-        resolution: int,
+        resolution: Resolution,
         *,
         batch_size: int,
         seed: int,
@@ -100,7 +101,7 @@ class TrainBatches:
         for step, images, labels in fetched if at_hand else ahead(fetched):
             generator = torch.Generator().manual_seed(seed_of(self.seed, step))
             views = next(each for each in reversed(self.views) if each.start <= step)
-            draws = views.augment.draw(self.batch_size, images.shape[-1], generator)
+            draws = views.augment.draw(self.batch_size, of_sides(images.shape[-2], images.shape[-1]), generator)
             augmented = views.augment(images, draws[self.team.share(self.batch_size)])
             if self.mixes:
                 yield views.mixing(augmented, labels, self.classes, seed=self.seed, step=step)
@@ -126,17 +127,16 @@ class TrainBatches:
             yield from torch.split(shuffled[: self.steps_per_epoch * size], size)
 
 
-def evaluation_views(images: Tensor, resolution: int, crop: float) -> Tensor:
-    """The central ``crop`` of every image at ``resolution``, uint8 (B, 3, r, r): Resize(r / crop) + CenterCrop(r)."""
-    side = max(1, round(images.shape[-1] * crop))
-    centre = v2.functional.center_crop(images, [side, side])
-    sides = [resolution, resolution]
+def evaluation_views(images: Tensor, resolution: Resolution, crop: float) -> Tensor:
+    """The central ``crop`` of every image at ``resolution``, (B, C, h, w): Resize(r / crop) + CenterCrop(r)."""
+    centre = v2.functional.center_crop(images, [max(1, round(side * crop)) for side in images.shape[-2:]])
+    sides = list(height_width(resolution))
     views: Tensor = v2.functional.resize(centre, sides, interpolation=InterpolationMode.BICUBIC, antialias=True)
-    return views
+    return views.clamp(0, 255) if views.is_floating_point() else views
 
 
 def evaluation_batches(
-    split: Split, resolution: int, crop: float, batch_size: int, team: Team = ALONE, device: torch.device = CPU
+    split: Split, resolution: Resolution, crop: float, batch_size: int, team: Team = ALONE, device: torch.device = CPU
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """`evaluation_views` of all images in order, and their labels, made on ``device`` and left there.
 

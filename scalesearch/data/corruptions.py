@@ -82,7 +82,7 @@ def conditions_of(corruptions: Sequence[str], severities: Sequence[int]) -> list
 
 @dataclass(frozen=True)
 class Corruptor:
-    """Makes corrupted images of uint8 ones (N, 3, S, S) on the CPU; the same ones for whoever asks.
+    """Makes corrupted images of others (N, C, H, W) on the CPU; the same ones for whoever asks.
 
     ``seen`` is how many of the S pixels a side networks see after their central crop: that many count as the
     published ``levels.side``, so that the blur's σ is the published one times seen / side, the same share of the
@@ -102,7 +102,17 @@ class Corruptor:
         return published * self.seen / self.levels.side if condition.corruption == "gaussian_blur" else published
 
     def __call__(self, images: Tensor, indices: Sequence[int], condition: Condition) -> Tensor:
-        """The images under a condition, uint8 (N, 3, S, S); ``indices`` say which image of the set each one is."""
+        """The images under a condition, (N, C, H, W); ``indices`` say which image of the set each one is.
+
+        Alpha stays as it is, and levels with fractions keep them, but under JPEG.
+        """
+        if images.shape[1] == 4:
+            return torch.cat([self(images[:, :3], indices, condition), images[:, 3:]], dim=1)
+        if images.is_floating_point() and condition.corruption == "jpeg_compression":
+            return self(images.round().to(torch.uint8), indices, condition).to(images.dtype)
+        return self._corrupted(images, indices, condition)
+
+    def _corrupted(self, images: Tensor, indices: Sequence[int], condition: Condition) -> Tensor:
         level = self.level(condition)
         match condition.corruption:
             case None:
@@ -111,36 +121,36 @@ class Corruptor:
                 made: Tensor = functional.jpeg(images, int(level))
                 return made
             case "gaussian_noise":
-                return _levels(images + 255 * level * self._noise(images, indices, condition.severity))
+                return _levels(images + 255 * level * self._noise(images, indices, condition.severity), images.dtype)
             case "gaussian_blur":
-                return _levels(blurred(images.float(), level))
+                return _levels(blurred(images.float(), level), images.dtype)
             case "brightness":
-                return _levels(brightened(images.float(), 255 * level))
+                return _levels(brightened(images.float(), 255 * level), images.dtype)
             case "contrast":
                 mean = images.float().mean((2, 3), keepdim=True)
-                return _levels((images - mean) * level + mean)
+                return _levels((images - mean) * level + mean, images.dtype)
         raise ValueError(f"there is no corruption {condition.corruption!r}")
 
     def _noise(self, images: Tensor, indices: Sequence[int], severity: int) -> Tensor:
-        """Standard normal, float32 (N, 3, S, S)."""
+        """Standard normal, float32 (N, C, H, W)."""
         seeds = [seed_of(seed_of(self.seed, index), severity) for index in indices]
         shape = images.shape[1:]
         return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Float images (N, 3, S, S) under a Gaussian of ``sigma`` pixels, columns first, then rows; edges are mirrored.
+    """Float images (N, C, H, W) under a Gaussian of ``sigma`` pixels, columns first, then rows; edges are mirrored.
 
     (scikit-image repeats the last pixel instead.)
     """
-    width = 2 * min(int(TRUNCATED * sigma + 0.5), images.shape[-1] - 1) + 1
+    width = 2 * min(int(TRUNCATED * sigma + 0.5), min(images.shape[-2:]) - 1) + 1
     for kernel in ([1, width], [width, 1]):
         images = functional.gaussian_blur(images, kernel, [sigma, sigma])
     return images
 
 
 def brightened(images: Tensor, by: float) -> Tensor:
-    """Images (N, 3, S, S) of grey levels to 255 whose HSV value, the largest channel, is ``by`` larger, at most 255.
+    """Images (N, C, H, W) of grey levels to 255 whose HSV value, the largest channel, is ``by`` larger, at most 255.
 
     Hue and saturation stay, so that all three channels grow by one factor; black becomes grey.
     """
@@ -149,6 +159,7 @@ def brightened(images: Tensor, by: float) -> Tensor:
     return torch.where(value > 0, images * (brighter / value.clamp(min=1)), brighter)
 
 
-def _levels(images: Tensor) -> Tensor:
-    """Clipped and rounded to the next grey level."""
-    return images.clamp(0, 255).round().to(torch.uint8)
+def _levels(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Clipped, and rounded to the next grey level where those are whole."""
+    clipped = images.clamp(0, 255)
+    return clipped if dtype.is_floating_point else clipped.round().to(dtype)

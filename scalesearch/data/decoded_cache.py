@@ -10,17 +10,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from scalesearch.data.broken import BrokenImagesError
-from scalesearch.data.sources import Part, pixels
+from scalesearch.data.pixels import DTYPES, Array, as_array, fitted
+from scalesearch.data.sources import Part
 from scalesearch.errors import DataError
 from scalesearch.files import cache_folder
+from scalesearch.image_size import Resolution, height_width, image_shape
 from scalesearch.runtime.threads import cores
-
-Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 VERSION = 2
 """Of how images are decoded: raise it when the same files would give other pixels."""
@@ -29,13 +28,13 @@ VERSION = 2
 def decoded(
     part: Part,
     indices: Sequence[int],
-    size: int,
+    size: Resolution,
     key: str,
     on_image: Callable[[int], None] | None = None,
     *,
     most: int | None = None,
 ) -> Array:
-    """The chosen images as uint8 (N, 3, size, size): from the cache if it has them, else decoded and added to it.
+    """The chosen images as the part has them seen, (N, C, H, W): from the cache if it has them, else decoded and kept.
 
     Args:
         key: identifies the source and the part; together with the indices and the size it names the cache file.
@@ -45,29 +44,29 @@ def decoded(
     Raises:
         BrokenImagesError: images cannot be decoded; all of them are in it.
     """
-    digest = hashlib.sha256(repr((VERSION, key, size, list(indices))).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((VERSION, key + part.view.key, size, list(indices))).encode()).hexdigest()[:24]
     path = cache_folder() / f"{digest}.npy"
     with suppress(OSError, ValueError, EOFError):
         found: Array = np.load(path, mmap_mode="c")
         _used(path)
         return found
-    shape = (len(indices), 3, size, size)
+    shape, dtype = (len(indices), *image_shape(part.view.channels, size)), DTYPES[part.view.bits]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         os.close(handle)
     except OSError:
-        return _fill(np.empty(shape, np.uint8), part, indices, size, on_image)
+        return _fill(np.empty(shape, dtype), part, indices, size, on_image)
     unfinished = Path(name)
     try:
-        array: Array = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        array: Array = np.lib.format.open_memmap(unfinished, "w+", dtype, shape)
         _reserve(unfinished)
         _fill(array, part, indices, size, on_image)
         array.flush()  # type: ignore[attr-defined]
         unfinished.replace(path)
         _bound(path, most)
     except OSError:  # no room for a cache: this run keeps its images in memory
-        return _fill(np.empty(shape, np.uint8), part, indices, size, on_image)
+        return _fill(np.empty(shape, dtype), part, indices, size, on_image)
     finally:
         unfinished.unlink(missing_ok=True)
     return np.load(path, mmap_mode="c")  # type: ignore[no-any-return]
@@ -103,20 +102,21 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def decode(part: Part, index: int, size: int | None = None) -> Array:
-    """One image as uint8 (3, size, size), or at its own shorter side.
+def decode(part: Part, index: int, size: Resolution) -> Array:
+    """One image as the part has it seen, (C, H, W).
 
     Raises:
         DataError: it cannot be decoded; the message names it.
     """
     try:
-        image = part.load(index, size or 0)
-        return pixels(image, size or min(image.size))
+        return fitted(as_array(part.load(index, max(height_width(size))), part.view), size, part.view.crop)
     except Exception as failure:  # decoders raise whatever they like on a broken file
         raise DataError(f"cannot decode {part.name(index)}: {failure}") from failure
 
 
-def _fill(array: Array, part: Part, indices: Sequence[int], size: int, on_image: Callable[[int], None] | None) -> Array:
+def _fill(
+    array: Array, part: Part, indices: Sequence[int], size: Resolution, on_image: Callable[[int], None] | None
+) -> Array:
     broken: dict[int, str] = {}
 
     def one(position: int) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalesearch.data.broken import without
-from scalesearch.data.images import Split, decoded_parts, native_size, split_indices
+from scalesearch.data.images import Split, decoded_parts, own_size, split_indices
 from scalesearch.data.sources import Source
 from scalesearch.errors import DataError, RecipeError
+from scalesearch.image_size import Resolution
 from scalesearch.settings import DataSettings
 
 SPLITS = ("auto", "val", "minival", "all")
@@ -19,7 +20,7 @@ SPLITS = ("auto", "val", "minival", "all")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Decoded images, which of the source's they are, and their side in pixels.
+    """Decoded images, which of the source's they are, and their size in pixels.
 
     ``kind`` is val, minival or all; ``indices`` are those of the images in the part of the source that they are from.
     """
@@ -28,7 +29,7 @@ class HeldOut:
     kind: str
     split: Split
     indices: tuple[int, ...]
-    size: int
+    size: Resolution
     left_out: int
 
     def __len__(self) -> int:
@@ -75,7 +76,7 @@ def kind_of(source: Source, wanted: str) -> str:
 def held_out(
     source: Source,
     settings: DataSettings,
-    resolution: int,
+    resolution: Resolution,
     kind: str,
     indices: Sequence[int],
     on_image: Callable[[int], None] | None = None,
@@ -86,7 +87,7 @@ def held_out(
         DataError: images cannot be decoded, and are not to be skipped; or none is left.
     """
     part = source.val if kind == "val" and source.val else source.train
-    size = resolution if source.drawn else min(resolution, native_size(part, list(indices)))
+    size = resolution if source.drawn else own_size(part, list(indices), resolution)
     name = "val" if kind == "val" else "train"
     (split,), broken = decoded_parts(source, name, [list(indices)], size, settings, on_image)
     left = tuple(without(indices, broken))

@@ -16,8 +16,10 @@ from torch import Tensor
 
 from scalesearch.data.broken import BrokenImagesError, broken_error, known_broken, note_broken, without
 from scalesearch.data.decoded_cache import decode, decoded
+from scalesearch.data.pixels import as_array, largest
 from scalesearch.data.sources import Part, Source
 from scalesearch.errors import DataError
+from scalesearch.image_size import Resolution, image_shape, times
 from scalesearch.runtime.threads import cores
 from scalesearch.settings import DataSettings
 
@@ -26,25 +28,26 @@ RESIDENT = 0.3
 
 
 class LazyImages:
-    """Images that are decoded whenever they are asked for, uint8 (N, 3, S, S), by ``workers`` threads."""
+    """Images that are decoded whenever they are asked for, (N, C, H, W), by ``workers`` threads."""
 
     device = torch.device("cpu")
 
-    def __init__(self, part: Part, indices: list[int], size: int, workers: int | None) -> None:
-        self.part, self.indices, self.shape = part, indices, (len(indices), 3, size, size)
+    def __init__(self, part: Part, indices: list[int], size: Resolution, workers: int | None) -> None:
+        self.part, self.indices, self.size = part, indices, size
+        self.shape = (len(indices), *image_shape(part.view.channels, size))
         self.workers = workers or cores()
 
     def __getitem__(self, where: slice | Tensor) -> Tensor:
         every = range(len(self.indices))
         chosen = every[where] if isinstance(where, slice) else where.tolist()
         with ThreadPoolExecutor(self.workers) as pool:
-            decoded = pool.map(lambda i: decode(self.part, self.indices[i], self.shape[-1]), chosen)
+            decoded = pool.map(lambda i: decode(self.part, self.indices[i], self.size), chosen)
             return torch.from_numpy(np.stack(list(decoded)))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 (N, 3, S, S), and their labels, int64 (N,), on one device."""
+    """Images (N, C, H, W), uint8, or float32 of the same range, and their labels, int64 (N,), on one device."""
 
     images: Tensor | LazyImages
     labels: Tensor
@@ -81,7 +84,7 @@ class Images:
     """
 
     source: Source
-    size: int
+    size: Resolution
     train: Split
     minival: Split
     settings: DataSettings
@@ -106,7 +109,7 @@ class Images:
 
 
 def load_images(
-    source: Source, settings: DataSettings, resolution: int, on_image: Callable[[int], None] | None = None
+    source: Source, settings: DataSettings, resolution: Resolution, on_image: Callable[[int], None] | None = None
 ) -> Images:
     """Split off the minival, decode both parts at ``resolution``, or at the images' own size if that is smaller.
 
@@ -115,7 +118,7 @@ def load_images(
         BrokenImagesError: images cannot be decoded, and are not to be skipped.
     """
     parts = split_indices(source, settings)
-    size = resolution if source.drawn else min(resolution, native_size(source.train, parts[0]))
+    size = resolution if source.drawn else own_size(source.train, parts[0], resolution)
     (trained, held_out), broken = decoded_parts(source, "train", parts, size, settings, on_image)
     skipped = tuple((source.train.name(index), reason) for index, reason in sorted(broken.items()))
     return Images(source, size, trained, held_out, settings, skipped)
@@ -153,21 +156,24 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[list[int], li
     return sorted(turns[: settings.limit]), sorted(minival)
 
 
-def native_size(part: Part, indices: Sequence[int]) -> int:
-    """The largest shorter side among a few of the images: decoding above it would only blur."""
+def own_size(part: Part, indices: Sequence[int], wanted: Resolution) -> Resolution:
+    """``wanted``, or as much of it as the largest among a few of the images has: decoding above it would only blur."""
     probes = indices[:: max(1, len(indices) // 32)]
-    sizes = []
+    shares = []
     for index in probes:
-        with suppress(DataError):  # all that are broken are told together, when all are decoded
-            sizes.append(int(decode(part, index).shape[-1]))
-    return max(sizes, default=1)
+        with suppress(Exception):  # all that are broken are told together, when all are decoded
+            image = part.load(index, 0)
+            _ = as_array(image, part.view)
+            shares.append(largest(image.height, image.width, wanted, part.view.crop))
+    share = max(shares, default=0)
+    return wanted if share >= 1 else times(wanted, share)
 
 
 def decoded_parts(
     source: Source,
     name: str,
     parts: Sequence[list[int]],
-    size: int,
+    size: Resolution,
     settings: DataSettings,
     on_image: Callable[[int], None] | None = None,
 ) -> tuple[list[Split], dict[int, str]]:
@@ -208,7 +214,7 @@ def _split(
     source: Source,
     name: str,
     indices: list[int],
-    size: int,
+    size: Resolution,
     settings: DataSettings,
     on_image: Callable[[int], None] | None = None,
 ) -> Split:

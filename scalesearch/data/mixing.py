@@ -30,13 +30,13 @@ class Mixing:
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(self, images: Tensor, labels: Tensor, classes: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Mixed images float32 (B, 3, r, r), levels 0 to 255, and shares of the classes (B, classes).
+        """Mixed images float32 (B, C, h, w), levels 0 to 255, and shares of the classes (B, classes).
 
         What chance decides is a function of the seed and the step. Nothing is mixed where both α are 0, so that every
         stage of a training has batches of one kind.
 
         Args:
-            images: uint8 (B, 3, r, r).
+            images: (B, C, h, w).
             labels: int64 (B,).
         """
         mixed = images.float()

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
-"""Images uint8 (N, 3, r, r) and their numbers float32 (N, 6), see `_numbers`, to images."""
+"""Images uint8 (N, C, h, w) and their numbers float32 (N, 6), see `_numbers`, to images."""
 
 
 def operated(images: Tensor, operations: Tensor, magnitudes: Tensor) -> Tensor:
-    """Every image after its own operation: uint8 (B, 3, r, r), contiguous.
+    """Every image after its own operation: uint8 (B, C, h, w), contiguous.
+
+    What only means something for colour leaves grey images as they are, and what changes levels leaves alpha.
 
     ``operations``, int64 (B,), are places in `OPERATIONS`; ``magnitudes``, float64 (B,), are torchvision's, sign
     included. Both are on the CPU, so that the images can be sorted by operation without waiting for their device.
     """
     order = operations.argsort(stable=True)
-    numbers = _numbers(operations, magnitudes, images.shape[-1])[order].to(images.device, non_blocking=True)
+    numbers = _numbers(operations, magnitudes, images.shape[-2:])[order].to(images.device, non_blocking=True)
     there, back = (places.to(images.device, non_blocking=True) for places in (order, order.argsort()))
     by_kind = images.contiguous().index_select(0, there)
     start = 0
     for kernel, count in _parts(operations):
         part = slice(start, start + count)
-        if count and kernel is not None:
-            by_kind[part] = kernel(by_kind[part], numbers[part])
+        if count and kernel is not None and not (kernel in COLOUR_ALONE and images.shape[1] == 1):
+            seen = by_kind[part] if kernel is _moved else by_kind[part, :3]
+            seen.copy_(kernel(seen, numbers[part]))
         start += count
     return by_kind.index_select(0, back)
 
@@ -40,7 +43,7 @@ def _parts(operations: Tensor) -> list[tuple[Kernel | None, int]]:
     return parts
 
 
-def _numbers(operations: Tensor, magnitudes: Tensor, resolution: int) -> Tensor:
+def _numbers(operations: Tensor, magnitudes: Tensor, size: Sequence[int]) -> Tensor:
     """What the kernels compute with: float32 (B, 6).
 
     Of a movement, the matrix (a, b, c; d, e, f) that takes an output pixel, from the centre, to where it is seen:
@@ -48,11 +51,11 @@ def _numbers(operations: Tensor, magnitudes: Tensor, resolution: int) -> Tensor:
     bits, or the level from which on it is inverted.
     """
     m = magnitudes
-    zero, one, half = torch.zeros_like(m), torch.ones_like(m), resolution / 2
+    zero, one, (half_height, half_width) = torch.zeros_like(m), torch.ones_like(m), (side / 2 for side in size)
     blend, cos, sin = (1 + m, -m, zero, zero, zero, zero), m.deg2rad().cos(), m.deg2rad().sin()
     each = {
-        "shear_x": (one, m, m * half, zero, one, zero),  # the top row stays
-        "shear_y": (one, zero, zero, m, one, m * half),
+        "shear_x": (one, m, m * half_height, zero, one, zero),  # the top row stays
+        "shear_y": (one, zero, zero, m, one, m * half_width),
         "translate_x": (one, zero, -m, zero, one, zero),
         "translate_y": (one, zero, zero, zero, one, -m),
         "rotate": (cos, -sin, zero, sin, cos, zero),
@@ -69,15 +72,17 @@ def _numbers(operations: Tensor, magnitudes: Tensor, resolution: int) -> Tensor:
 
 def _moved(images: Tensor, numbers: Tensor) -> Tensor:
     """The nearest pixel; black beyond the border. Each position is one sum, which every device rounds alike."""
-    count, channels, resolution, _ = images.shape
-    centred = torch.arange(resolution, device=images.device, dtype=torch.float32) - (resolution - 1) / 2
+    count, channels, height, width = images.shape
+    x, y = (torch.arange(n, device=images.device, dtype=torch.float32) - (n - 1) / 2 for n in (width, height))
     a, b, c = numbers.view(count, 2, 3, 1).unbind(2)
-    middle = (resolution - 1) / 2 + 1.5  # half a pixel to round, and one for the frame
-    seen = (a * centred)[:, :, None, :] + (b * centred + (c + middle))[:, :, :, None]
-    across, down = seen.floor_().clamp_(0, resolution + 1).unbind(1)
-    framed = images.new_zeros(count, channels, resolution + 2, resolution + 2)
+    # half a pixel to round, and one for the frame
+    middle = torch.tensor([(n - 1) / 2 + 1.5 for n in (width, height)], device=images.device)[:, None]
+    seen = (a * x)[:, :, None, :] + (b * y + (c + middle))[:, :, :, None]
+    across, down = seen.floor_().unbind(1)
+    across, down = across.clamp_(0, width + 1), down.clamp_(0, height + 1)
+    framed = images.new_zeros(count, channels, height + 2, width + 2)
     framed[:, :, 1:-1, 1:-1] = images
-    pixels = down.mul_(resolution + 2).add_(across).to(torch.int64).view(count, 1, -1)
+    pixels = down.mul_(width + 2).add_(across).to(torch.int64).view(count, 1, -1)
     return framed.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
 
 
@@ -99,7 +104,7 @@ def _contrasted(images: Tensor, numbers: Tensor) -> Tensor:
 
 def _sharpened(images: Tensor, numbers: Tensor) -> Tensor:
     """Blended with the mean of 3×3 pixels of which the middle one counts five times; the border stays."""
-    if images.shape[-1] <= 2:
+    if min(images.shape[-2:]) <= 2:
         return images
     levels = images.to(torch.int16)
     inner = levels[..., 1:-1, 1:-1]
@@ -142,7 +147,9 @@ def _equalized(images: Tensor, _: Tensor) -> Tensor:
 
 
 def _grey(values: Tensor) -> Tensor:
-    """Luma in whole levels, float32 (N, 1, r, r), of float32 (N, 3, r, r)."""
+    """Luma in whole levels, float32 (N, 1, h, w), of float32 (N, 3, h, w); grey images are it themselves."""
+    if values.shape[1] == 1:
+        return values.clone()
     red, green, blue = values[:, 0:1], values[:, 1:2], values[:, 2:3]
     return (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
 
@@ -181,3 +188,6 @@ OPERATIONS: dict[str, Kernel | None] = {
     "invert": _solarized,  # from level 0 on; RandAugment and TrivialAugment know all but this last one
 }
 """Every operation by name, and what carries it out."""
+
+COLOUR_ALONE = (_coloured,)
+"""Operations that mean nothing for grey images."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scalesearch.data.operations import OPERATIONS
+from scalesearch.image_size import Resolution, height_width
 from scalesearch.settings import AugmentSettings
 
 NAMES = tuple(OPERATIONS)
@@ -32,11 +33,12 @@ equalize 0.8 0, equalize 0.6 0
 
 @dataclass(frozen=True)
 class Range:
-    """The strongest of each kind: shears as slopes, shifts in pixels, turns in degrees, blends, and bits taken away."""
+    """The strongest of each kind: shears as slopes, shifts across and down in pixels, turns in degrees, blends, bits
+    taken away."""
 
     bins: int
     shear: float
-    shift: float
+    shifts: tuple[float, float]
     turn: float
     blend: float
     bits: int
@@ -47,12 +49,12 @@ class Range:
         def upto(strongest: float) -> Tensor:
             return torch.linspace(0.0, strongest, self.bins)  # float32, which decides how shifts are cut to pixels
 
-        shift, blend = upto(self.shift).trunc(), upto(self.blend)
+        (across, down), blend = (upto(shift).trunc() for shift in self.shifts), upto(self.blend)
         each = {
             "shear_x": upto(self.shear),
             "shear_y": upto(self.shear),
-            "translate_x": shift,
-            "translate_y": shift,
+            "translate_x": across,
+            "translate_y": down,
             "rotate": upto(self.turn),
             "brightness": blend,
             "color": blend,
@@ -65,25 +67,26 @@ class Range:
 
 
 def draw_operations(
-    settings: AugmentSettings, resolution: int, count: int, generator: torch.Generator
+    settings: AugmentSettings, resolution: Resolution, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """For each of ``count`` images the operations, one after another, and their magnitudes.
 
     int64 and float64 (count, n), n being 2 for RandAugment and AutoAugment, 1 for TrivialAugment, 0 without a policy.
     """
-    shift = 150 / 331 * resolution
+    height, width = height_width(resolution)
+    shifts = 150 / 331 * width, 150 / 331 * height
     if settings.policy == "none":
         return torch.zeros(count, 0, dtype=torch.int64), torch.zeros(count, 0, dtype=torch.float64)
     if settings.policy == "randaugment":
-        table = Range(bins=31, shear=0.3, shift=shift, turn=30.0, blend=0.9, bits=4).magnitudes()
+        table = Range(bins=31, shear=0.3, shifts=shifts, turn=30.0, blend=0.9, bits=4).magnitudes()
         drawn = torch.randint(DRAWN, (count, RANDAUGMENT_OPERATIONS), generator=generator)
         bins = torch.full_like(drawn, settings.magnitude)
     elif settings.policy == "trivialaugment":
-        table = Range(bins=31, shear=0.99, shift=32.0, turn=135.0, blend=0.99, bits=6).magnitudes()
+        table = Range(bins=31, shear=0.99, shifts=(32.0, 32.0), turn=135.0, blend=0.99, bits=6).magnitudes()
         drawn = torch.randint(DRAWN, (count, 1), generator=generator)
         bins = torch.randint(31, (count, 1), generator=generator)
     else:
-        table = Range(bins=10, shear=0.3, shift=shift, turn=30.0, blend=0.9, bits=4).magnitudes()
+        table = Range(bins=10, shear=0.3, shifts=shifts, turn=30.0, blend=0.9, bits=4).magnitudes()
         pairs, probabilities, strengths = _autoaugment()
         chosen = torch.randint(len(pairs), (count,), generator=generator)
         happens = torch.rand(count, 2, generator=generator) <= probabilities[chosen]

@@ -6,16 +6,14 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
-from torch.nn import functional
 
 from scalesearch.data.folders import scan, skipped_words, splits_of
+from scalesearch.data.pixels import AS_EVER, View
 from scalesearch.errors import DataError
 from scalesearch.settings import MAX_PIXELS, DataSettings
 
@@ -28,14 +26,16 @@ EMBEDDED_NOTE = "embedded images check the machinery; they are no evidence about
 class Part:
     """Labelled images that are not decoded yet.
 
-    ``load(i, size)`` gives the i-th as RGB, at its own size, or at ``size`` pixels where it is drawn to order;
-    ``name(i)`` says what to call it; ``size(i)`` its width and height in pixels, None where that cannot be read.
+    ``load(i, size)`` gives the i-th as it is, at its own size, or at ``size`` pixels where it is drawn to order;
+    ``name(i)`` says what to call it; ``header(i)`` opens it without decoding it, where that can be done. ``view`` is
+    how it becomes an array.
     """
 
     labels: tuple[int, ...]
     load: Callable[[int, int], Image.Image]
     name: Callable[[int], str]
-    size: Callable[[int], tuple[int, int] | None] | None = None
+    header: Callable[[int], Image.Image] | None = None
+    view: View = AS_EVER
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,6 @@ def folder(root: Path, max_pixels: int = MAX_PIXELS) -> Source:
     )
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Any image with three channels of eight bits; sixteen bits are scaled, the upper eight are kept.
-
-    Pillow's own conversion would turn everything above 255 white.
-
-    Raises:
-        DataError: its values have no known range.
-    """
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 2**16 - 1:
-            raise DataError(f"its values (mode {image.mode}) go from {values.min()} to {values.max()}, not in 16 bits")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise DataError("its values are floating-point numbers (mode F) of no known range: save it with 8 or 16 bits")
-    return image.convert("RGB")
-
-
 def _files(files: Sequence[tuple[str, int]], max_pixels: int) -> Part:
     def load(i: int, size: int) -> Image.Image:
         with Image.open(files[i][0]) as image:
@@ -124,19 +106,14 @@ def _files(files: Sequence[tuple[str, int]], max_pixels: int) -> Part:
                 raise DataError(
                     f"it has {image.width:,} × {image.height:,} pixels, and data.max_pixels is {max_pixels:,}"
                 )
-            if image.mode != "RGB":
-                return as_rgb(image)
-            image.load()  # as it is: converting would copy it
+            image.load()
             return image
 
-    def size(i: int) -> tuple[int, int] | None:
-        try:
-            with Image.open(files[i][0]) as image:
-                return image.size
-        except Exception:  # it is told when it is to be decoded
-            return None
+    def header(i: int) -> Image.Image:
+        with Image.open(files[i][0]) as image:
+            return image
 
-    return Part(tuple(label for _, label in files), load, lambda i: files[i][0], size)
+    return Part(tuple(label for _, label in files), load, lambda i: files[i][0], header)
 
 
 def torchvision_set(name: str, root: Path, *, download: bool) -> Source:
@@ -201,7 +178,7 @@ def _labels(dataset: Any, name: str) -> tuple[int, ...]:
 
 
 def _indexed(dataset: Any, name: str, labels: tuple[int, ...]) -> Part:
-    return Part(labels, lambda i, size: dataset[i][0].convert("RGB"), lambda i: f"{name}[{i}]")
+    return Part(labels, lambda i, size: dataset[i][0], lambda i: f"{name}[{i}]")
 
 
 def embedded() -> Source:
@@ -218,23 +195,29 @@ def embedded() -> Source:
     return Source(title, procedural.CLASSES, version, part("train"), part("val"), EMBEDDED_NOTE, drawn=True)
 
 
-def pixels(image: Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The central square of an RGB image, resized to ``size`` with anti-aliasing: uint8 (3, size, size).
+def seen_as(source: Source, view: View) -> Source:
+    """The source with its images as such arrays."""
+    train, val = (part and replace(part, view=view) for part in (source.train, source.val))
+    assert train is not None
+    return replace(source, train=train, val=val)
 
-    torchvision's CenterCrop, and PyTorch's bicubic kernel: Pillow's, but for a grey level here and there, and faster.
-    """
-    side = min(image.size)
-    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
-    square = np.array(image)[top : top + side, left : left + side]
-    if side == size:
-        return square.transpose(2, 0, 1)
-    # Copied by NumPy: torch's copies would start threads of their own in each of the threads that decode.
-    whole = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None]
-    return functional.interpolate(whole, size=(size, size), mode="bicubic", antialias=True)[0].numpy()
+
+def view_of(settings: DataSettings) -> View:
+    """How a recipe has images seen: in colour and with 8 bits, where it says nothing."""
+    return View(settings.channels or 3, settings.bits or 8, settings.crop)
 
 
 def open_source(settings: DataSettings) -> Source:
-    """The source that ``settings.source`` names; its images are listed, not decoded.
+    """The source that ``settings.source`` names, seen as they say; its images are listed, not decoded.
+
+    Raises:
+        DataError: the name is not understood, or the images are not there.
+    """
+    return seen_as(_opened(settings), view_of(settings))
+
+
+def _opened(settings: DataSettings) -> Source:
+    """The source that ``settings.source`` names.
 
     Raises:
         DataError: the name is not understood, or the images are not there.

@@ -23,7 +23,7 @@ NATIVE = {"mbconv": "silu", "fused_mbconv": "silu", "inverted_residual": "relu6"
 
 
 class ConvNet(nn.Module):
-    """Stem, stages and head of a spec: images (N, 3, r, r) to logits (N, num_classes)."""
+    """Stem, stages and head of a spec: images (N, C, H, W) to logits (N, num_classes)."""
 
     def __init__(self, features: nn.Sequential, dropout: float, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ConvNet(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of images (B, 3, H, W)."""
+        """Logits (B, classes) of images (B, C, H, W)."""
         logits: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
         return logits
 
@@ -47,7 +47,7 @@ def build_model(spec: ModelSpec, num_classes: int = 1000) -> nn.Module:
     activation = ACTIVATIONS[spec.activation]
     convolution = partial(Conv2dNormActivation, norm_layer=norm, activation_layer=activation)
     stem = spec.stem
-    layers: list[nn.Module] = [convolution(3, stem.channels, stem.kernel, stem.stride)]
+    layers: list[nn.Module] = [convolution(stem.inputs, stem.channels, stem.kernel, stem.stride)]
     if stem.pool:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     channels, index = stem.channels, 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import BaselineError, SurgeryError
+from scalesearch.image_size import Resolution
 from scalesearch.models.protocols import Baseline, ScaledModel
 from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.models.spec_model import SpecModel
@@ -61,13 +62,13 @@ def builtin(name: str) -> ModelSpec:
     return spec
 
 
-def open_baseline(name: str, rounding: Rounding | None = None, resolution: int | None = None) -> Baseline:
+def open_baseline(name: str, rounding: Rounding | None = None, resolution: Resolution | None = None) -> Baseline:
     """A built-in network, the spec at a path, or a module: ``timm:…``, ``torchvision:…``, ``FILE.py:…``, ``package:…``.
 
     Only a module loads torch.
 
     Args:
-        resolution: the native side of a network of the user's own, pixels; timm's, torchvision's and specs know theirs.
+        resolution: the native size of a network of the user's own; timm's, torchvision's and specs know theirs.
 
     Raises:
         BaselineError: there is none; the message names the nearest built-in one.
@@ -100,7 +101,7 @@ def baseline_of(spec: Spec, rounding: Rounding | None = None) -> Baseline:
     if isinstance(spec, ModuleSpec):
         from scalesearch.models.module_baseline import ModuleBaseline
 
-        return ModuleBaseline(spec.module, spec.rounding, spec, opened_at=spec.opened_at)
+        return ModuleBaseline(spec.module, spec.rounding, spec, opened_at=spec.opened_at, made_for=spec.channels)
     return SpecBaseline(spec, rounding or Rounding())
 
 

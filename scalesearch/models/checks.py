@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from scalesearch.errors import ScaleSearchError, SurgeryError
+from scalesearch.image_size import Resolution, each_side, height_width
 from scalesearch.models.catalogue import builtin, builtin_names
 from scalesearch.models.surgery.growth_exponents import GrowthLaw, growth_law
 from scalesearch.models.surgery.loading import load_module
@@ -33,7 +34,7 @@ class Trial:
     """One set of multipliers: the size it came to, its blocks and cost, or why it was refused."""
 
     multipliers: Multipliers
-    resolution: int = 0
+    resolution: Resolution = 0
     blocks: int = 0
     cost: Cost | None = None
     refused: str | None = None
@@ -55,7 +56,7 @@ class Check:
         return all(trial.refused is None for trial in self.trials)
 
 
-def check(name: str, rounding: Rounding, *, resolution: int | None = None, law: bool = True) -> Check:
+def check(name: str, rounding: Rounding, *, resolution: Resolution | None = None, law: bool = True) -> Check:
     """Look a baseline through, scale it by `CHECKED`, and prove each copy.
 
     Raises:
@@ -73,8 +74,8 @@ def check(name: str, rounding: Rounding, *, resolution: int | None = None, law: 
     return Check(name, versions, network, trials, growth_law(network) if law else None)
 
 
-def _module(name: str) -> tuple[nn.Module, int, dict[str, str]]:
-    """The baseline as a module, its native side in pixels, and whose versions made it."""
+def _module(name: str) -> tuple[nn.Module, Resolution, dict[str, str]]:
+    """The baseline as a module, its native size in pixels, and whose versions made it."""
     if ":" in name:
         loaded = load_module(name)
         return loaded.module, loaded.resolution, loaded.versions
@@ -88,7 +89,7 @@ def _module(name: str) -> tuple[nn.Module, int, dict[str, str]]:
 
 def _try(network: Network, multipliers: Multipliers, rounding: Rounding) -> Trial:
     try:
-        size = network.nearest(rounding.pixels(network.resolution, multipliers.resolution))
+        size = network.nearest(rounding.image(network.resolution, multipliers.resolution))
         scaled = network.scaled(multipliers.depth, multipliers.width, size, rounding=rounding)
         prove(scaled)
     except SurgeryError as failure:
@@ -101,12 +102,13 @@ def resolution_words(network: Network) -> str:
     native = network.resolution
     if network.multiple is None:
         hint = "; --adaptive-pool lets it see others" if network.pooling_helps else ""
-        return f"{native} px only ({network.refusal_at(native + 64)}){hint}"
+        return f"{native} px only ({network.refusal_at(each_side(native, lambda side: side + 64))}){hint}"
     pools = ", ".join(path or "forward" for path in network.whole_maps)
     follow = f"; the pool over the whole map follows its size ({pools})" if pools else ""
     if network.multiple == 1:
         return f"any (native {native} px){follow}"
-    steps = f"multiples of {network.multiple}" if native % network.multiple == 0 else f"steps of {network.multiple}"
+    aligned = all(side % network.multiple == 0 for side in height_width(native))
+    steps = f"multiples of {network.multiple}" if aligned else f"steps of {network.multiple}"
     return f"{steps} (native {native} px){follow}"
 
 

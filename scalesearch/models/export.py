@@ -30,7 +30,7 @@ Run = Callable[[Path, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: how it is written and run, both on images float32 (2, 3, S, S).
+    """A kind of file: how it is written and run, both on images float32 (2, C, H, W).
 
     ``any_batch``: it takes batches of any size, or one image at a time. ``needs`` raises where a package is missing.
     """
@@ -55,11 +55,11 @@ class Agreement:
         return self.difference <= TOLERANCE * self.largest + NOTHING
 
 
-def export_network(network: nn.Module, side: int, target: Path, format_name: str) -> Agreement:
+def export_network(network: nn.Module, image: tuple[int, int, int], target: Path, format_name: str) -> Agreement:
     """Write a network in evaluation mode that gives out logits; the file appears once its logits are checked.
 
     Args:
-        side: of its square images, pixels.
+        image: channels, height and width of its images.
         format_name: one of `FORMATS`.
 
     Raises:
@@ -68,7 +68,7 @@ def export_network(network: nn.Module, side: int, target: Path, format_name: str
     """
     form = FORMATS[format_name]
     form.needs()
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, *image, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted: Tensor = network(images)
     if target.is_dir():

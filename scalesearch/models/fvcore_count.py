@@ -19,14 +19,15 @@ import torch
 
 from scalesearch.errors import RunError
 from scalesearch.files import cache_folder, write_text
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.scaling.cost import Count
 from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.version import __version__
 
 
-def count(module: nn.Module, resolution: int) -> Count:
-    """Trace ``module`` (on the CPU, in ``eval`` mode, before compiling) on one 3×resolution×resolution image."""
+def count(module: nn.Module, resolution: Resolution, channels: int = 3) -> Count:
+    """Trace ``module`` (on the CPU, in ``eval`` mode, before compiling) on one image of this size."""
     import logging
 
     import torch
@@ -40,7 +41,7 @@ def count(module: nn.Module, resolution: int) -> Count:
         module.eval()
         try:
             with torch.no_grad():
-                analysis = FlopCountAnalysis(module, torch.zeros(1, 3, resolution, resolution))
+                analysis = FlopCountAnalysis(module, torch.zeros(1, *image_shape(channels, resolution)))
                 analysis.unsupported_ops_warnings(False)
                 analysis.uncalled_modules_warnings(False)
                 by_operator = analysis.by_operator()
@@ -76,10 +77,10 @@ def counted(model: ScaledModel, num_classes: int) -> Count:
 
 def _count(model: ScaledModel, num_classes: int) -> Count:
     if isinstance(model.spec, ModuleSpec):
-        return count(model.build(num_classes), model.resolution)
+        return count(model.build(num_classes), model.resolution, model.channels)
     with torch.device("meta"):  # initial values, which take longer than counting where there are many, play no part
         network = model.build(num_classes)
-    return count(network.to_empty(device="cpu"), model.resolution)
+    return count(network.to_empty(device="cpu"), model.resolution, model.channels)
 
 
 def _kept(model: ScaledModel, num_classes: int) -> Path | None:

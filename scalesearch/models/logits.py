@@ -20,7 +20,7 @@ class _OneOutput(nn.Module):
         return chosen
 
 
-def logits_alone(network: nn.Module, resolution: int, classes: int, name: str) -> nn.Module:
+def logits_alone(network: nn.Module, image: tuple[int, int, int], classes: int, name: str) -> nn.Module:
     """The network in evaluation mode; where it gives out more than one tensor, nothing but its logits.
 
     Raises:
@@ -28,7 +28,7 @@ def logits_alone(network: nn.Module, resolution: int, classes: int, name: str) -
     """
     network.eval()
     with torch.no_grad():
-        outputs = network(torch.zeros(2, 3, resolution, resolution))
+        outputs = network(torch.zeros(2, *image))
     if isinstance(outputs, Tensor) and outputs.shape[1:] == (classes,):
         return network
     known: dict[bool, tuple[int, ...]] = getattr(network, "_logits_at", {})

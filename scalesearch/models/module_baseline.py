@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from scalesearch.errors import BaselineError, ScalingError, SurgeryError
+from scalesearch.image_size import Resolution, height_width, same_ratio
 from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.network import Network
@@ -35,25 +36,43 @@ class Opened:
 
 
 @lru_cache(maxsize=4)
-def open_module(source: str, keep_groups: bool, adaptive_pool: bool, side: int | None = None) -> Opened:
+def open_module(
+    source: str, keep_groups: bool, adaptive_pool: bool, size: Resolution | None = None, channels: int | None = None
+) -> Opened:
     """Build the module that ``source`` names, look it through, prove the copy's identity, and drop the weights.
 
-    It is looked through at the side that its author states, else at ``side``, pixels.
+    It is looked through at the size that its author states, else at ``size``; one of timm's is made for images of so
+    many ``channels``.
 
     Raises:
         BaselineError: there is no such module.
         SurgeryError: it cannot be scaled soundly.
     """
-    loaded = load_module(source)
-    size = loaded.resolution if loaded.stated or side is None else side
-    network = Network(loaded.module, size, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
+    loaded = load_module(source, channels)
+    native = loaded.resolution if loaded.stated or size is None else size
+    network = Network(loaded.module, native, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
     prove_identity(network, loaded.module)
     return Opened(network, loaded.versions)
 
 
-def opened(source: str, rounding: Rounding, side: int | None = None) -> Opened:
-    """The module at ``source``, looked through; remembered for the process."""
-    return open_module(source, rounding.keep_groups, rounding.adaptive_pool, side)
+def opened(source: str, rounding: Rounding, size: Resolution | None = None, channels: int | None = None) -> Opened:
+    """The module at ``source``, looked through; remembered for the process.
+
+    Raises:
+        BaselineError: its images have another number of channels, and it is none of those that are made for any.
+    """
+    asked = channels if any_channels(source) and channels != 3 else None
+    found = open_module(source, rounding.keep_groups, rounding.adaptive_pool, size, asked)
+    if channels is not None and found.network.channels != channels:
+        own = found.network.channels
+        said = f"images of {own} channel{'s' * (own != 1)}, and data.channels is {channels}"
+        raise BaselineError(f"{source} takes {said}: --set data.channels={own} gives it what it takes")
+    return found
+
+
+def any_channels(source: str) -> bool:
+    """Whether the network that ``source`` names can be made for images of any number of channels."""
+    return source.startswith("timm:")
 
 
 def offer(source: str, network: object) -> None:
@@ -81,9 +100,14 @@ class ModuleModel:
         return self.spec.fingerprint
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels."""
         return self.spec.resolution
+
+    @property
+    def channels(self) -> int:
+        """Of its images."""
+        return self.spec.channels
 
     @property
     def shape(self) -> str:
@@ -93,10 +117,11 @@ class ModuleModel:
 
     @property
     def last_side(self) -> int:
-        """Positions a side of its last map: of the last convolution that has more than one, which spares gates."""
+        """Positions along the shorter side of its last map: of the last convolution with more than one."""
         account = self._at(None).account
         maps = [row.positions for row in account.layers if row.kernel and row.positions > 1]
-        return round(math.sqrt(maps[-1])) if maps else 1
+        sides = sorted(height_width(self.spec.resolution))
+        return max(1, round(math.sqrt(maps[-1] * sides[0] / sides[1]))) if maps else 1
 
     def scaled(self, num_classes: int | None = None) -> Scaled:
         """The network that the spec describes.
@@ -113,7 +138,8 @@ class ModuleModel:
 
     def _at(self, num_classes: int | None) -> Scaled:
         spec = self.spec
-        return _scaled(spec.module, spec.rounding, spec.depth, spec.width, spec.resolution, num_classes, spec.opened_at)
+        sizes = (spec.depth, spec.width, spec.resolution)
+        return _scaled(spec.module, spec.rounding, *sizes, num_classes, spec.opened_at, spec.channels)
 
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, from the layers that surgery made."""
@@ -144,11 +170,12 @@ def _scaled(
     rounding: Rounding,
     depth: float,
     width: float,
-    resolution: int,
+    resolution: Resolution,
     num_classes: int | None = None,
-    side: int | None = None,
+    size: Resolution | None = None,
+    channels: int | None = None,
 ) -> Scaled:
-    network = opened(source, rounding, side).network
+    network = opened(source, rounding, size, channels).network
     return network.scaled(depth, width, resolution, rounding=rounding, num_classes=num_classes)
 
 
@@ -198,15 +225,20 @@ class ModuleBaseline:
     """A `Baseline` made of a module's source and the rounding rules it is scaled by.
 
     ``depth`` and ``width`` are those it starts from, where the baseline is itself a scaled module; ``opened_at`` is the
-    side in pixels at which it is looked through, None for its own.
+    size at which it is looked through, None for its own; ``made_for`` are the channels of its images, None for its own.
     """
 
     source: str
     rounding: Rounding = field(default_factory=Rounding)
     start: ModuleSpec | None = None
-    side: int | None = None
+    side: Resolution | None = None
     stochastic_depth: float | None = None
-    opened_at: int | None = None
+    opened_at: Resolution | None = None
+    made_for: int | None = None
+
+    @property
+    def _found(self) -> Opened:
+        return opened(self.source, self.rounding, self.opened_at, self.made_for)
 
     @property
     def name(self) -> str:
@@ -214,27 +246,35 @@ class ModuleBaseline:
         return self.start.name if self.start is not None else plain_name(self.source)
 
     @property
-    def _native_side(self) -> int:
-        return (
-            self.start.resolution
-            if self.start is not None
-            else opened(self.source, self.rounding, self.opened_at).network.resolution
-        )
+    def _native_side(self) -> Resolution:
+        return self.start.resolution if self.start is not None else self._found.network.resolution
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels: the native one, unless `at` changed it."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels: the native one, unless `at` changed it."""
         return self.side or self._native_side
+
+    @property
+    def channels(self) -> int | None:
+        """Of its images; None where it can be made for any number."""
+        return None if any_channels(self.source) and self.made_for in (None, 3) else self._found.network.channels
+
+    @property
+    def _home(self) -> Resolution | None:
+        """The size that its family starts from, where that is not the native one: one of another ratio."""
+        return self.side if self.side and not same_ratio(self.side, self._native_side) else None
 
     @property
     def native(self) -> ModuleSpec:
         """The network itself as data, at its native resolution."""
-        return self.start if self.start is not None else replace(self, side=None).scaled(Multipliers(1, 1, 1)).spec
+        if self.start is not None and not self._home:
+            return self.start
+        return replace(self, side=self._home).scaled(Multipliers(1, 1, 1)).spec
 
     @property
     def fixed(self) -> dict[str, str]:
         """Which of alpha, beta and gamma do nothing to it, and why."""
-        return opened(self.source, self.rounding, self.opened_at).network.dead
+        return self._found.network.dead
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -242,18 +282,39 @@ class ModuleBaseline:
         spec = self.scaled(Multipliers(1, 1, 1)).spec
         return {"module": self.source, "layers": spec.fingerprint}
 
-    def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> ModuleBaseline:
-        """The same network for images of the nearest size at which it runs, or with other drop-path rates."""
-        rate = self.stochastic_depth if stochastic_depth is None else stochastic_depth
-        side = self.side
-        if resolution is not None:
-            side = opened(self.source, self.rounding, self.opened_at).network.nearest(resolution)
-        return replace(self, side=side, stochastic_depth=rate)
+    def at(
+        self,
+        *,
+        resolution: Resolution | None = None,
+        stochastic_depth: float | None = None,
+        channels: int | None = None,
+    ) -> ModuleBaseline:
+        """The same network for images of the nearest size at which it runs, of so many channels, or with other
+        drop-path rates.
 
-    def meant_for(self, resolution: int) -> ModuleBaseline:
-        """The same network with another native resolution."""
-        spec = self.at(resolution=resolution).scaled(Multipliers(1, 1, 1)).spec
-        return replace(self, start=spec, side=None)
+        Raises:
+            BaselineError: its first layer takes another number of channels.
+        """
+        rate = self.stochastic_depth if stochastic_depth is None else stochastic_depth
+        made = self if channels is None else self._of_channels(channels)
+        side = self.side if resolution is None else made._found.network.nearest(resolution)
+        return replace(made, side=side, stochastic_depth=rate)
+
+    def _of_channels(self, channels: int) -> ModuleBaseline:
+        made = replace(self, made_for=channels, start=None)
+        network = made._found.network  # it can be had
+        if self.start is None or self.start.channels == channels:
+            return replace(made, start=self.start)
+        start = self.start
+        account = network.scaled(start.depth, start.width, start.resolution, rounding=self.rounding).account
+        return replace(made, start=start.model_copy(update={"channels": channels, "layers": _layers(account)}))
+
+    def meant_for(self, resolution: Resolution | None = None, channels: int | None = None) -> ModuleBaseline:
+        """The same network with another native resolution, or for images of so many channels."""
+        if resolution is None and channels is None:
+            return self
+        made = self.at(resolution=resolution, channels=channels)
+        return replace(made, start=made.scaled(Multipliers(1, 1, 1)).spec, side=None)
 
     def changed(self, changes: Mapping[str, Value]) -> ModuleBaseline:
         """Itself, where nothing changes.
@@ -267,20 +328,22 @@ class ModuleBaseline:
 
     def dropout_at(self, phi: float) -> float | None:
         """The head's dropout at φ; None where the network has none."""
-        base = head_dropout(opened(self.source, self.rounding, self.opened_at).network.skeleton)
+        base = head_dropout(self._found.network.skeleton)
         return grown_dropout(base, phi) if base else None
 
     def scaled(self, multipliers: Multipliers, *, dropout: float | None = None) -> ModuleModel:
         """The network at these multipliers, known by its layers; nothing is initialised."""
-        found = opened(self.source, self.rounding, self.opened_at)
+        found = self._found
         depth, width, size = self._sizes(multipliers)
-        account = _scaled(self.source, self.rounding, depth, width, size, None, self.opened_at).account
+        channels = found.network.channels
+        account = _scaled(self.source, self.rounding, depth, width, size, None, self.opened_at, channels).account
         return ModuleModel(
             ModuleSpec(
                 name=self.name,
                 module=self.source,
                 versions=found.versions,
                 resolution=size,
+                channels=account.channels,
                 depth=depth,
                 width=width,
                 rounding=self.rounding,
@@ -292,18 +355,18 @@ class ModuleBaseline:
             )
         )
 
-    def _sizes(self, multipliers: Multipliers) -> tuple[float, float, int]:
+    def _sizes(self, multipliers: Multipliers) -> tuple[float, float, Resolution]:
         """Depth and width over the original module's, and pixels."""
         start = self.start
         multipliers = multipliers.without(self.fixed)
         depth = multipliers.depth * (start.depth if start else 1)
         width = multipliers.width * (start.width if start else 1)
-        wanted = self.rounding.pixels(self.resolution, multipliers.resolution)
-        if wanted < 1:
+        wanted = self.rounding.image(self.resolution, multipliers.resolution)
+        if min(height_width(wanted)) < 1:
             raise ScalingError(f"resolution: ×{multipliers.resolution:.3g} leaves nothing of {self.resolution} px")
         if wanted == self.resolution and self.side is None:
             return depth, width, wanted
-        return depth, width, opened(self.source, self.rounding, self.opened_at).network.nearest(wanted)
+        return depth, width, self._found.network.nearest(wanted)
 
     def survey(self, phi: float, *, num_classes: int, dropout: float | None = None) -> OneByOne:
         """Its networks at φ, asked for one by one."""
@@ -312,13 +375,17 @@ class ModuleBaseline:
             return self.scaled(point.at(phi), dropout=dropout)
 
         def price(point: Coefficients) -> Cost:
-            return _scaled(self.source, self.rounding, *self._sizes(point.at(phi)), num_classes, self.opened_at).cost
+            sizes = self._sizes(point.at(phi))
+            channels = self._found.network.channels
+            made = _scaled(self.source, self.rounding, *sizes, num_classes, self.opened_at, channels)
+            return made.cost
 
         return OneByOne(realise, price, num_classes)
 
     def member(self, coefficients: Coefficients, phi: float) -> ModuleModel:
         """The member of its family at φ, from its native resolution, named and with its origin written down."""
         multipliers = coefficients.at(phi)
-        model = replace(self, side=None, stochastic_depth=None).scaled(multipliers, dropout=self.dropout_at(phi))
+        home = replace(self, side=self._home, stochastic_depth=None)
+        model = home.scaled(multipliers, dropout=self.dropout_at(phi))
         origin = origin_of(self.name, multipliers.without(self.fixed), phi).model_copy(update=asdict(coefficients))
         return ModuleModel(model.spec.model_copy(update={"name": f"{self.name}-phi{phi:g}", "origin": origin}))

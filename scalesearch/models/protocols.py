@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scalesearch.image_size import Resolution
 from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost
@@ -30,8 +31,12 @@ class ScaledModel(Protocol):
         """Equal networks at an equal resolution have equal fingerprints."""
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels: the side of square ones, or height and width."""
+
+    @property
+    def channels(self) -> int:
+        """Of its images."""
 
     @property
     def shape(self) -> str:
@@ -39,7 +44,7 @@ class ScaledModel(Protocol):
 
     @property
     def last_side(self) -> int:
-        """Positions a side of its last map: what is averaged before the classifier."""
+        """Positions along the shorter side of its last map: what is averaged before the classifier."""
 
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, without building the network."""
@@ -72,8 +77,12 @@ class Baseline(Protocol):
         """What it is called in tables and names of folders."""
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels: the native one, unless `at` changed it."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels: the native one, unless `at` changed it."""
+
+    @property
+    def channels(self) -> int | None:
+        """Of its images; None where it can be made for any number."""
 
     @property
     def native(self) -> Spec:
@@ -87,11 +96,21 @@ class Baseline(Protocol):
     def identity(self) -> dict[str, Any]:
         """Whatever of it changes a trial's result, plain values only."""
 
-    def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> Baseline:
-        """The same network for smaller or larger images, or with other drop-path rates."""
+    def at(
+        self,
+        *,
+        resolution: Resolution | None = None,
+        stochastic_depth: float | None = None,
+        channels: int | None = None,
+    ) -> Baseline:
+        """The same network for other images: smaller, larger, of so many channels; or with other drop-path rates.
 
-    def meant_for(self, resolution: int) -> Baseline:
-        """The same network with another native resolution."""
+        Raises:
+            BaselineError: its first layer takes another number of channels.
+        """
+
+    def meant_for(self, resolution: Resolution | None = None, channels: int | None = None) -> Baseline:
+        """The same network with another native resolution, or for images of so many channels."""
 
     def changed(self, changes: Mapping[str, Value]) -> Baseline:
         """The same network with other values in some fields of its table (`scaling.changes`).

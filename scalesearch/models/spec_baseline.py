@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.image_size import Resolution, same_ratio
 from scalesearch.models.spec_model import SpecModel
 from scalesearch.scaling.changes import Value, changed
 from scalesearch.scaling.compound import (
@@ -41,9 +42,14 @@ class SpecBaseline:
         return self.native.name
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels: the native one, unless `at` changed it."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels: the native one, unless `at` changed it."""
         return self.spec.resolution
+
+    @property
+    def channels(self) -> int | None:
+        """Of its images; None where its table says nothing: it can be had for any number."""
+        return None if self.native.stem.inputs == 3 else self.native.stem.inputs
 
     @property
     def fixed(self) -> dict[str, str]:
@@ -53,16 +59,35 @@ class SpecBaseline:
     @property
     def identity(self) -> dict[str, Any]:
         """Whatever of it changes a trial's result, plain values only."""
-        return self.spec.model_dump(mode="json", exclude={"name", "source", "origin"})
+        return self.spec.model_dump(
+            mode="json", exclude=self.spec.unsaid({"name": True, "source": True, "origin": True})
+        )
 
-    def at(self, *, resolution: int | None = None, stochastic_depth: float | None = None) -> SpecBaseline:
-        """The same network for smaller or larger images, or with other drop-path rates."""
+    def at(
+        self,
+        *,
+        resolution: Resolution | None = None,
+        stochastic_depth: float | None = None,
+        channels: int | None = None,
+    ) -> SpecBaseline:
+        """The same network for other images: smaller, larger, of so many channels; or with other drop-path rates.
+
+        A size of another ratio becomes the native one: its family has that ratio.
+        """
         given = {"resolution": resolution, "stochastic_depth": stochastic_depth}
-        return replace(self, changes=self.changes | {key: value for key, value in given.items() if value is not None})
+        changes = self.changes | {key: value for key, value in given.items() if value is not None}
+        meant: dict[str, Any] = {}
+        if channels is not None:
+            meant["stem"] = self.native.stem.model_copy(update={"inputs": channels})
+        if resolution is not None and not same_ratio(resolution, self.native.resolution):
+            meant["resolution"] = resolution
+        return replace(self, native=self.native.model_copy(update=meant), changes=changes)
 
-    def meant_for(self, resolution: int) -> SpecBaseline:
-        """The same network with another native resolution."""
-        return replace(self, native=self.native.model_copy(update={"resolution": resolution}))
+    def meant_for(self, resolution: Resolution | None = None, channels: int | None = None) -> SpecBaseline:
+        """The same network with another native resolution, or for images of so many channels."""
+        made = self if channels is None else self.at(channels=channels)
+        size = made.native.resolution if resolution is None else resolution
+        return replace(made, native=made.native.model_copy(update={"resolution": size}))
 
     def changed(self, changes: Mapping[str, Value]) -> SpecBaseline:
         """The same table with other values in some fields (`scaling.changes`).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scalesearch.image_size import Resolution, height_width
 from scalesearch.scaling.cost import Cost, closed_form
 from scalesearch.scaling.spec import ModelSpec
 
@@ -24,9 +25,14 @@ class SpecModel:
         return self.spec.fingerprint
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels."""
         return self.spec.resolution
+
+    @property
+    def channels(self) -> int:
+        """Of its images."""
+        return self.spec.stem.inputs
 
     @property
     def shape(self) -> str:
@@ -35,8 +41,8 @@ class SpecModel:
 
     @property
     def last_side(self) -> int:
-        """Positions a side of its last map: every stride rounds up."""
-        return -(-self.spec.resolution // self.spec.total_stride)
+        """Positions along the shorter side of its last map: every stride rounds up."""
+        return -(-min(height_width(self.spec.resolution)) // self.spec.total_stride)
 
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, in closed form."""

@@ -7,7 +7,7 @@ from scalesearch.models.surgery.loading import load_module
 from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.scaling.spec_files import Spec
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
 
 
 def stated_normalisation(spec: Spec) -> tuple[Channels, Channels, str] | None:
@@ -17,7 +17,7 @@ def stated_normalisation(spec: Spec) -> tuple[Channels, Channels, str] | None:
     may have attributes ``mean`` and ``std``. None for tables of stages and where nobody says.
 
     Raises:
-        BaselineError: the module's attributes are not three numbers each.
+        BaselineError: the module's attributes are not a number for each channel.
     """
     if not isinstance(spec, ModuleSpec):
         return None
@@ -46,9 +46,16 @@ def _own(source: str) -> tuple[Channels, Channels, str] | None:
     if mean is None or std is None:
         return None
     try:
-        return _three(mean), _three(std), f"{source} states by its mean and std"
+        return _numbers(mean), _numbers(std), f"{source} states by its mean and std"
     except (TypeError, ValueError) as failure:
-        raise BaselineError(f"{source}: its mean and std are not three numbers each") from failure
+        raise BaselineError(f"{source}: its mean and std are not a number for each channel") from failure
+
+
+def _numbers(values: object) -> Channels:
+    found = tuple(float(value) for value in values)  # type: ignore[attr-defined]
+    if not 1 <= len(found) <= 4:
+        raise ValueError
+    return found
 
 
 def _three(values: object) -> Channels:

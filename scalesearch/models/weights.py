@@ -41,13 +41,15 @@ TOLD = 6
 @dataclass(frozen=True)
 class Loaded:
     """How a network's tensors were found: ``by_name`` and ``by_shape`` (theirs, ours), ``new`` those that keep what
-    they were initialised with, ``unused`` those of the file that nothing took; batch counters are in neither."""
+    they were initialised with, ``unused`` those of the file that nothing took; batch counters are in neither. ``stem``
+    says what became of a first kernel for other images."""
 
     source: str
     by_name: tuple[str, ...]
     by_shape: tuple[tuple[str, str], ...]
     new: tuple[str, ...]
     unused: tuple[str, ...]
+    stem: str | None = None
 
     @property
     def words(self) -> str:
@@ -59,6 +61,8 @@ class Loaded:
                 f"{len(self.by_shape)} by shape and order, their names differ (the first: {theirs} for {ours})"
             )
         parts.append(f"{len(self.new)} start afresh" + (f": {_listed(self.new)}" if self.new else ""))
+        if self.stem:
+            parts.append(self.stem)
         if self.unused:
             parts.append(f"{len(self.unused)} of the file's are not used: {_listed(self.unused)}")
         return f"weights of {self.source}: {'; '.join(parts)}"
@@ -113,15 +117,19 @@ def fitted(path: str, model: ScaledModel, classes: int) -> Loaded:
     return load_weights(model.build(classes), read_weights(file), file.name)
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> Loaded:
+def load_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], source: str, *, other_channels: bool = True
+) -> Loaded:
     """Put what fits of ``weights`` into the network.
 
-    A classifier for other classes fits nothing, and starts afresh.
+    A classifier for other classes fits nothing, and starts afresh. Where the network is for images of another number of
+    channels than three, the first kernel is made to fit, unless ``other_channels`` forbids it.
 
     Raises:
         BaselineError: nothing fits: these are another network's weights.
     """
     ours = model.state_dict()
+    weights, stem = _for_channels(weights, ours) if other_channels else (weights, None)
     by_name = [name for name, value in ours.items() if name in weights and weights[name].shape == value.shape]
     named = set(by_name)
     left = [name for name in ours if name not in named and not _counts(name)]
@@ -141,7 +149,28 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
         tuple(by_shape),
         tuple(name for name in ours if name not in taken and not _counts(name)),
         tuple(name for name in weights if name not in used and not _counts(name)),
+        stem,
     )
+
+
+def _for_channels(weights: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str | None]:
+    """The weights with a first kernel for three channels made one for as many as the network's, and what was done.
+
+    As timm's ``adapt_input_conv``: summed for one channel; else its channels again and again, in equal strength.
+    """
+    own = next((value for value in ours.values() if value.ndim == 4), None)
+    name, kernel = next(((name, value) for name, value in weights.items() if value.ndim == 4), ("", None))
+    if own is None or kernel is None or kernel.shape[1] != 3 or own.shape[1] == 3:
+        return weights, None
+    if (own.shape[0], *own.shape[2:]) != (kernel.shape[0], *kernel.shape[2:]):
+        return weights, None
+    channels = own.shape[1]
+    if channels == 1:
+        made, how = kernel.sum(1, keepdim=True), "summed over its 3 channels for the network's 1"
+    else:
+        made = kernel.repeat(1, -(-channels // 3), 1, 1)[:, :channels] * (3 / channels)
+        how = f"repeated from its 3 channels for the network's {channels}"
+    return {**weights, name: made}, f"the kernel {name} is {how}"
 
 
 def load_whole(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> Loaded:
@@ -151,7 +180,7 @@ def load_whole(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
         BaselineError: as `load_weights`; or a layer would keep what it was initialised with.
     """
     before = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    loaded = load_weights(model, weights, source)
+    loaded = load_weights(model, weights, source, other_channels=False)
     missing = [name for name in loaded.new if before[name]]  # counters of batches change nothing
     if missing:
         words = [

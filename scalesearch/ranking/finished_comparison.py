@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from scalesearch.image_size import InputSize
 from scalesearch.ranking.metric_columns import comparison_as_ranked
 from scalesearch.run_files import read_json, validated
 
@@ -23,7 +24,7 @@ class Base(_Part):
 
     macs: int
     params: int
-    resolution: int
+    resolution: InputSize
 
 
 class PaperResult(_Part):
@@ -50,7 +51,7 @@ class FinishedRow(_Part):
     depth: float
     width: float
     resolution: float
-    pixels: int
+    pixels: InputSize
     macs: int
     ratio: float
     params: int

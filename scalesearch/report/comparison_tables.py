@@ -12,7 +12,7 @@ from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.report.formats import Column, Table
-from scalesearch.report.units import HEADINGS, amount, cost, interval, params, percent, to_baseline
+from scalesearch.report.units import HEADINGS, amount, cost, interval, params, percent, pixels, to_baseline
 from scalesearch.scaling.compound import Multipliers, Rounding
 
 REPRODUCED = 0.05
@@ -27,7 +27,7 @@ def _columns(rows: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[str, 
     scaled = {
         "depth": [f"×{row['depth']:.3g}" for row in rows],
         "width": [f"×{row['width']:.3g}" for row in rows],
-        "px": [str(row["pixels"]) for row in rows],
+        "px": [pixels(row["pixels"]) for row in rows],
     }
     columns = [
         ("", [row["label"] for row in rows]),
@@ -87,7 +87,7 @@ def comparison_tables(plain: Mapping[str, Any]) -> list[Table]:
     metric = plain.get("metric") or "accuracy"
     return [
         comparison_table(
-            group["rows"], group["baseline"], f"{group['baseline']}, {group['base']['resolution']} px", metric
+            group["rows"], group["baseline"], f"{group['baseline']}, {pixels(group['base']['resolution'])} px", metric
         )
         for group in plain["groups"]
     ]
@@ -151,7 +151,7 @@ def comparison_markdown(plain: Mapping[str, Any]) -> str:
     lines = [f"# {plain['title']}", ""]
     lines += [text + "\n" for text in (plain["about"], plain["source"] and f"Source: {plain['source']}.") if text]
     for group in plain["groups"]:
-        lines += [f"## {group['baseline']}, {group['base']['resolution']} px", ""]
+        lines += [f"## {group['baseline']}, {pixels(group['base']['resolution'])} px", ""]
         lines.append(
             comparison_table(group["rows"], metric=plain.get("metric") or "accuracy").markdown(aligned=False).rstrip()
         )

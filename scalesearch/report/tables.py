@@ -9,11 +9,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.candidates.quantities import QUANTITIES
+from scalesearch.image_size import Resolution
 from scalesearch.report.formats import Column, Table
 from scalesearch.report.matched_words import matched_column, matched_summary
 from scalesearch.report.units import HEADINGS, amount, interval, params, percent, to_first
 from scalesearch.report.units import cost as in_unit
 from scalesearch.scaling.compound import AXES, PAPER, Coefficients
+from scalesearch.scaling.cost import map_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -280,17 +282,15 @@ def baselines_table(specs: Mapping[str, tuple[ModelSpec, Cost]]) -> Table:
 def stage_table(spec: ModelSpec, cost: Cost) -> Table:
     """A network as the paper's Table 1 shows it: each row's input side, output channels and layers."""
     headings = ("stage", "operator", "kernel", "stride", "input", "channels", "layers")
-    size = spec.resolution
-    found: list[tuple[str, int | None, int | None, int, int | None, int]] = []
-    found.append(("conv", spec.stem.kernel, spec.stem.stride, size, spec.stem.channels, 1))
-    size = math.ceil(size / spec.stem.stride / (2 if spec.stem.pool else 1))
-    for stage in spec.stages:
+    sizes = map_sizes(spec, spec.resolution)[1:]
+    found: list[tuple[str, int | None, int | None, Resolution, int | None, int]] = []
+    found.append(("conv", spec.stem.kernel, spec.stem.stride, spec.resolution, spec.stem.channels, 1))
+    for stage, size in zip(spec.stages, sizes, strict=False):
         expand = f"{stage.expand:g}" if stage.op in ("mbconv", "fused_mbconv", "inverted_residual") else ""
         operator = stage.op + expand + (f" se {stage.se:g}" if stage.se else "")
         found.append((operator, stage.kernel, stage.stride, size, stage.out_channels, stage.repeats))
-        size = math.ceil(size / stage.stride)
     head = ("conv, " if spec.head.channels else "") + "pool, linear"
-    found.append((head, 1 if spec.head.channels else None, None, size, spec.head.channels or None, 1))
+    found.append((head, 1 if spec.head.channels else None, None, sizes[-1], spec.head.channels or None, 1))
     records = [dict(zip(headings, (i, *row), strict=True)) for i, row in enumerate(found, start=1)]
     rows = [["" if value is None else str(value) for value in record.values()] for record in records]
     for row in rows:

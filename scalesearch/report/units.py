@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from scalesearch.image_size import as_resolution
+
 HEADINGS = {"accuracy": "acc", "balanced_accuracy": "bal. acc", "macro_f1": "F1"}
 """Of columns, by what a run is ranked by; in per cent."""
 
@@ -74,3 +76,8 @@ def to_baseline(difference: Mapping[str, float] | None) -> str:
         return ""
     value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
     return f"{value:+.1f} ({low:.1f}…{high:.1f})"
+
+
+def pixels(size: object) -> str:
+    """The size of images as it is printed, from a result's file: ``224``, ``64×192``."""
+    return str(as_resolution(size))

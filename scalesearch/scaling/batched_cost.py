@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from scalesearch.image_size import Resolution
 from scalesearch.scaling.compound import Widths
-from scalesearch.scaling.cost import Conv, block, keeps_input, sides, tally
+from scalesearch.scaling.cost import Conv, block, keeps_input, map_sizes, tally
 from scalesearch.scaling.points import Ints
 from scalesearch.scaling.spec import ModelSpec, StageSpec
 
@@ -20,15 +21,17 @@ EXACT = 2**53
 """Up to here float64 has every whole number."""
 
 Pair = tuple[int, int]
+Sizes = tuple[Resolution, Resolution]
 Tally = tuple[int, int, int, int]
+Either = TypeVar("Either", Pair, Sizes)
 
 
 class _Layer(NamedTuple):
     """A place in the table: how it is counted, and the channels and pixels, in and out, of every width and size."""
 
-    tally: Callable[[Pair, Pair], Tally]
+    tally: Callable[[Pair, Sizes], Tally]
     channels: list[Pair]
-    pixels: list[Pair]
+    pixels: list[Sizes]
     repeated_by: int | None = None
 
 
@@ -43,7 +46,7 @@ class BatchedCost:
         self,
         repeats: Sequence[tuple[int, ...]],
         widths: Sequence[Widths],
-        pixels: Sequence[int],
+        pixels: Sequence[Resolution],
         which: tuple[Ints, Ints, Ints],
         fields: int = 4,
     ) -> Counts:
@@ -67,13 +70,13 @@ class BatchedCost:
             total += np.array(counts, total.dtype)[index, :fields] * times
         return total
 
-    def _layers(self, widths: Sequence[Widths], pixels: Sequence[int]) -> Iterator[_Layer]:
+    def _layers(self, widths: Sequence[Widths], pixels: Sequence[Resolution]) -> Iterator[_Layer]:
         stages = self._spec.stages
-        sizes = [sides(self._spec, resolution) for resolution in pixels]
+        sizes = [map_sizes(self._spec, resolution) for resolution in pixels]
         wider = [stage.out_channels // stage.channels for stage in stages]
         outputs = [[w.stem, *(c * by for c, by in zip(w.stages, wider, strict=True))] for w in widths]
         stem = partial(self._plain, self._spec.stem.kernel)
-        yield _Layer(stem, [(3, w.stem) for w in widths], [(size[0], size[0]) for size in sizes])
+        yield _Layer(stem, [(self._spec.stem.inputs, w.stem) for w in widths], [(size[0], size[0]) for size in sizes])
         for i in range(len(stages)):
             into, out = [each[i] for each in outputs], [each[i + 1] for each in outputs]
             before, after = [each[i + 1] for each in sizes], [each[i + 2] for each in sizes]
@@ -84,15 +87,15 @@ class BatchedCost:
         yield _Layer(partial(self._plain, 1), ends, [(size[-1], size[-1]) for size in sizes])
         yield _Layer(self._count_classifier, [(head or last, 0) for last, head in ends], [(1, 1)] * len(sizes))
 
-    def _count_block(self, number: int, channels: Pair, pixels: Pair) -> Tally:
+    def _count_block(self, number: int, channels: Pair, pixels: Sizes) -> Tally:
         stage = self._stage(number, channels[1])
         return tally(block(stage, channels[0], *pixels), keeps_input=keeps_input(self._spec))
 
-    def _count_conv(self, kernel: int, channels: Pair, pixels: Pair) -> Tally:
+    def _count_conv(self, kernel: int, channels: Pair, pixels: Sizes) -> Tally:
         conv = Conv(*channels, kernel, pixels[1])
         return tally([conv], keeps_input=keeps_input(self._spec))
 
-    def _count_classifier(self, channels: Pair, _: Pair) -> Tally:
+    def _count_classifier(self, channels: Pair, _: Sizes) -> Tally:
         weights = channels[0] * self._num_classes
         return weights, weights + self._num_classes, self._num_classes, 0
 
@@ -110,7 +113,7 @@ def _once_each(layer: _Layer, widths: Ints, pixels: Ints) -> tuple[list[Tally], 
     return counts, index
 
 
-def _distinct(pairs: Sequence[Pair]) -> tuple[list[Pair], Ints]:
+def _distinct(pairs: Sequence[Either]) -> tuple[list[Either], Ints]:
     """Each pair once, and the index of every one among them."""
     place = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
     return list(place), np.array([place[pair] for pair in pairs], np.int64)

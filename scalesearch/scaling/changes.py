@@ -33,6 +33,7 @@ BY_RECIPE = {
     "spec.stochastic_depth": "train.stochastic_depth",
     "spec.norm.momentum": "train.norm_momentum",
     "spec.resolution": "resolution",
+    "spec.stem.inputs": "data.channels",
 }
 """What a table has too, but a recipe's key decides."""
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, PositiveInt
 
 from scalesearch.errors import ScalingError
+from scalesearch.image_size import Resolution, each_side, height_width
 from scalesearch.scaling.spec import ModelSpec, Origin
 from scalesearch.validation import MOST_CHANNELS, MOST_PIXELS, MOST_REPEATS, Strict
 
@@ -87,8 +88,8 @@ class Rounding(Strict):
     their repeats. ``depth: round`` is TinyNet's and pycls's. ``lowest_share: 0`` is EfficientNetV2's code, which rounds
     channels to the nearest multiple and no further.
 
-    What EfficientNetV2 adds (Tan & Le 2021, §3.3): ``max_resolution`` bounds the image's side, ``stage_depths`` says
-    how much of the growth in depth each stage gets (1: all of it; 0: it keeps its blocks), first stage first.
+    What EfficientNetV2 adds (Tan & Le 2021, §3.3): ``max_resolution`` bounds the image's longer side, ``stage_depths``
+    says how much of the growth in depth each stage gets (1: all of it; 0: it keeps its blocks), first stage first.
     ``max_channels`` bounds what a layer grows to. No bound makes anything smaller than the baseline has it.
 
     For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
@@ -147,13 +148,22 @@ class Rounding(Strict):
 
     def pixels(self, resolution: int, scale: float) -> int:
         """The input side at ``scale`` times as many pixels, a whole multiple of ``resolution_multiple``."""
-        if scale == 1:
-            return resolution
-        multiple = self.resolution_multiple
-        pixels = math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
+        pixels, multiple = self._unbounded(resolution, scale), self.resolution_multiple
         if self.max_resolution is None or pixels <= resolution:
             return pixels
         return min(pixels, max(resolution, self.max_resolution // multiple * multiple))
+
+    def image(self, resolution: Resolution, scale: float) -> Resolution:
+        """Each side at ``scale`` times as many pixels; `max_resolution` bounds the longer, the other goes along."""
+        longest = max(height_width(resolution))
+        bounded = self.pixels(longest, scale)
+        if bounded < self._unbounded(longest, scale):
+            scale = bounded / longest
+        return each_side(resolution, lambda side: self._unbounded(side, scale))
+
+    def _unbounded(self, resolution: int, scale: float) -> int:
+        multiple = self.resolution_multiple
+        return resolution if scale == 1 else math.floor(_denoise(resolution * scale) / multiple + 0.5) * multiple
 
 
 def _denoise(value: float) -> float:
@@ -236,15 +246,16 @@ def scaled_widths(spec: ModelSpec, width: float, rounding: Rounding) -> Widths:
     return Widths(stem, stages, head)
 
 
-def scaled_pixels(spec: ModelSpec, resolution: float, rounding: Rounding) -> int:
-    """The image's side at ``resolution`` times as many pixels.
+def scaled_pixels(spec: ModelSpec, resolution: float, rounding: Rounding) -> Resolution:
+    """The image's size at ``resolution`` times as many pixels a side.
 
     Raises:
         ScalingError: less than half a pixel would be left at the last stage.
     """
-    _at_most("resolution", math.ceil(min(spec.resolution * resolution, 1e300)), MOST_PIXELS, "px")
-    pixels = rounding.pixels(spec.resolution, resolution)
-    if 2 * pixels < spec.total_stride:
+    longest = max(height_width(spec.resolution))
+    _at_most("resolution", math.ceil(min(longest * resolution, 1e300)), MOST_PIXELS, "px")
+    pixels = rounding.image(spec.resolution, resolution)
+    if 2 * min(height_width(pixels)) < spec.total_stride:
         raise ScalingError(
             f"resolution: ×{resolution:.3g} leaves {pixels} of {spec.resolution} px, "
             f"nothing at the network's stride of {spec.total_stride}; use coefficients or a φ that scale less"
@@ -253,7 +264,7 @@ def scaled_pixels(spec: ModelSpec, resolution: float, rounding: Rounding) -> int
 
 
 def resized(
-    spec: ModelSpec, repeats: tuple[int, ...], widths: Widths, pixels: int, *, dropout: float | None = None
+    spec: ModelSpec, repeats: tuple[int, ...], widths: Widths, pixels: Resolution, *, dropout: float | None = None
 ) -> ModelSpec:
     """``spec`` with these blocks per stage, channels and pixels; ``dropout`` replaces the head's."""
     stages = tuple(

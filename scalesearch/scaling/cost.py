@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from scalesearch.image_size import Resolution, area, each_side
 from scalesearch.scaling.spec import ModelSpec, StageSpec
 
 
@@ -26,12 +27,12 @@ class Cost:
 
 
 class Conv(NamedTuple):
-    """One convolution and what follows it: ``size`` is the output's side in pixels."""
+    """One convolution and what follows it: ``size`` is that of the output, in pixels."""
 
     inputs: int
     outputs: int
     kernel: int
-    size: int
+    size: Resolution
     groups: int = 1
     norm: bool = True
     bias: bool = False
@@ -60,21 +61,21 @@ def tally(convs: Iterable[Conv], *, keeps_input: bool) -> tuple[int, int, int, i
     """MACs, parameters, activations and saved elements of some convolutions: `Cost`'s fields without a classifier."""
     macs = params = activations = saved = 0
     for conv in convs:
-        area = conv.size**2
+        positions = area(conv.size)
         weights = conv.outputs * (conv.inputs // conv.groups) * conv.kernel**2
-        macs += weights * area
+        macs += weights * positions
         params += weights + conv.outputs * (2 * conv.norm + conv.bias)
-        activations += conv.outputs * area
+        activations += conv.outputs * positions
         kept = 1 + conv.norm + (keeps_input and conv.activation) + conv.gated
-        saved += conv.outputs * area * kept
+        saved += conv.outputs * positions * kept
     return macs, params, activations, saved
 
 
 def convolutions(spec: ModelSpec) -> Iterator[Conv]:
     """Every convolution of the network in order, squeeze-excitation's and shortcuts' included."""
-    stem, *sizes = sides(spec, spec.resolution)
+    stem, *sizes = map_sizes(spec, spec.resolution)
     channels = spec.stem.channels
-    yield Conv(3, channels, spec.stem.kernel, stem)
+    yield Conv(spec.stem.inputs, channels, spec.stem.kernel, stem)
     for stage, before, after in zip(spec.stages, sizes, sizes[1:], strict=False):
         yield from block(stage, channels, before, after)
         for _ in range(stage.repeats - 1):
@@ -84,8 +85,8 @@ def convolutions(spec: ModelSpec) -> Iterator[Conv]:
         yield Conv(channels, spec.head.channels, 1, sizes[-1])
 
 
-def sides(spec: ModelSpec, resolution: int) -> tuple[int, ...]:
-    """Pixels a side at ``resolution``: of the stem's output, of what the first stage sees, of each stage's output."""
+def map_sizes(spec: ModelSpec, resolution: Resolution) -> tuple[Resolution, ...]:
+    """Sizes in pixels at ``resolution``: of the stem's output, of what the first stage sees, of each stage's output."""
     size = _half(resolution) if spec.stem.stride == 2 else resolution
     found = [size, _half(size) if spec.stem.pool else size]
     for stage in spec.stages:
@@ -93,13 +94,13 @@ def sides(spec: ModelSpec, resolution: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def block(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def block(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     """One block's convolutions, from ``inputs`` channels at ``size`` pixels to the stage's at ``after``."""
     return _BLOCKS[stage.op](stage, inputs, size, after)
 
 
-def _half(size: int) -> int:
-    return (size + 1) // 2
+def _half(size: Resolution) -> Resolution:
+    return each_side(size, lambda side: (side + 1) // 2)
 
 
 def hidden_channels(stage: StageSpec, inputs: int) -> int:
@@ -116,7 +117,7 @@ def squeeze_channels(stage: StageSpec, inputs: int) -> int:
     return max(1, int(inputs * stage.se))
 
 
-def _mbconv(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _mbconv(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     hidden = hidden_channels(stage, inputs)
     if hidden != inputs:
         yield Conv(inputs, hidden, 1, size)
@@ -128,7 +129,7 @@ def _mbconv(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Co
     yield Conv(hidden, stage.channels, 1, after, activation=False)
 
 
-def _inverted_residual(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _inverted_residual(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     hidden = hidden_channels(stage, inputs)
     if stage.expand != 1:
         yield Conv(inputs, hidden, 1, size)
@@ -136,7 +137,7 @@ def _inverted_residual(stage: StageSpec, inputs: int, size: int, after: int) -> 
     yield Conv(hidden, stage.channels, 1, after, activation=False)
 
 
-def _fused_mbconv(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _fused_mbconv(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     hidden = hidden_channels(stage, inputs)
     if hidden != inputs:
         yield Conv(inputs, hidden, stage.kernel, after)
@@ -145,25 +146,25 @@ def _fused_mbconv(stage: StageSpec, inputs: int, size: int, after: int) -> Itera
         yield Conv(inputs, stage.channels, stage.kernel, after)
 
 
-def _depthwise_separable(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _depthwise_separable(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     yield Conv(inputs, inputs, stage.kernel, after, groups=inputs)
     yield Conv(inputs, stage.channels, 1, after)
 
 
-def _bottleneck(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _bottleneck(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     yield Conv(inputs, stage.channels, 1, size)
     yield Conv(stage.channels, stage.channels, 3, after)
     yield Conv(stage.channels, stage.out_channels, 1, after, activation=False)
     yield from _shortcut(stage, inputs, size, after)
 
 
-def _basic(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _basic(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     yield Conv(inputs, stage.channels, 3, after)
     yield Conv(stage.channels, stage.channels, 3, after, activation=False)
     yield from _shortcut(stage, inputs, size, after)
 
 
-def _shortcut(stage: StageSpec, inputs: int, size: int, after: int) -> Iterator[Conv]:
+def _shortcut(stage: StageSpec, inputs: int, size: Resolution, after: Resolution) -> Iterator[Conv]:
     if inputs != stage.out_channels or size != after:
         yield Conv(inputs, stage.out_channels, 1, after, activation=False)
 

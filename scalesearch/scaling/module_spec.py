@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from scalesearch.image_size import InputSize
 from scalesearch.scaling.compound import Rounding
 from scalesearch.scaling.spec import Fraction01, Origin, flow
-from scalesearch.validation import MOST_PIXELS, Strict
+from scalesearch.validation import MOST_CHANNELS, Strict
 
 
 class LayerRow(Strict):
@@ -30,12 +31,13 @@ class StageRow(Strict):
 
 
 class ModuleSpec(Strict):
-    """A network made from the module that ``module`` names, for square images of ``resolution`` pixels.
+    """A network made from the module that ``module`` names, for images of ``resolution`` (a side in pixels, or
+    [height, width]) and so many ``channels``.
 
     ``module`` is ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY`` or ``package.module:NAME``; ``versions``
     are those it was made with. ``stages`` and ``layers`` say what came out: building it again compares them, so that
     another version that gives another network is noticed. ``dropout`` and ``stochastic_depth`` replace the module's.
-    ``opened_at`` is the native side, pixels, of a network that does not say its own.
+    ``opened_at`` is the native size of a network that does not say its own.
 
     >>> from scalesearch import ModuleSpec
     >>> spec = ModuleSpec.model_validate({
@@ -49,11 +51,12 @@ class ModuleSpec(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     module: str
     versions: dict[str, str] = Field(default_factory=dict)
-    resolution: Annotated[PositiveInt, Field(le=MOST_PIXELS)]
+    resolution: InputSize
+    channels: Annotated[PositiveInt, Field(le=MOST_CHANNELS)] = 3
     depth: PositiveFloat = 1
     width: PositiveFloat = 1
     rounding: Rounding = Rounding()
-    opened_at: PositiveInt | None = None
+    opened_at: InputSize | None = None
     stages: tuple[StageRow, ...] = ()
     layers: Annotated[tuple[LayerRow, ...], Field(min_length=1)]
     dropout: Fraction01 | None = None

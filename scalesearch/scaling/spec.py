@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from scalesearch.validation import MOST_CHANNELS, MOST_PIXELS, MOST_REPEATS, Strict
+from scalesearch.image_size import InputSize
+from scalesearch.validation import MOST_CHANNELS, MOST_REPEATS, Strict
 
 Activation = Literal["relu", "relu6", "silu"]
 Op = Literal["mbconv", "fused_mbconv", "inverted_residual", "depthwise_separable", "bottleneck", "basic"]
@@ -50,12 +51,13 @@ class NormSpec(Strict):
 
 
 class StemSpec(Strict):
-    """The first convolution; ``pool`` adds ResNet's 3x3 max-pool of stride 2."""
+    """The first convolution; ``pool`` adds ResNet's 3x3 max-pool of stride 2. ``inputs``: the images' channels."""
 
     kernel: Kernel = 3
     stride: Stride = 2
     channels: Channels
     pool: bool = False
+    inputs: Channels = 3
 
 
 class StageSpec(Strict):
@@ -114,7 +116,7 @@ class Origin(Strict):
 
 
 class ModelSpec(Strict):
-    """A ConvNet: stem, stages, head, and the square input it is meant for (``resolution``, pixels).
+    """A ConvNet: stem, stages, head, and the images it is meant for: their side in pixels, or [height, width].
 
     >>> from scalesearch import ModelSpec
     >>> spec = ModelSpec.model_validate({
@@ -127,7 +129,7 @@ class ModelSpec(Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     source: str | None = None
-    resolution: Annotated[PositiveInt, Field(le=MOST_PIXELS)]
+    resolution: InputSize
     activation: Activation
     norm: NormSpec = NormSpec()
     stem: StemSpec
@@ -154,10 +156,14 @@ class ModelSpec(Strict):
             stride *= stage.stride
         return stride
 
+    def unsaid(self, also: dict[str, Any]) -> dict[str, Any]:
+        """What a dump that tells networks apart excludes, beside ``also``: that images have three channels."""
+        return also | ({"stem": {"inputs": True}} if self.stem.inputs == 3 else {})
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits; equal for equal networks at an equal resolution, whatever they are called."""
-        network = self.model_dump_json(exclude={"name", "source", "origin"})
+        network = self.model_dump_json(exclude=self.unsaid({"name": True, "source": True, "origin": True}))
         return hashlib.sha256(network.encode()).hexdigest()[:12]
 
 

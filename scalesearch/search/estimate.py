@@ -110,10 +110,10 @@ def told_quote(prepared: Prepared) -> Quote:
 def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tuple[float, float]:
     """Seconds of one training step and of evaluating one image, on random images, after a step or more to warm up."""
     recipe, device, classes = prepared.recipe, prepared.device, len(prepared.source.classes)
-    side = recipe.data.cache_resolution or model.resolution
+    size = recipe.data.cache_resolution or model.resolution
     trainer = Trainer(model, classes, recipe, device)
-    per_step = timed_steps(trainer, recipe, device, noise(batch, side, classes).on(device), steps)
-    held_out = noise(min(trainer.evaluated_together, prepared.minival_images), side, classes).on(device)
+    per_step = timed_steps(trainer, recipe, device, noise(batch, size, classes, model.channels).on(device), steps)
+    held_out = noise(min(trainer.evaluated_together, prepared.minival_images), size, classes, model.channels).on(device)
     trainer.evaluate(held_out)  # the first time is none of the others'
     clock = Clock(device)
     trainer.evaluate(held_out)

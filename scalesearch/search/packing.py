@@ -80,7 +80,7 @@ def _trained(
     device, batch = torch.device(device_name), recipe.train.batch_size
     if threads:
         torch.set_num_threads(threads)
-    split = noise(batch, model.resolution, classes)
+    split = noise(batch, model.resolution, classes, model.channels)
     try:
         trainer = Trainer(model, classes, recipe, device)
         once = timed_steps(trainer, recipe, device, split.on(device), steps=1)

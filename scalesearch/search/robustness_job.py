@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,12 @@ from scalesearch.data.corruptions import CLEAN, CORRUPTIONS, PUBLISHED, SEVERITI
 from scalesearch.data.held_out import HeldOut, chosen, held_out, kind_of
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DataError, RecipeError
+from scalesearch.image_size import Resolution, covering, decoded_at, mean_side, near_ratio
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.run_folder import digest, file_digest
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import pick_device, pick_precision
+from scalesearch.training.inputs import settled
 from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.trained import TrainedNetwork, check_classes, open_networks
 from scalesearch.training.trained_files import all_trained_files
@@ -38,7 +39,7 @@ class RobustnessRequest:
     severity: str = "1,2,3,4,5"
     levels: str = "imagenet-c"
     size: int | None = None
-    resolution: int | None = None
+    resolution: Resolution | None = None
     split: str = "auto"
     images: int | None = None
     seed: int = 0
@@ -66,9 +67,11 @@ class RobustnessJob:
     recipe: Recipe
     device: torch.device
     sets: tuple[ImageSet, ...]
-    side: int
+    side: Resolution
     settings: Mapping[str, Any]
     folder: Path
+    seen: tuple[str, ...] = ()
+    """What is said of how images are seen."""
 
     @property
     def clean(self) -> ImageSet:
@@ -88,14 +91,14 @@ class RobustnessJob:
 
     def corruptor(self, images: HeldOut) -> Corruptor:
         """What corrupts them: what networks see of these images is the part that counts as the published size."""
-        seen = self.recipe.augment.eval_crop * images.size
+        seen = self.recipe.augment.eval_crop * mean_side(images.size)
         return Corruptor(PUBLISHED[self.settings["levels"]], seen, int(self.settings["seed"]))
 
     @property
     def remarks(self) -> list[str]:
         """What a reader of the accuracies has to know of networks and images, a sentence each."""
         source, kind, count = self.clean.source, self.clean.kind, len(self.clean.indices)
-        told = [note for note in [source.note] if note]
+        told = [*(note for note in [source.note] if note), *self.seen]
         if kind == "minival":
             told.append(
                 f"the {count:,} images are the minival of {source.title}, which `train` holds out; a network that was "
@@ -136,9 +139,15 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     precision = pick_precision(recipe.train, device)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
     networks = open_networks(files, wish.resolution)
+    kinds = {network.model.channels for network in networks}
+    if len(kinds) > 1:
+        told = ", ".join(f"{network.name} {network.model.channels}" for network in networks)
+        raise DataError(f"networks that see the same images take as many channels, and these take: {told}")
+    first, source = networks[0].model, open_source(recipe.data)
+    seen = settled(recipe.data, source, networks[0].name, first.channels, first.resolution)
+    recipe, source = recipe.model_copy(update={"data": seen.data}), seen.source
     asked = recipe.data if wish.recipe or "data.mean" in wish.overrides else None  # each folder says its own
     normalisations = tuple(normalisation_of(n.weights, n.model.spec, asked) for n in networks)
-    source = open_source(recipe.data)
     for network in networks:
         check_classes(network, source.classes, source.title)
     kind, conditions = kind_of(source, wish.split), tuple(conditions_of(corruptions, severities))
@@ -148,8 +157,11 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     if twice := [name for name in names if names.count(name) > 1 or name in CORRUPTIONS]:
         raise RecipeError("--domain", "a name of its own for each set", twice[0])
     crop = recipe.augment.eval_crop
-    needed = max(math.ceil(network.model.resolution / crop) for network in networks)
-    side = wish.size or max(needed, recipe.data.cache_resolution or 0)
+    shapes = [network.model.resolution for network in networks]
+    if odd := next((shape for shape in shapes if not near_ratio(shape, shapes[0])), None):
+        raise DataError(f"networks that see the same images have one ratio, and these see {shapes[0]} and {odd} px")
+    needed = covering(shapes, share=crop)
+    side = decoded_at(wish.size or covering([needed, decoded_at(recipe.data.cache_resolution, needed, 1)]), needed, 1)
     settings = {
         "networks": [[n.name, n.model.fingerprint, n.model.resolution, file_digest(n.weights)] for n in networks],
         "data.fingerprint": source.fingerprint,
@@ -167,7 +179,7 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
         "precision": precision,
     }
     folder = wish.out or Path("results") / f"robustness-{digest(settings)}"
-    return RobustnessJob(tuple(networks), normalisations, recipe, device, sets, side, settings, folder)
+    return RobustnessJob(tuple(networks), normalisations, recipe, device, sets, side, settings, folder, seen.words)
 
 
 def _one_of(option: str, wanted: str, known: Sequence[str]) -> str:

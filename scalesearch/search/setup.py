@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
+from scalesearch.image_size import covering, decoded_at
 from scalesearch.models.protocols import Baseline
 from scalesearch.ranking.class_metrics import base_rate, metric_of
 from scalesearch.ranking.ranking import EXPONENT
@@ -35,6 +35,7 @@ from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.class_weights import weights_words
+from scalesearch.training.inputs import settled
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
@@ -149,9 +150,9 @@ def prepare(
         ScaleSearchError: whatever of it the user can mend.
     """
     refuse_nas(recipe)
-    resolved = resolve_baseline(recipe, native)
-    place = place_of(recipe, resolved.baseline)
+    place = place_of(recipe, resolve_baseline(recipe, native).baseline)
     recipe, classes = place.recipe, len(place.source.classes)
+    resolved = resolve_baseline(recipe, native)
     unplanned, measure = None, None
     if is_measured(recipe.search) and not recipe.search.rows:
         unplanned = settings_of(recipe, resolved.baseline.identity, place.source.fingerprint)
@@ -174,13 +175,13 @@ def prepare(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a search trains: the device, the images, the recipe with its precision and normalisation settled, and what
-    is said of the latter."""
+    """Where a search trains: the device, the images, the recipe with its precision, its images' channels and their
+    normalisation settled, and what is said of the latter."""
 
     recipe: Recipe
     source: Source
     device: torch.device
-    normalised: tuple[str, ...]
+    told: tuple[str, ...]
 
 
 def place_of(recipe: Recipe, baseline: Baseline) -> Place:
@@ -191,11 +192,23 @@ def place_of(recipe: Recipe, baseline: Baseline) -> Place:
     """
     device = pick_device(recipe.device)
     check_graphs(recipe, device)
-    source = open_source(recipe.data)
+    recipe, source, told = with_inputs(recipe, baseline)
+    baseline = baseline.at(channels=recipe.data.channels)
     precision = _precision(baseline, recipe, device, len(source.classes))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
-    recipe, normalised = with_normalisation(recipe, baseline.native)
-    return Place(recipe, source, device, normalised)
+    recipe, normalised = with_normalisation(recipe, baseline.scaled(Multipliers(1, 1, 1)), source)
+    return Place(recipe, source, device, (*told, *normalised))
+
+
+def with_inputs(recipe: Recipe, baseline: Baseline) -> tuple[Recipe, Source, tuple[str, ...]]:
+    """The recipe with the channels and bits of its images settled, the source seen so, and what is said of it.
+
+    Raises:
+        DataError: the images are not there, or have other channels than the network takes.
+    """
+    size, source = baseline.resolution, open_source(recipe.data)
+    found = settled(recipe.data, source, baseline.name, baseline.channels, size, recipe.augment)
+    return recipe.model_copy(update={"data": found.data}), found.source, found.words
 
 
 class Settled(NamedTuple):
@@ -208,10 +221,10 @@ class Settled(NamedTuple):
 def settle(place: Place, made: Plan) -> Settled:
     """Decide what depends on the candidates: how large images are kept, batches, compilation."""
     recipe = place.recipe
-    if recipe.data.cache_resolution is None:
-        largest = max((1.0, *recipe.train.eval_resolutions)) * max(c.model.resolution for c in made.candidates)
-        size = math.ceil(largest / recipe.augment.eval_crop)
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
+    largest = max((1.0, *recipe.train.eval_resolutions))
+    needed = covering([c.model.resolution for c in made.candidates], largest, recipe.augment.eval_crop)
+    size = decoded_at(recipe.data.cache_resolution or needed, needed, 1)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     labels = [[place.source.train.labels[i] for i in part] for part in split_indices(place.source, recipe.data)]
     counts = [len(part) for part in labels]
     dearest, median = made.by_cost[-1].model, made.median.model
@@ -219,7 +232,7 @@ def settle(place: Place, made: Plan) -> Settled:
     weights = weights_words(recipe.train, labels[0], place.source.classes)
     metric = metric_of(recipe.objective)
     base = base_rate(metric, np.array(labels[1])).words(metric, place.source.classes)
-    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.normalised, *tuned, *weights, base)))
+    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.told, *tuned, *weights, base)))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

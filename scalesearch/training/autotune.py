@@ -164,7 +164,7 @@ def _available() -> float:
 def _rate(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int) -> float:
     """Images per second; 0 if memory ends."""
     batch = recipe.train.batch_size
-    split = noise(batch, model.resolution, classes)
+    split = noise(batch, model.resolution, classes, model.channels)
     try:
         with threads(worker_threads(recipe, device)):
             return batch / seconds_per_step(model, recipe, device, split, steps=3)
@@ -218,7 +218,7 @@ def _compile_choice(length: int, timings: Timings) -> CompileChoice:
 
 def _timings(recipe: Recipe, model: ScaledModel, device: torch.device, classes: int, length: int) -> Timings:
     """Measured on the device; the compiled network only where it could pay."""
-    split = noise(recipe.train.batch_size, model.resolution, classes).on(device)
+    split = noise(recipe.train.batch_size, model.resolution, classes, model.channels).on(device)
     trainer = Trainer(model, classes, _with_compile(recipe, "off"), device)
     plain = timed_steps(trainer, recipe, device, split, steps=3)
     del trainer

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import ScaleSearchError
+from scalesearch.image_size import image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.runtime.device import is_out_of_memory, pick_device, pick_precision, release_memory
 from scalesearch.runtime.energy import Counter, Energy, counter_of, idle_watts, used
@@ -189,7 +190,8 @@ class _Network:
     @contextmanager
     def _ready(self, kind: str) -> Iterator[tuple[Callable[[], object], Tensor]]:
         """The call to time, and its images; they are on the device already."""
-        shape = (1 if kind == "single" else self.batch_size, 3, self.model.resolution, self.model.resolution)
+        image = image_shape(self.model.channels, self.model.resolution)
+        shape = (1 if kind == "single" else self.batch_size, *image)
         if kind == "training":
             pixels = torch.randint(256, shape, dtype=torch.uint8, device=self.device)
             labels = torch.randint(self.settings.num_classes, shape[:1], device=self.device)

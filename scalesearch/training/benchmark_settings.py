@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from scalesearch.image_size import Resolution
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.energy import Energy
 from scalesearch.runtime.timing import Timing
@@ -69,7 +70,7 @@ class Measurement:
     """
 
     name: str
-    resolution: int
+    resolution: Resolution
     cost: Cost
     batch_size: int
     single: Timing | None = None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scalesearch.data.batches import evaluation_views
 from scalesearch.data.images import Images
+from scalesearch.image_size import Resolution, times
 from scalesearch.runtime.seeding import generator_states, restore_generators
 from scalesearch.training.class_scores import by_class, scores_of
 from scalesearch.training.norm_statistics import with_fresh_statistics
@@ -24,19 +25,19 @@ BATCHES = 16
 """Of training images, from which norm statistics are estimated."""
 
 
-def measured_at(trainer: Trainer, images: Images, factors: tuple[float, ...], own: int) -> list[dict[str, Any]]:
+def measured_at(trainer: Trainer, images: Images, factors: tuple[float, ...], own: Resolution) -> list[dict[str, Any]]:
     """The minival's accuracy, loss and right images at each size, in the factors' order.
 
     At a network's own size its statistics are training's. At another they are estimated at that size, from training
     images that are cropped as in evaluation; ``kept`` is the accuracy with training's.
 
     Args:
-        factors: of ``own``, the side that it was trained for, pixels; sizes are the next at which the network runs.
+        factors: of ``own``, the size that it was trained for; sizes are the next at which the network runs.
     """
     states, found = generator_states(trainer.device), []
     try:
         for factor in factors:
-            pixels = own if factor == 1 else trainer.nearest_size(max(1, round(own * factor)))
+            pixels = own if factor == 1 else trainer.nearest_size(times(own, factor))
             trainer.resolution = pixels
             kept = trainer.evaluate(images.minival)
             chosen = kept if pixels == own else trainer.evaluate(images.minival, _adapted(trainer, images, pixels))
@@ -58,7 +59,7 @@ def measured_at(trainer: Trainer, images: Images, factors: tuple[float, ...], ow
     return found
 
 
-def _adapted(trainer: Trainer, images: Images, pixels: int) -> torch.nn.Module:
+def _adapted(trainer: Trainer, images: Images, pixels: Resolution) -> torch.nn.Module:
     """The network with norm statistics of training images, spread evenly over all, at another size."""
     split, crop = images.train, trainer.augment.eval_crop
     size = max(1, trainer.settings.batch_size // trainer.team.world)

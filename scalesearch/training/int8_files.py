@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +17,14 @@ from torch import Tensor, nn
 from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import Images, Split, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
+from scalesearch.image_size import decoded_at, image_shape
 from scalesearch.models.export import Agreement, export_network
 from scalesearch.models.int8 import Calibration, Int8, Method, processor_flags, reduced_range, save_int8
 from scalesearch.models.logits import logits_alone
 from scalesearch.models.onnx_file import describe, need_onnx
 from scalesearch.models.weights import Loaded
 from scalesearch.run_folder import slug
+from scalesearch.training.inputs import settled
 from scalesearch.training.trained import OnImages
 from scalesearch.validation import Strict
 
@@ -58,7 +59,8 @@ class QuantizeSettings(Strict):
 class Task:
     """A trained network and its images, listed and not yet decoded.
 
-    ``split`` says on which images accuracies are measured: val, or the minival where the source has no val.
+    ``split`` says on which images accuracies are measured: val, or the minival where the source has no val; ``seen``
+    what becomes of images that the network sees otherwise than they are.
     """
 
     trained: OnImages
@@ -67,6 +69,7 @@ class Task:
     split: str
     calibration: int
     validation: int
+    seen: tuple[str, ...] = ()
 
 
 def tasks_of(networks: Sequence[OnImages], settings: QuantizeSettings) -> list[Task]:
@@ -79,9 +82,12 @@ def tasks_of(networks: Sequence[OnImages], settings: QuantizeSettings) -> list[T
     need_onnx()
     names = [slug(trained.name) for trained in networks]
     tasks = []
-    for place, trained in enumerate(networks):
+    for place, network in enumerate(networks):
         own = names[place] if names.count(names[place]) == 1 else f"{names[place]}-{place + 1}"
-        source = open_source(trained.recipe.data)
+        recipe, model = network.recipe, network.model
+        seen = settled(recipe.data, open_source(recipe.data), own, model.channels, model.resolution)
+        trained = replace(network, recipe=recipe.model_copy(update={"data": seen.data}))
+        source = seen.source
         train, minival = split_indices(source, trained.recipe.data)
         held_out = len(minival) if source.val is None else len(source.val.labels)
         tasks.append(
@@ -92,6 +98,7 @@ def tasks_of(networks: Sequence[OnImages], settings: QuantizeSettings) -> list[T
                 "minival" if source.val is None else "val",
                 min(settings.calibration_images, len(train)),
                 min(settings.validation_images or held_out, held_out),
+                seen.words,
             )
         )
     return tasks
@@ -128,11 +135,12 @@ def write_files(
     Raises:
         ScaleSearchError: weights do not fit, the network cannot be exported or quantised, or images cannot be decoded.
     """
-    trained, side = task.trained, task.trained.model.resolution
+    trained = task.trained
+    image = image_shape(trained.model.channels, trained.model.resolution)
     network, loaded = trained.network.build(len(task.source.classes))
-    network = logits_alone(network, side, len(task.source.classes), task.label)
+    network = logits_alone(network, image, len(task.source.classes), task.label)
     told("writing the float file")
-    agreement = export_network(network, side, float_file, "onnx")
+    agreement = export_network(network, image, float_file, "onnx")
     describe(float_file, _about(task))
     images = _images(task)
     calibration = _batches(images.train, _drawn(len(images.train), settings.calibration_images, settings.seed), trained)
@@ -152,8 +160,8 @@ def write_files(
 
 def _images(task: Task) -> Images:
     """The images, each decoded when it is looked at: every one is looked at once, and few of the training images."""
-    recipe, side = task.trained.recipe, task.trained.model.resolution
-    size = recipe.data.cache_resolution or math.ceil(side / recipe.augment.eval_crop)
+    recipe, own = task.trained.recipe, task.trained.model.resolution
+    size = decoded_at(recipe.data.cache_resolution, own, recipe.augment.eval_crop)
     return load_images(task.source, recipe.data.model_copy(update={"cache": False}), size)
 
 

@@ -7,7 +7,6 @@ and a last fit of those too.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -23,13 +22,16 @@ from torch import Tensor, nn
 
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Images, Split
+from scalesearch.data.sources import Source
 from scalesearch.errors import BaselineError
 from scalesearch.files import write_whole
+from scalesearch.image_size import Resolution, decoded_at, image_shape
 from scalesearch.models.linear_head import AGREE, LinearHead, linear_head, logits_of
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, load_weights, read_weights
 from scalesearch.runtime.timing import seconds_of
 from scalesearch.settings import DataSettings
+from scalesearch.training.normalisation import Images as TrainingImages
 from scalesearch.training.normalisation import Normalisation, normalisation_of
 from scalesearch.training.regression import Labelled, Regression, regression
 from scalesearch.validation import Strict
@@ -63,20 +65,21 @@ class Probe:
     device: torch.device
 
     @property
-    def decoded_at(self) -> int:
-        """The side at which images are wanted, pixels."""
-        return self.settings.data.cache_resolution or math.ceil(self.model.resolution / self.settings.eval_crop)
+    def decoded_at(self) -> Resolution:
+        """The size at which images are wanted, pixels."""
+        return decoded_at(self.settings.data.cache_resolution, self.model.resolution, self.settings.eval_crop)
 
     def normalised(self, views: Tensor) -> Tensor:
-        """Views, uint8 (N, 3, r, r), as the network sees them."""
+        """Views, (N, C, h, w), as the network sees them."""
         mean, std = self.normalisation.mean, self.normalisation.std
         return Normaliser(self.device, channels_last=True, mean=mean, std=std)(views)
 
     @torch.inference_mode()
     def seconds_an_image(self) -> float:
         """How long a batch takes on this device, per image: the median of three after one that is not measured."""
-        side, size = self.model.resolution, self.settings.batch_size
-        batch = self.normalised(torch.zeros(size, 3, side, side, dtype=torch.uint8))
+        size = self.settings.batch_size
+        image = image_shape(self.model.channels, self.model.resolution)
+        batch = self.normalised(torch.zeros(size, *image, dtype=torch.uint8))
         self.network.eval()
         self.network(batch)
         return statistics.median(seconds_of(lambda: self.network(batch), self.device) for _ in range(3)) / size
@@ -105,9 +108,17 @@ class Judged:
 
 
 def open_probe(
-    model: ScaledModel, weights: Path, classes: int, settings: LinearSettings, device: torch.device
+    model: ScaledModel,
+    weights: Path,
+    classes: int,
+    settings: LinearSettings,
+    device: torch.device,
+    source: Source | None = None,
 ) -> Probe:
     """Build the network with a file's weights.
+
+    Args:
+        source: of the images, by whose statistics they are normalised where nobody states any for their channels.
 
     Raises:
         BaselineError: the file does not fit, or leaves features that nobody has trained; the classifier is not one
@@ -116,18 +127,19 @@ def open_probe(
     network = model.build(classes)
     loaded = load_weights(network, read_weights(weights), weights.name)
     network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    head = linear_head(network, _noise(model.resolution).to(device), classes)
+    head = linear_head(network, _noise(model).to(device), classes)
     untrained = [name for name in loaded.new if name.rpartition(".")[0] != head.name]
     if untrained:
         shown = ", ".join(untrained[:3]) + (f" and {len(untrained) - 3} more" if len(untrained) > 3 else "")
         raise BaselineError(f"{weights} leaves features of {model.spec.name} that nobody has trained: {shown}")
-    normalisation = normalisation_of(weights, model.spec, settings.data)
+    images = None if source is None else TrainingImages(source, settings.data, model.resolution)
+    normalisation = normalisation_of(weights, model.spec, settings.data, images)
     return Probe(model, network, head, loaded, normalisation, classes, settings, device)
 
 
-def _noise(side: int) -> Tensor:
-    """Two images, float32 (2, 3, side, side), always the same."""
-    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+def _noise(model: ScaledModel) -> Tensor:
+    """Two images of a network's size, float32 (2, C, H, W), always the same."""
+    return torch.randn(2, *image_shape(model.channels, model.resolution), generator=torch.Generator().manual_seed(0))
 
 
 def judge(
@@ -216,7 +228,7 @@ def _prove(probe: Probe) -> None:
     Raises:
         BaselineError: it does not.
     """
-    images = _noise(probe.model.resolution).to(probe.device)
+    images = _noise(probe.model).to(probe.device)
     said = logits_of(probe.network, images, probe.classes)
     wanted = probe.head.logits(probe.head.features(probe.network, images))
     if not (said - wanted).abs().max() <= AGREE * wanted.abs().max():

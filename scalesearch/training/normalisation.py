@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from scalesearch.data.batches import MEAN, STD, Channels
+from scalesearch.data.pixels import View
+from scalesearch.data.sources import Source
+from scalesearch.data.statistics import channel_statistics
+from scalesearch.errors import RecipeError
+from scalesearch.image_size import Resolution
+from scalesearch.models.catalogue import model_of
+from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.stated import stated_normalisation
 from scalesearch.models.weights_file import read_about
 from scalesearch.recipe import Recipe, load_recipe
@@ -15,6 +23,14 @@ from scalesearch.training.trained_files import weights_file
 
 RECIPE = "recipe.yaml"
 """What lies beside the weights that scalesearch wrote, and says how they were trained."""
+
+
+class Images(NamedTuple):
+    """Whose statistics are taken where nobody states any: a source, which of its images train, and at what size."""
+
+    source: Source
+    data: DataSettings
+    size: Resolution
 
 
 @dataclass(frozen=True)
@@ -45,28 +61,52 @@ def _listed(values: Channels) -> str:
     return ", ".join(f"{value:.3g}" for value in values) if len(set(values)) > 1 else f"{values[0]:.3g}"
 
 
-def normalisation_of(weights: Path, spec: Spec, data: DataSettings | None = None) -> Normalisation:
+def unsaid(channels: int) -> Normalisation:
+    """Where nobody says how: by ImageNet's numbers; of other channels than three, to −1 to 1."""
+    return (
+        Normalisation(MEAN, STD, None)
+        if channels == len(MEAN)
+        else Normalisation((0.5,) * channels, (0.5,) * channels, None)
+    )
+
+
+def normalisation_of(
+    weights: Path, spec: Spec, data: DataSettings | None = None, images: Images | None = None
+) -> Normalisation:
     """How images are normalised for a file's weights in the network of ``spec``.
 
     What the user says in ``data`` comes first, then what lies beside the file where scalesearch wrote it, or the file
-    itself, then what
-    timm or torchvision state for the network's weights or, in a file of the user's own, the module by its attributes
-    ``mean`` and ``std``; else ImageNet's.
+    itself, then what timm or torchvision state for the network's weights or, in a file of the user's own, the module by
+    its attributes ``mean`` and ``std``; else ImageNet's. Where all these are of other channels than the network's,
+    those of the ``images`` are taken.
 
     Raises:
         RecipeError, RunError: what lies beside the file cannot be read.
     """
     if data is not None and data.mean is not None and data.std is not None:
         return Normalisation(data.mean, data.std, "as data.mean and data.std say")
-    if (found := _beside(weights)) is not None:
+    found = _beside(weights) or _told(weights) or _stated(spec) or Normalisation(MEAN, STD, None)
+    channels = model_of(spec).channels
+    if len(found.mean) == channels:
         return found
-    if (about := read_about(weights)) is not None:
-        return Normalisation(about.mean, about.std, f"as {weights.name} says of its weights")
+    if images is None:
+        raise RecipeError("data.mean", f"{channels} numbers, and as many of data.std: nothing says them", "none")
+    return of_images(images)
+
+
+def of_images(images: Images) -> Normalisation:
+    """By the statistics of the training images themselves."""
+    return Normalisation(*channel_statistics(images.source, images.data, images.size), "as the training images have")
+
+
+def _told(weights: Path) -> Normalisation | None:
+    about = read_about(weights)
+    return about and Normalisation(about.mean, about.std, f"as {weights.name} says of its weights")
+
+
+def _stated(spec: Spec) -> Normalisation | None:
     stated = stated_normalisation(spec)
-    if stated is not None:
-        mean, std, who = stated
-        return Normalisation(mean, std, f"as {who}")
-    return Normalisation(MEAN, STD, None)
+    return None if stated is None else Normalisation(stated[0], stated[1], f"as {stated[2]}")
 
 
 def _beside(weights: Path) -> Normalisation | None:
@@ -78,19 +118,28 @@ def _beside(weights: Path) -> Normalisation | None:
     return None
 
 
-def with_normalisation(recipe: Recipe, spec: Spec) -> tuple[Recipe, tuple[str, ...]]:
+def with_normalisation(recipe: Recipe, model: ScaledModel, source: Source) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with the file of the weights that it begins with, where it names a folder, and the normalisation that
-    they expect; and what is said of that. Without weights, as it is.
+    they expect; and what is said of that. Without weights, ImageNet's for three channels of eight bits, and for others
+    that of the training images.
 
     Raises:
         BaselineError: there are no such weights.
-        RecipeError, RunError: as `normalisation_of`.
+        RecipeError: ``data.mean`` and ``data.std`` are of other channels; as `normalisation_of`.
+        RunError: as `normalisation_of`.
     """
-    if recipe.train.from_weights is None:
+    channels, given = model.channels, recipe.data.mean
+    if given is not None and len(given) != channels:
+        raise RecipeError("data.mean", f"{channels} number{'s' * (channels != 1)}, one for each channel", list(given))
+    images = Images(source, recipe.data, model.resolution)
+    if recipe.train.from_weights is not None:
+        file = weights_file(recipe.train.from_weights)
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"from_weights": str(file)})})
+        found = normalisation_of(file, model.spec, recipe.data, images)
+    elif given is not None or source.train.view == View(crop=source.train.view.crop):
         return recipe, ()
-    file = weights_file(recipe.train.from_weights)
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"from_weights": str(file)})})
-    found = normalisation_of(file, spec, recipe.data)
+    else:
+        found = of_images(images)
     if (found.mean, found.std) == (MEAN, STD) and recipe.data.mean is None:
         return recipe, (found.words,)
     data = recipe.data.model_copy(update={"mean": found.mean, "std": found.std})

@@ -37,7 +37,7 @@ def cpu_precision(model: ScaledModel, recipe: Recipe, classes: int) -> str:
         return "fp32"
 
     def measure() -> str:
-        split, seconds = noise(batch, model.resolution, classes), {}
+        split, seconds = noise(batch, model.resolution, classes, model.channels), {}
         for precision in ("fp32", "bf16"):
             train = recipe.train.model_copy(update={"precision": precision})
             own = recipe.model_copy(update={"train": train})

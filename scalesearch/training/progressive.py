@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from scalesearch.data.augment import Augmentation
 from scalesearch.data.batches import StageViews
 from scalesearch.data.mixing import Mixing
+from scalesearch.image_size import Resolution, area, each_side
 from scalesearch.recipe import Recipe
 from scalesearch.settings import AugmentSettings, ProgressiveSettings
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps from ``start`` on: the images' side, RandAugment's magnitude (None: the recipe's policy), how batches are
+    """Steps from ``start`` on: the images' size, RandAugment's magnitude (None: the recipe's policy), how batches are
     mixed, and the head's dropout (None: the network's own)."""
 
     start: int
-    resolution: int
+    resolution: Resolution
     magnitude: int | None
     mixing: Mixing
     dropout: float | None
@@ -29,15 +30,16 @@ class Stage:
         return StageViews(self.start, Augmentation(augment, self.resolution), self.mixing)
 
 
-def stages(recipe: Recipe, resolution: int, steps: int) -> list[Stage]:
-    """The stages of a schedule of so many steps, for a network that is meant for images of ``resolution`` pixels; of a
-    schedule that is not progressive, one.
+def stages(recipe: Recipe, resolution: Resolution, steps: int) -> list[Stage]:
+    """The stages of a schedule of so many steps, for a network that is meant for images of ``resolution``; of a
+        schedule that is not progressive, one.
 
-    >>> from scalesearch.recipe import load_recipe
-    >>> progressive = {"stages": 4, "resolution": [128, 300], "variant": "code"}
-    >>> made = load_recipe("quick", {"train.steps": 100, "train.progressive": progressive})
-    >>> [(stage.start, stage.resolution) for stage in stages(made, 300, 100)]
-    [(0, 171), (25, 214), (50, 257), (75, 300)]
+        >>> from scalesearch.image_size import Resolution, area, each_side
+    from scalesearch.recipe import load_recipe
+        >>> progressive = {"stages": 4, "resolution": [128, 300], "variant": "code"}
+        >>> made = load_recipe("quick", {"train.steps": 100, "train.progressive": progressive})
+        >>> [(stage.start, stage.resolution) for stage in stages(made, 300, 100)]
+        [(0, 171), (25, 214), (50, 257), (75, 300)]
     """
     settings, augment = recipe.train.progressive, recipe.augment
     if settings is None:
@@ -45,7 +47,9 @@ def stages(recipe: Recipe, resolution: int, steps: int) -> list[Stage]:
     return [_stage(settings, augment, i, resolution, steps) for i in range(min(settings.stages, steps))]
 
 
-def _stage(settings: ProgressiveSettings, augment: AugmentSettings, i: int, resolution: int, steps: int) -> Stage:
+def _stage(
+    settings: ProgressiveSettings, augment: AugmentSettings, i: int, resolution: Resolution, steps: int
+) -> Stage:
     count, code = min(settings.stages, steps), settings.variant == "code"
     along = i / max(1, count - 1)
     low, high = settings.resolution
@@ -57,7 +61,9 @@ def _stage(settings: ProgressiveSettings, augment: AugmentSettings, i: int, reso
         mixing = Mixing(alpha, alpha, halves=True) if code and alpha else Mixing(alpha)
     return Stage(
         start=-(-steps * i // count),
-        resolution=resolution if i == count - 1 else max(1, int(resolution * sized + 1e-9)),
+        resolution=resolution
+        if i == count - 1
+        else each_side(resolution, lambda side: max(1, int(side * sized + 1e-9))),
         magnitude=magnitude,
         mixing=mixing,
         dropout=settings.dropout and _between(settings.dropout, along),
@@ -68,9 +74,9 @@ def _between(ends: tuple[float, float], along: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * along
 
 
-def shortened(recipe: Recipe, resolution: int, steps: int) -> float:
+def shortened(recipe: Recipe, resolution: Resolution, steps: int) -> float:
     """What a progressive schedule's steps cost over those of a plain one, as far as pixels tell."""
     made = stages(recipe, resolution, steps)
     ends = [stage.start for stage in made[1:]] + [steps]
-    pixels = sum((end - stage.start) * stage.resolution**2 for stage, end in zip(made, ends, strict=True))
-    return pixels / (steps * resolution**2)
+    pixels = sum((end - stage.start) * area(stage.resolution) for stage, end in zip(made, ends, strict=True))
+    return pixels / (steps * area(resolution))

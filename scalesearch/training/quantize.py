@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scalesearch.errors import RunError, ScaleSearchError
+from scalesearch.image_size import image_shape
 from scalesearch.models.export import Agreement
 from scalesearch.models.int8 import Int8
 from scalesearch.models.int8_blame import hurt_by_part
@@ -92,7 +93,7 @@ def price(tasks: Sequence[Task], settings: QuantizeSettings) -> float:
     seconds = 2 * settings.seconds * len(tasks)
     for task in tasks:
         network, _ = task.trained.network.build(len(task.source.classes))
-        images = torch.randn(BATCH, 3, task.trained.model.resolution, task.trained.model.resolution)
+        images = torch.randn(BATCH, *image_shape(task.trained.model.channels, task.trained.model.resolution))
         with torch.inference_mode():
             each = min(seconds_of(partial(network, images), CPU) for _ in range(3)) / BATCH
         # Three networks see every validation image, and calibration runs the float one.
@@ -208,8 +209,8 @@ def _latencies(
     calls, counts = [], []
     share = settings.seconds / settings.rounds
     for task, folder in zip(tasks, folders, strict=True):
-        side = task.trained.model.resolution
-        image = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
+        shape = image_shape(task.trained.model.channels, task.trained.model.resolution)
+        image = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
         for name in (FLOAT, INT8):
             call = partial(OnnxNetwork(folder / name, settings.threads), image)
             told(f"{task.label}: timing, warming up")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from scalesearch.candidates.resolve import resolve_network
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError
+from scalesearch.image_size import Resolution, decoded_at
+from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.ranking.class_metrics import base_rate
 from scalesearch.recipe import Recipe, load_recipe
@@ -24,6 +25,7 @@ from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
 from scalesearch.training.autotune import decide
 from scalesearch.training.class_weights import weights_words
+from scalesearch.training.inputs import settled
 from scalesearch.training.normalisation import with_normalisation
 
 SEARCHED = ("search.", "phi", "rounding.")
@@ -38,7 +40,7 @@ class TrainRequest:
     recipe: str | None
     overrides: Mapping[str, object]
     seed: int = 0
-    resolution: int | None = None
+    resolution: Resolution | None = None
     sync_batchnorm: bool = False
     out: Path | None = None
 
@@ -70,12 +72,15 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     recipe = load_recipe(name, {**wish.overrides, "baseline": wish.spec})
     device = device_of(team, recipe.device)
     check_graphs(recipe, device)
-    network, model = resolve_network(recipe, wish.resolution)
-    source = open_source(recipe.data)
+    network, model = resolve_network(recipe, wish.resolution, recipe.data.channels)
+    own = open_baseline(recipe.baseline, recipe.rounding, wish.resolution).channels
+    seen = settled(recipe.data, open_source(recipe.data), network, own, model.resolution, recipe.augment)
+    recipe, source = recipe.model_copy(update={"data": seen.data}), seen.source
+    network, model = resolve_network(recipe, wish.resolution, recipe.data.channels)
     labels = [np.array([source.train.labels[i] for i in part]) for part in split_indices(source, recipe.data)]
     images = len(labels[0])
     _shared_out(min(recipe.train.batch_size, images), recipe.train.batch_size, team)
-    side = recipe.data.cache_resolution or math.ceil(model.resolution / recipe.augment.eval_crop)
+    side = decoded_at(recipe.data.cache_resolution, model.resolution, recipe.augment.eval_crop)
     recipe = recipe.model_copy(
         update={
             "resolution": model.resolution,
@@ -87,7 +92,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
         raise RecipeError("train", "a batch_size, and compile on or off, where several processes train", "auto")
     if team.world > 1 and recipe.run.cuda_graphs:
         raise RecipeError("run.cuda_graphs", "no CUDA graphs where several processes train", recipe.run.cuda_graphs)
-    recipe, normalised = with_normalisation(recipe, model.spec)
+    recipe, normalised = with_normalisation(recipe, model, source)
     recipe, tuned = decide(recipe, model, model, device, len(source.classes), images)
     ranked = settings_of(recipe, {"layers": model.fingerprint}, source.fingerprint)
     settings = {key: value for key, value in ranked.items() if not key.startswith(SEARCHED)} | {
@@ -99,7 +104,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     idle = ("run.log is of searches: this training writes nothing for TensorBoard",) if recipe.run.log else ()
     weights = weights_words(recipe.train, labels[0].tolist(), source.classes)
     base = base_rate("accuracy", labels[1]).words("accuracy", source.classes)
-    told = (*normalised, *tuned, *idle, *weights, base)
+    told = (*seen.words, *normalised, *tuned, *idle, *weights, base)
     return Job(recipe, model, source, device, wish.seed, images, folder, settings, told)
 
 

@@ -6,6 +6,7 @@ import torch
 
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Split
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import Clock, device_name, release_memory
@@ -18,11 +19,11 @@ MORE = 1.05
 """How much more workers have to train together to be worth their memory."""
 
 
-def noise(images: int, size: int, classes: int) -> Split:
+def noise(images: int, size: Resolution, classes: int, channels: int = 3) -> Split:
     """Images of nothing, to time steps with."""
     generator = torch.Generator().manual_seed(0)
     return Split(
-        torch.randint(256, (images, 3, size, size), dtype=torch.uint8, generator=generator),
+        torch.randint(256, (images, *image_shape(channels, size)), dtype=torch.uint8, generator=generator),
         torch.randint(classes, (images,), generator=generator),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
 from scalesearch.errors import DivergedError, OutOfMemoryError
+from scalesearch.image_size import Resolution
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import DEVICE_MEMORY, Clock, MemoryMeter, is_out_of_memory, release_memory, reset_peak
@@ -178,7 +179,7 @@ class _Trial:
         self.train_loss, self.last = math.nan, cast(Evaluation | None, None)
         self.before = self.training = 0.0  # seconds of earlier attempts, and of training without evaluations
 
-    def _stages(self, recipe: Recipe, resolution: int) -> list[Stage]:
+    def _stages(self, recipe: Recipe, resolution: Resolution) -> list[Stage]:
         """The schedule's, at sizes at which the network runs."""
         found = stages(recipe, resolution, self.steps)
         if len(found) == 1:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import BaselineError, DataError, RecipeError
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, classifier_of, load_weights, load_whole, read_weights
@@ -67,11 +68,13 @@ class OnImages:
         return self.network.model
 
 
-def open_network(files: TrainedFiles, resolution: int | None = None) -> TrainedNetwork:
+def open_network(
+    files: TrainedFiles, resolution: Resolution | None = None, channels: int | None = None
+) -> TrainedNetwork:
     """Open a network; nothing is built.
 
-    Where the recipe of its training lies beside the weights and no spec file is named, the network has the side at
-    which it was trained, unless ``resolution`` (pixels) says another.
+    Where the recipe of its training lies beside the weights and no spec file is named, the network has the size and
+    the channels of the images on which it was trained, unless ``resolution`` (pixels) and ``channels`` say others.
 
     Raises:
         BaselineError, SpecError, SurgeryError: there is no such network.
@@ -79,16 +82,16 @@ def open_network(files: TrainedFiles, resolution: int | None = None) -> TrainedN
     """
     beside = load_recipe(str(files.recipe)) if files.recipe is not None else None
     if isinstance(files.spec, str):
-        if resolution is None and beside is not None and not files.spec.endswith((".yaml", ".yml")):
-            resolution = beside.resolution
-        baseline = open_baseline(files.spec, beside and beside.rounding, resolution)
+        if beside is not None and not files.spec.endswith((".yaml", ".yml")):
+            resolution, channels = resolution or beside.resolution, channels or beside.data.channels
+        baseline = open_baseline(files.spec, None if beside is None else beside.rounding, resolution)
     else:
         baseline = baseline_of(files.spec)
-    model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+    model = model_of(baseline.meant_for(resolution, channels).native)
     return TrainedNetwork(files.name or model.spec.name, model, files)
 
 
-def open_networks(files: Sequence[TrainedFiles], resolution: int | None = None) -> list[TrainedNetwork]:
+def open_networks(files: Sequence[TrainedFiles], resolution: Resolution | None = None) -> list[TrainedNetwork]:
     """Open several, each under a name of its own.
 
     Raises:
@@ -113,6 +116,15 @@ def on_images(
     chosen = load_recipe(found, changes | {"baseline": files.asked, "device": "cpu"})
     said = chosen.data if recipe or "data.mean" in changes else None
     return OnImages(network, chosen, found, normalisation_of(files.weights, network.model.spec, said))
+
+
+def fixed_channels(network: TrainedNetwork) -> int | None:
+    """How many channels its images have to have; None where nothing but a baseline's name says what it is, and that
+    can be made for any number."""
+    files = network.files
+    if files.recipe is not None or not isinstance(files.spec, str):
+        return network.model.channels
+    return open_baseline(files.spec, resolution=network.model.resolution).channels
 
 
 def check_classes(network: TrainedNetwork, classes: tuple[str, ...], title: str) -> None:

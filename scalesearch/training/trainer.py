@@ -14,6 +14,7 @@ from torch.nn import functional
 from scalesearch.data.batches import Normaliser, evaluation_batches
 from scalesearch.data.images import Split
 from scalesearch.errors import TrialError
+from scalesearch.image_size import Resolution, area, each_side, height_width, image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.surgery.regularisation import set_head_dropout
 from scalesearch.models.surgery.tagger import flatten
@@ -86,6 +87,7 @@ class Trainer:
         if device.type == "cpu":
             keep_freed()
         self.resolution, self.precision = candidate.resolution, pick_precision(recipe.train, device)
+        self._channels = candidate.channels
         self._classes = num_classes
         self._weights: Tensor | None = None
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
@@ -109,7 +111,7 @@ class Trainer:
         self.normalise = Normaliser(
             device, channels_last=self.settings.channels_last, mean=recipe.data.mean, std=recipe.data.std
         )
-        self._seen: tuple[Split, int, int, list[Views]] | None = None
+        self._seen: tuple[Split, int, Resolution, list[Views]] | None = None
         self._most_at_once: int | None = None
         self._as_written = as_written if self.settings.compile == "on" else nullcontext
         if self.settings.compile == "on":
@@ -135,22 +137,25 @@ class Trainer:
         return self.average.module if self.average is not None else self.model
 
     @torch.inference_mode()
-    def nearest_size(self, wanted: int) -> int:
-        """The smallest size from ``wanted`` pixels on at which the network runs; its statistics stay as they are.
+    def nearest_size(self, wanted: Resolution) -> Resolution:
+        """The smallest size from ``wanted`` on at which the network runs; its statistics stay as they are.
 
         Raises:
             TrialError: it runs at none that is near.
         """
-        most = wanted + NEARBY if wanted > self.resolution else min(self.resolution, wanted + NEARBY)
-        for size in range(wanted, most + 1):
-            image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)
+        own, asked = min(height_width(self.resolution)), min(height_width(wanted))
+        most = NEARBY if asked > own else min(own - asked, NEARBY)
+        for more in range(most + 1):
+            size = each_side(wanted, lambda side, more=more: side + more)  # type: ignore[misc]
+            shape = image_shape(self._channels, size)
+            image = torch.zeros(1, *shape, dtype=torch.uint8, device=self.device)
             try:
                 with self._as_written():
                     self._logits(self.model.eval(), image)
             except (RuntimeError, ValueError, AssertionError, TypeError):
                 continue
             return size
-        raise TrialError(f"this network runs at no size from {wanted} to {most} px")
+        raise TrialError(f"this network runs at no size from {wanted} to {size} px")
 
     def enter(self, dropout: float | None) -> None:
         """From here on batches may have another size, and the head's dropout this rate (None: as it is).
@@ -192,7 +197,7 @@ class Trainer:
                 module.eval()
 
     def step(self, images: Tensor, labels: Tensor, micro_batch: int) -> Tensor:
-        """One update from images (B, 3, r, r), uint8 or mixed floats, and their labels (B,), or shares of the classes
+        """One update from images (B, C, h, w), uint8 or floats, and their labels (B,), or shares of the classes
         (B, classes); returns their mean loss, on the device until the next step.
 
         In a team, B is this process's share, and the gradients are the whole batch's: means over equal shares.
@@ -267,7 +272,7 @@ class Trainer:
         own = self.settings.batch_size // self.team.world
         if self.device.type == "cpu":
             return own
-        return max(own, min(TIMES_A_STEP * own, EVALUATED // self.resolution**2))
+        return max(own, min(TIMES_A_STEP * own, EVALUATED // area(self.resolution)))
 
     @property
     def kept_views(self) -> int:
@@ -280,7 +285,7 @@ class Trainer:
         if self._seen is not None and self._seen[0] is split and self._seen[1:3] == (size, self.resolution):
             return self._seen[-1]
         made = evaluation_batches(split, self.resolution, self.augment.eval_crop, size, self.team, self.device)
-        if 3 * self.resolution**2 * len(self.team.part(len(split))) > KEPT_VIEWS:
+        if self._channels * area(self.resolution) * len(self.team.part(len(split))) > KEPT_VIEWS:
             return made
         self._seen = (split, size, self.resolution, list(made))
         return self._seen[-1]

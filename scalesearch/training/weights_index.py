@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_text
+from scalesearch.image_size import InputSize
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.validation import Strict, parse
 
@@ -28,7 +29,7 @@ class KeptWeights(Strict):
     gamma: float
     seed: NonNegativeInt
     accuracy: float
-    resolution: PositiveInt
+    resolution: InputSize
     file: str
     spec: str
     label: str | None = None

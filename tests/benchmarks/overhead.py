@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import embedded
+from scalesearch.image_size import image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import Clock
@@ -112,7 +113,7 @@ def _bare(model: ScaledModel, recipe: Recipe, device: torch.device) -> Callable[
     trainer = Trainer(model, len(embedded().classes), recipe, device)
     network, optimizer, clock = trainer.model.train(), trainer.optimizer, Clock(device)
     batch = recipe.train.batch_size
-    inputs = torch.randn(batch, 3, model.resolution, model.resolution, device=device)
+    inputs = torch.randn(batch, *image_shape(3, model.resolution), device=device)
     inputs = inputs.to(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (batch,), device=device)
 

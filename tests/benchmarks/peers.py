@@ -14,6 +14,7 @@ import torch
 
 from scalesearch.data.images import load_images, split_indices
 from scalesearch.data.sources import open_source
+from scalesearch.image_size import times
 from scalesearch.recipe import Recipe
 from scalesearch.settings import DataSettings, TrainSettings
 from scalesearch.training.step_timing import noise, seconds_per_step
@@ -116,7 +117,7 @@ def _ours(row: Row, data: Path) -> Seconds:
     )
     seconds_per_step(model, recipe, device, noise(batch, size, 10), steps=2)  # the kernels' first calls
     with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, {"SCALESEARCH_CACHE": cache}):
-        source, side = open_source(settings), round(model.resolution / recipe.augment.eval_crop)
+        source, side = open_source(settings), times(model.resolution, 1 / recipe.augment.eval_crop)
         ears = _Epochs(count // batch)
         images = load_images(source, settings, side).on(device)
         train(model, images, recipe, seed=0, device=device, listener=ears)

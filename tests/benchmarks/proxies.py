@@ -76,8 +76,13 @@ def _over_inits(score: Callable[[nn.Module], float], model: ScaledModel, classes
     return statistics.fmean(values)
 
 
+def _side(model: ScaledModel) -> int:
+    assert isinstance(model.resolution, int)
+    return model.resolution
+
+
 def _latency(model: ScaledModel, classes: int, _: Tensor) -> float:
-    network, image = model.build(classes).eval(), torch.randn(1, 3, model.resolution, model.resolution)
+    network, image = model.build(classes).eval(), torch.randn(1, 3, _side(model), _side(model))
     with torch.inference_mode():
         for _warm_up in range(3):
             network(image)
@@ -88,9 +93,9 @@ MEASURES: dict[str, Measure] = {
     "parameters": lambda model, classes, _: model.cost(classes).params,
     "MACs": lambda model, classes, _: model.cost(classes).macs,
     "activations": lambda model, classes, _: model.cost(classes).activations,
-    "resolution": lambda model, _, __: model.resolution,
+    "resolution": lambda model, _, __: _side(model),
     "latency, one image (shorter first)": _latency,
-    "SynFlow": lambda model, classes, _: _over_inits(lambda m: synflow(m, model.resolution), model, classes),
+    "SynFlow": lambda model, classes, _: _over_inits(lambda m: synflow(m, _side(model)), model, classes),
     "NASWOT": lambda model, classes, images: _over_inits(lambda m: naswot(m, images), model, classes),
 }
 
@@ -119,7 +124,7 @@ def _column(run: Path) -> dict[str, str]:
     means = [statistics.fmean(accuracies[name].values()) for name in names]
     found = {}
     for proxy, measure in MEASURES.items():
-        values = [float(measure(model, 10, _images(model.resolution))) for model in models]
+        values = [float(measure(model, 10, _images(_side(model)))) for model in models]
         found[proxy] = _told(values, means)
     first = min(seed for by_seed in accuracies.values() for seed in by_seed)
     if all(len(by_seed) > 1 and first in by_seed for by_seed in accuracies.values()):

@@ -86,6 +86,7 @@ def _one_by_one(models: Sequence[ScaledModel], recipe: Recipe, data: Path) -> fl
     seconds = 0.0  # of epochs and evaluations: neither the folder's listing nor the networks' making is in it
     for model in models:
         network, size = model.build(10), model.resolution
+        assert isinstance(size, int)
         warm_up(network, size, batch, device)
         views = [v2.Resize(round(size / 0.875)), v2.CenterCrop(size)]
         held_out = loader_of(data, minival, views, batch=batch, workers=workers, device=device, training=False)

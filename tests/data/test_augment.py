@@ -15,6 +15,7 @@ from scalesearch.data.augment import Augmentation
 from scalesearch.data.crops import draw_boxes, multiplied_crops, resized_crops
 from scalesearch.data.operations import operated
 from scalesearch.data.policies import NAMES, SIGNED, Range, draw_operations
+from scalesearch.image_size import Rectangle
 from scalesearch.settings import AugmentSettings
 
 POLICIES = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide, "autoaugment": v2.AutoAugment}
@@ -99,7 +100,7 @@ def _by_torchvision(image: Tensor, name: str, magnitude: float) -> Tensor:
 
 def _strengths(name: str, resolution: int) -> Tensor:
     """Every fourth magnitude of both ranges, with both signs where the sign is random: float64 (n,)."""
-    ranges = [Range(31, 0.3, 150 / 331 * resolution, 30.0, 0.9, 4), Range(31, 0.99, 32.0, 135.0, 0.99, 6)]
+    ranges = [Range(31, 0.3, (150 / 331 * resolution,) * 2, 30.0, 0.9, 4), Range(31, 0.99, (32.0,) * 2, 135.0, 0.99, 6)]
     each = torch.cat([space.magnitudes()[NAMES.index(name), ::4] for space in ranges])
     return torch.cat([each, -each]) if name in SIGNED else each
 
@@ -213,3 +214,60 @@ def test_a_view_depends_on_its_own_image_and_draws_alone(policy: str) -> None:
 def test_half_of_the_views_are_mirrored_unless_flip_is_off() -> None:
     assert 450 < _augmentation(8).draw(1000, 8, _generator()).flips.sum() < 550
     assert not _augmentation(8, flip=False).draw(1000, 8, _generator()).flips.any()
+
+
+def _wide(channels: int = 3) -> Tensor:
+    """uint8 (6, channels, 24, 40), noise and smooth ones."""
+    square = _pictures(6, 40).float().mean(1, keepdim=True) if channels == 1 else _pictures(6, 40)
+    return square[:, :, 8:32].to(torch.uint8).contiguous()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_operation_on_rectangles_and_grey_images_is_torchvisions(name: str, channels: int) -> None:
+    pictures, strengths = _wide(channels), _strengths(name, 32)
+    images, magnitudes = pictures.repeat(len(strengths), 1, 1, 1), strengths.repeat_interleave(len(pictures))
+    result = operated(images, torch.full((len(images),), NAMES.index(name)), magnitudes)
+    right = torch.zeros_like(result, dtype=torch.bool)
+    for nudge in (1, 1 + 1e-4, 1 - 1e-4) if name in ("shear_x", "shear_y", "rotate") else (1,):
+        right |= result == torch.cat([_by_torchvision(pictures, name, nudge * each) for each in strengths.tolist()])
+    assert right.all()
+
+
+def test_alpha_moves_with_the_image_and_keeps_its_levels() -> None:
+    coloured, alpha = _wide(), _wide(1)
+    both = torch.cat([coloured, alpha], dim=1)
+    for name, magnitude in (("rotate", 20.0), ("brightness", 0.5), ("posterize", 4.0), ("color", 0.7)):
+        which, strength = torch.full((6,), NAMES.index(name)), torch.full((6,), magnitude, dtype=torch.float64)
+        result = operated(both, which, strength)
+        assert torch.equal(result[:, :3], operated(coloured, which, strength))
+        moved = operated(alpha, which, strength) if name == "rotate" else alpha
+        assert torch.equal(result[:, 3:], moved)
+
+
+@pytest.mark.parametrize("fractions", [False, True])
+def test_a_rectangular_crop_is_torchvisions(fractions: bool) -> None:
+    images, size = _wide(1), Rectangle(32, 20)
+    if fractions:
+        images = images.float() + 0.25 * (images < 255)
+    boxes = draw_boxes(6, Rectangle(24, 40), (0.2, 1.0), _generator())
+    flips = torch.arange(6) % 2 == 1
+    expected = torch.stack(
+        [
+            v2.functional.resized_crop(image, *box, list(size), InterpolationMode.BICUBIC, antialias=True)
+            for image, box in zip(images, boxes.tolist(), strict=True)
+        ]
+    ).clamp(0, 255)
+    expected[flips] = expected[flips].flip(-1)
+    assert torch.equal(resized_crops(images, boxes, flips, size), expected)
+    assert (multiplied_crops(images, boxes, flips, size).float() - expected.float()).abs().max() <= (
+        0.02 if fractions else 1
+    )
+
+
+def test_crops_of_rectangles_have_their_ratio_within_a_third() -> None:
+    boxes = draw_boxes(4000, Rectangle(60, 240), (0.3, 1.0), _generator()).double()
+    aspect = boxes[:, 3] / boxes[:, 2]
+    assert (boxes[:, 0] + boxes[:, 2] <= 60).all() and (boxes[:, 1] + boxes[:, 3] <= 240).all()
+    assert aspect.min() > 4 * 3 / 4 * 0.95 and aspect.max() < 4 * 4 / 3 * 1.05
+    assert abs(aspect.log().mean() - math.log(4)) < 0.01

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from scalesearch.data.decoded_cache import decode
-from scalesearch.data.sources import as_rgb, folder
+from scalesearch.data.pixels import as_array
+from scalesearch.data.sources import folder
 from scalesearch.errors import DataError
 from tests.support.small import make_folder
 
@@ -117,7 +118,7 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "train" / "cat" / "zz.png")
     part = folder(tmp_path).train
     place = next(i for i in range(len(part.labels)) if part.name(i).endswith("zz.png"))
-    pixels = np.asarray(part.load(place, 0))
+    pixels = as_array(part.load(place, 0))
     assert pixels[..., 0].tolist() == (values >> 8).tolist()
     assert (pixels[..., 0] == pixels[..., 2]).all()
 
@@ -125,7 +126,7 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["I", "I;16"])
 def test_integers_in_sixteen_bits_are_scaled_alike(mode: str) -> None:
     values = np.array([[0, 511], [512, 65535]], np.int32 if mode == "I" else np.uint16)
-    assert np.asarray(as_rgb(Image.fromarray(values)))[..., 1].tolist() == [[0, 1], [2, 255]]
+    assert as_array(Image.fromarray(values))[..., 1].tolist() == [[0, 1], [2, 255]]
 
 
 @pytest.mark.parametrize(("array", "said"), [
@@ -144,4 +145,4 @@ def test_values_of_no_known_range_are_refused_by_file(array: np.ndarray, said: s
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "CMYK", "RGBA", "YCbCr"])
 def test_eight_bit_modes_are_pillows(mode: str) -> None:
     image = Image.linear_gradient("L").convert(mode)
-    assert np.array_equal(np.asarray(as_rgb(image)), np.asarray(image.convert("RGB")))
+    assert np.array_equal(as_array(image), np.asarray(image.convert("RGB")))

@@ -13,7 +13,8 @@ from torchvision.transforms import v2
 from scalesearch.data import embedded as procedural
 from scalesearch.data.decoded_cache import decoded
 from scalesearch.data.images import load_images, split_indices
-from scalesearch.data.sources import Part, folder, open_source, pixels
+from scalesearch.data.pixels import as_array, fitted
+from scalesearch.data.sources import Part, folder, open_source
 from scalesearch.errors import DataError
 from scalesearch.files import cache_folder
 from scalesearch.settings import DataSettings
@@ -231,6 +232,6 @@ def test_images_are_decoded_as_torchvision_would(width: int, height: int) -> Non
     side = min(width, height)
     square = v2.functional.center_crop(image, [side, side])
     wanted = np.asarray(square.resize((48, 48), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-    found = pixels(image, 48)
+    found = fitted(as_array(image), 48)
     assert found.shape == (3, 48, 48) and found.dtype == np.uint8
     assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1

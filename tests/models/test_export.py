@@ -36,9 +36,9 @@ def test_a_file_gives_the_logits_that_the_network_gives(form: str, tmp_path: Pat
         with pytest.raises(ScaleSearchError, match=r"pip install 'scalesearch\["):
             FORMATS[form].needs()
         return
-    network = logits_alone(Several(), 16, 5, "several")
+    network = logits_alone(Several(), (3, 16, 16), 5, "several")
     file = tmp_path / "net"
-    done = export_network(network, 16, file, form)
+    done = export_network(network, (3, 16, 16), file, form)
     assert done.holds and done.largest > 0
     images = torch.randn(3, 3, 16, 16)
     with torch.no_grad():
@@ -59,13 +59,13 @@ def test_a_network_that_cannot_be_exported_leaves_nothing(tmp_path: Path) -> Non
             return images.mean((2, 3)) * (2 if images.sum() > 0 else 1)
 
     with pytest.raises(ScaleSearchError, match="pt2 cannot hold this network: "):
-        export_network(Counting(), 8, tmp_path / "net.pt2", "pt2")
+        export_network(Counting(), (3, 8, 8), tmp_path / "net.pt2", "pt2")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_without_the_classes_is_refused() -> None:
     with pytest.raises(ScaleSearchError, match=r"no logits of 7 classes, but \(2, 4\), \(2, 5\)"):
-        logits_alone(Several(), 16, 7, "several")
+        logits_alone(Several(), (3, 16, 16), 7, "several")
 
 
 def test_weights_that_leave_a_layer_untrained_are_refused() -> None:

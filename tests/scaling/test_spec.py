@@ -10,6 +10,7 @@ import yaml
 
 import scalesearch
 from scalesearch.errors import BaselineError, ScaleSearchError, SpecError
+from scalesearch.image_size import image_shape
 from scalesearch.models.catalogue import builtin, builtin_names, open_baseline
 from scalesearch.scaling.compound import PAPER, scaled_family_member
 from scalesearch.scaling.spec import ModelSpec
@@ -29,7 +30,7 @@ def test_a_file_is_enough_to_build_the_network(tmp_path: Path) -> None:
     path = tmp_path / "b0.yaml"
     path.write_text(dump_spec(scaled_family_member(builtin("efficientnet_b0"), PAPER, -3)))
     spec = scalesearch.load_spec(path)
-    logits = scalesearch.build_model(spec, num_classes=7)(torch.zeros(2, 3, spec.resolution, spec.resolution))
+    logits = scalesearch.build_model(spec, num_classes=7)(torch.zeros(2, *image_shape(3, spec.resolution)))
     assert logits.shape == (2, 7)
 
 

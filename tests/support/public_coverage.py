@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import height_width
 from scalesearch.models.surgery.network import Network
 from scalesearch.models.surgery.proof import prove, prove_identity
 from scalesearch.models.surgery.tagger import flatten
@@ -146,7 +147,7 @@ def _skips(model: nn.Module, family: Family) -> Iterator[tuple[str, bool]]:
             note(name, module)
     model.eval()
     with torch.no_grad():
-        model(torch.randn(2, 3, family.side, family.side))
+        model(torch.randn(2, family.channels, family.side, family.side))
         for name, (module, shape) in list(seen.items()):
             for parameter in module.parameters():
                 parameter.zero_()
@@ -157,7 +158,7 @@ def _whole(found: Found, family: Family, network: Network) -> None:
     side = round(RESOLUTION * family.side)
     found.sizes = "any"
     try:
-        side = network.nearest(side)
+        (side, _) = height_width(network.nearest(side))
     except SurgeryError as failure:
         side, found.sizes, found.reason = family.side, f"{family.side} px only", str(failure)
         if family.sizes:
@@ -166,12 +167,12 @@ def _whole(found: Found, family: Family, network: Network) -> None:
         if not family.sizes:
             found.wrong.append(f"it runs at {side} px")
     copy = _build(network, DEPTH, WIDTH, side)
-    _one_step(copy, side)
-    native, here = (_reached(m, s) for m, s in ((network.scaled().build(), family.side), (copy, side)))
+    _one_step(copy, side, family.channels)
+    native, here = (_reached(m, s, family.channels) for m, s in ((network.scaled().build(), family.side), (copy, side)))
     if here < native - 1e-9:
         found.wrong.append(f"{here:.0%} of the image reaches the output, {native:.0%} at the native size")
     scaled = network.scaled(DEPTH, WIDTH, side)
-    ratio = _spread(scaled.build, side) / _spread(family.make, family.side)
+    ratio = _spread(scaled.build, side, family.channels) / _spread(family.make, family.side, family.channels)
     found.spread = f"×{ratio:.2f}"
     if not 1 / ROOM < ratio < ROOM:
         found.wrong.append(f"outputs spread ×{ratio:.2f} at the start")
@@ -181,10 +182,10 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     return next(iter(flatten(model(images))))
 
 
-def _one_step(model: nn.Module, side: int) -> None:
+def _one_step(model: nn.Module, side: int, channels: int) -> None:
     torch.manual_seed(1)
     model.train()
-    images, labels = torch.randn(IMAGES, 3, side, side), torch.randint(CLASSES, (IMAGES,))
+    images, labels = torch.randn(IMAGES, channels, side, side), torch.randint(CLASSES, (IMAGES,))
     logits = _logits(model, images)
     loss = nn.functional.cross_entropy(logits, labels) if logits.ndim == 2 else logits.square().mean()
     torch.autograd.backward(loss)
@@ -193,11 +194,11 @@ def _one_step(model: nn.Module, side: int) -> None:
         raise RuntimeError("a training step gives numbers that are not finite")
 
 
-def _reached(model: nn.Module, side: int) -> float:
+def _reached(model: nn.Module, side: int, channels: int) -> float:
     """The share of an image's cells, eight to a side, from which a gradient comes."""
     torch.manual_seed(2)
     model.eval()
-    images = torch.randn(2 * IMAGES, 3, side, side, requires_grad=True)
+    images = torch.randn(2 * IMAGES, channels, side, side, requires_grad=True)
     logits = _logits(model, images)
     torch.autograd.backward((logits * torch.randn_like(logits)).sum())
     assert images.grad is not None
@@ -205,13 +206,13 @@ def _reached(model: nn.Module, side: int) -> float:
     return float((nn.functional.adaptive_max_pool2d(strength, CELLS) > 0).float().mean())
 
 
-def _spread(make, side: int) -> float:  # type: ignore[no-untyped-def]
+def _spread(make, side: int, channels: int) -> float:  # type: ignore[no-untyped-def]
     total = 0.0
     for seed in range(SEEDS):
         torch.manual_seed(10 + seed)
         model = make().train()
         with torch.no_grad():
-            total += float(_logits(model, torch.randn(IMAGES, 3, side, side)).std())
+            total += float(_logits(model, torch.randn(IMAGES, channels, side, side)).std())
     return total / SEEDS
 
 

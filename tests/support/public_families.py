@@ -20,6 +20,7 @@ class Family:
     Attributes:
         make: builds it, freshly initialised.
         side: of its images, pixels.
+        channels: of its images.
         block: the class of what repeats.
         blocks: how many of that class there are, before and after.
         skips: whether a block that keeps the shape passes its input on.
@@ -31,6 +32,7 @@ class Family:
 
     make: Callable[[], nn.Module]
     side: int = 32
+    channels: int = 3
     block: type[nn.Module] | None = None
     blocks: tuple[int, int] = (0, 0)
     skips: bool = True
@@ -94,7 +96,7 @@ FAMILIES: dict[str, Family] = {
     "spectral-norm": Family(classic.SpectralNet, side=64),
     "hrnet": Family(classic.HighResolution, side=64, block=classic.Residual, blocks=(4, 8)),
     "item": Family(unsuited.Normed, block=nn.Conv2d, blocks=(1, 1)),
-    "one-channel": Family(unsuited.Digits, refused="1 channel"),
+    "one-channel": Family(unsuited.Digits, channels=1),
     "video": Family(unsuited.Video, refused="3-d"),
     "siamese": Family(unsuited.Siamese, refused="second"),
     "lstm": Family(unsuited.Reader, refused="recurrent"),

@@ -9,8 +9,9 @@ import torch
 from torchvision.transforms import v2
 
 from scalesearch.data.batches import MEAN, STD, Normaliser
+from scalesearch.data.sources import open_source
 from scalesearch.errors import BaselineError, ScaleSearchError
-from scalesearch.models.catalogue import open_baseline
+from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.recipe import load_recipe
 from scalesearch.run_folder import settings_of
 from scalesearch.scaling.spec import ModelSpec
@@ -50,7 +51,7 @@ def test_a_network_of_ones_own_may_state_them(tmp_path: Path, monkeypatch: pytes
     found = normalisation_of(Path("any.pth"), open_baseline("stated.py:stated", resolution=24).native)
     assert (found.mean, found.std) == ((0.1, 0.2, 0.3), HALF) and "stated.py:stated states" in found.words
     assert normalisation_of(Path("any.pth"), open_baseline("stated.py:build_net", resolution=24).native).source is None
-    with pytest.raises(BaselineError, match="not three numbers each"):
+    with pytest.raises(BaselineError, match="not a number for each channel"):
         normalisation_of(Path("any.pth"), open_baseline("stated.py:wrong", resolution=24).native)
 
 
@@ -70,11 +71,14 @@ def test_a_recipe_takes_what_its_weights_expect_and_is_another_run(tmp_path: Pat
     file.write_bytes(b"")
     lite = open_baseline("timm:tf_efficientnet_lite0").native
     recipe = load_recipe("quick", {"train.from_weights": str(file)})
-    decided, said = with_normalisation(recipe, lite)
+    images = open_source(DataSettings())
+    decided, said = with_normalisation(recipe, model_of(lite), images)
     assert (decided.data.mean, decided.data.std) == (HALF, HALF) and len(said) == 1
     assert settings_of(decided, {}, "f") != settings_of(recipe, {}, "f")
     scratch = load_recipe("quick")
-    assert with_normalisation(scratch, lite) == (scratch, ()), "from scratch, every network sees the same"
+    assert with_normalisation(scratch, model_of(lite), images) == (scratch, ()), (
+        "from scratch, every network sees the same"
+    )
     assert not {"data.mean", "data.std"} & set(settings_of(scratch, {}, "f")), "runs of before open as they are"
 
 
@@ -89,7 +93,7 @@ def test_images_are_normalised_as_torchvision_would() -> None:
     ("changes", "told"),
     [
         ({"data.mean": [0.5, 0.5, 0.5]}, "both mean and std"),
-        ({"data.mean": [0.5], "data.std": [0.5]}, "data.mean"),
+        ({"data.mean": [0.5, 0.5], "data.std": [0.5, 0.5]}, "data.mean"),
         ({"data.mean": [0.5, 0.5, 0.5], "data.std": [0, 0, 0]}, "data.std"),
         ({"data.mean": [127, 127, 127], "data.std": [0.5, 0.5, 0.5]}, "data.mean"),
     ],

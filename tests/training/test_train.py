@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scalesearch.data.images import Images, Split, load_images
 from scalesearch.data.sources import open_source
 from scalesearch.errors import DeviceError, DivergedError, OutOfMemoryError
+from scalesearch.image_size import Resolution, area
 from scalesearch.models.build import build_model
 from scalesearch.models.catalogue import builtin
 from scalesearch.models.spec_model import SpecModel
@@ -148,8 +149,12 @@ class HungryModel:
     shape: str = "–"
 
     @property
-    def resolution(self) -> int:
+    def resolution(self) -> Resolution:
         return self.spec.resolution
+
+    @property
+    def channels(self) -> int:
+        return 3
 
     def cost(self, num_classes: int) -> Cost:
         return closed_form(self.spec, num_classes)
@@ -215,7 +220,7 @@ def test_a_trials_memory_is_its_own(tiny: ModelSpec, images: Images, quick: Reci
     meter = MemoryMeter(held=lambda device: 10**9, peak=lambda device: 5 * 10**9)
     outcome, trainer = train(SpecModel(tiny), images, quick, seed=0, device=CPU, meter=meter)
     assert outcome.memory == 4 * 10**9
-    assert trainer.kept_views == 3 * tiny.resolution**2 * len(images.minival)
+    assert trainer.kept_views == 3 * area(tiny.resolution) * len(images.minival)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from scalesearch.errors import RecipeError
 from scalesearch.files import write_text
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.report.formats import Column, Page, Table
@@ -31,7 +32,7 @@ from scalesearch.validation import parse
 
 
 def bench_command(
-    names: Sequence[str], options: Mapping[str, object], *, resolution: int | None, out: Path | None, form: str
+    names: Sequence[str], options: Mapping[str, object], *, resolution: Resolution | None, out: Path | None, form: str
 ) -> bool:
     """Measure the networks and print the tables; whether any of them ran."""
     page = Page(form)
@@ -55,12 +56,14 @@ def bench_command(
     return any(row.ran for row in rows)
 
 
-def open_models(names: Sequence[str], resolution: int | None) -> dict[str, ScaledModel]:
+def open_models(
+    names: Sequence[str], resolution: Resolution | None, channels: int | None = None
+) -> dict[str, ScaledModel]:
     """The networks by their own names, or, where two share one, by what they were asked for with."""
     opened: dict[str, ScaledModel] = {}
     for asked in names:
         baseline = open_baseline(asked, resolution=resolution)
-        opened[asked] = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+        opened[asked] = model_of(baseline.meant_for(resolution, channels).native)
     own = [model.spec.name for model in opened.values()]
     return {asked if own.count(model.spec.name) > 1 else model.spec.name: model for asked, model in opened.items()}
 

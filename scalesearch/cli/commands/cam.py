@@ -16,6 +16,7 @@ from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import load_images
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
+from scalesearch.image_size import Resolution, covering, height_width, of_sides, times
 from scalesearch.models.class_activation import Maps, class_maps
 from scalesearch.recipe import load_recipe
 from scalesearch.report.figures.cam import MapColumn, cam_figure
@@ -24,6 +25,7 @@ from scalesearch.run_files import read_result
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import pick_device
 from scalesearch.settings import DataSettings
+from scalesearch.training.inputs import settled
 from scalesearch.training.normalisation import normalisation_of
 from scalesearch.training.trained import TrainedNetwork, check_classes, open_networks
 from scalesearch.training.trained_files import all_trained_files
@@ -57,13 +59,16 @@ def cam_command(
         raise RecipeError("--data", f"images, which no recipe.yaml beside {first.weights} names", "none")
     recipe = load_recipe(str(first.recipe or default_recipe(device)), {"data.source": data} if data else {})
     settings, crop = recipe.data, first.crop or recipe.augment.eval_crop
-    source = open_source(settings)
+    model = networks[0].model
+    found = settled(settings, open_source(settings), networks[0].name, model.channels, model.resolution)
+    settings, source = found.data, found.source
     for network in networks:
         _same_images(network, source, settings)
         check_classes(network, source.classes, source.title)
-    side = settings.cache_resolution or max(network.model.resolution for network in networks)
+    side = settings.cache_resolution or covering([network.model.resolution for network in networks])
+    larger = times(side, math.ceil(SHOWN / crop) / max(height_width(side)))
     seen, labels = held_out(source, settings, side, images, seed)
-    shown = seen if source.drawn else held_out(source, settings, math.ceil(SHOWN / crop), images, seed)[0]
+    shown = seen if source.drawn else held_out(source, settings, larger, images, seed)[0]
     console, columns = Console(highlight=False, markup=False), []
     for network in networks:
         maps = _maps(network, crop, len(source.classes), seen, labels if true_class else None, place)
@@ -76,13 +81,19 @@ def cam_command(
     methods = " and ".join(dict.fromkeys(column.maps.method for column in columns))
     whose = Path(recipe.baseline).name.removesuffix(".yaml") if first.name else networks[0].model.spec.name
     title = f"{whose}, {source.title}: where the evidence for {about} is ({methods})"
-    pictures = evaluation_views(shown, shown.shape[-1], crop)
+    pictures = evaluation_views(in_colour(shown), of_sides(shown.shape[-2], shown.shape[-1]), crop)
     target = out or first.folder / "figures"
     cam_figure(pictures, labels.tolist(), source.classes, columns, title, target)
     console.print(f"wrote   {target}/cam.png, .svg", soft_wrap=True)
 
 
-def held_out(source: Source, settings: DataSettings, side: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def in_colour(images: Tensor) -> Tensor:
+    """Images of any channels and bits as they are shown, uint8 (N, 3, H, W); alpha is left out."""
+    shown = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
+    return shown.round().to(torch.uint8) if shown.is_floating_point() else shown
+
+
+def held_out(source: Source, settings: DataSettings, side: Resolution, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """``count`` of the minival, one of every class in turn: uint8 (N, 3, S, S) at ``side`` pixels or their own, and
     int64 (N,). The seed alone says which classes come first and which of their images.
     """

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scalesearch.errors import RecipeError
+from scalesearch.image_size import Resolution
 from scalesearch.models.checks import Check, check, depth_words, output_words, resolution_words, width_words
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import check_table, stages_table
@@ -16,7 +17,7 @@ from scalesearch.validation import parse
 
 
 def check_command(
-    name: str, *, resolution: int | None, rounding: Mapping[str, object], account: bool, form: str
+    name: str, *, resolution: Resolution | None, rounding: Mapping[str, object], account: bool, form: str
 ) -> bool:
     """Print what of a network can be scaled, and whether every proof holds; whether it did."""
     page = Page(form)

@@ -121,16 +121,17 @@ def _prepared(
 ) -> list[tuple[BaselineRows, Prepared]]:
     """Every baseline's rows, ready to be trained."""
     recipe = chosen_recipe(wish.recipe, wish.overrides, wish.place.check)
-    from scalesearch.data.sources import open_source
-    from scalesearch.search.setup import prepare
+    from scalesearch.search.setup import prepare, with_inputs
 
     wish.place.settings(recipe)  # a mistake in it is told before anything is measured
     recipe = recipe.model_copy(update={"exhaustive": True})
-    classes = len(open_source(recipe.data).classes)
     found = []
     for name in names:
-        lines, told, measured = rows_of(wish, comparison, name, recipe, classes, console)
-        prepared = prepare(with_rows(recipe, name, lines, wish.cost), measured=measured)
+        own = resolve_baseline(recipe.model_copy(update={"baseline": name})).baseline
+        seen, source, _ = with_inputs(recipe, own)
+        classes = len(source.classes)
+        lines, told, measured = rows_of(wish, comparison, name, seen, classes, console)
+        prepared = prepare(with_rows(seen, name, lines, wish.cost), measured=measured)
         found.append((group_of(name, lines, prepared.plan, prepared.baseline, classes, told), prepared))
     folders = [slug(prepared.baseline.name) for _, prepared in found]
     if twice := next((each for each in folders if folders.count(each) > 1), None):

@@ -9,15 +9,15 @@ from pathlib import Path
 from rich.console import Console
 
 from scalesearch.cli.commands import take_home
-from scalesearch.data.batches import MEAN, STD
 from scalesearch.errors import BaselineError, RecipeError
 from scalesearch.files import write_text
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
 from scalesearch.models.logits import logits_alone
 from scalesearch.recipe import load_recipe
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
-from scalesearch.training.normalisation import Normalisation, normalisation_of
+from scalesearch.training.normalisation import normalisation_of, unsaid
 from scalesearch.training.trained import on_images, open_network
 from scalesearch.training.trained_files import TrainedFiles, about_classes, all_trained_files, trained_files
 from scalesearch.validation import parse
@@ -29,7 +29,7 @@ def export_command(
     format_name: str,
     num_classes: int | None,
     weights: Path | None,
-    resolution: int | None,
+    resolution: Resolution | None,
     out: Path | None,
     int8: bool,
     options: Mapping[str, object],
@@ -71,8 +71,9 @@ def export_command(
         return
     form, side = FORMATS[format_name], network.model.resolution
     target = out or Path(f"{network.name}{form.suffix}")
-    alone = logits_alone(network.module, side, network.classes, network.name)
-    done = export_network(alone, side, target, format_name)
+    image = image_shape(network.model.channels, side)
+    alone = logits_alone(network.module, image, network.classes, network.name)
+    done = export_network(alone, image, target, format_name)
     batches = "any batch" if form.any_batch else "batches of one"
     named = _say_classes(target, None if network.files is None else network.files.classes, network.classes)
     console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {side} px, {batches}{named}")
@@ -87,15 +88,15 @@ def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> 
 
 
 def _network(
-    asked: str, weights: Path | None, resolution: int | None, num_classes: int | None, console: Console
+    asked: str, weights: Path | None, resolution: Resolution | None, num_classes: int | None, console: Console
 ) -> take_home.Network:
     files = one_of(asked, weights, console)
     if files is None:
         baseline = open_baseline(asked, resolution=resolution)
-        model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
+        model = model_of(baseline.meant_for(resolution).native)
         console.print("its weights are fresh: --weights FILE takes trained ones", style="dim")
         classes = num_classes or 1000
-        normal = Normalisation(MEAN, STD, None)
+        normal = unsaid(model.channels)
         return take_home.Network(baseline.name, model, model.build(classes).eval(), classes, normal, None)
     trained = open_network(files, resolution)
     classes = num_classes or files.num_classes or 1000
@@ -136,7 +137,7 @@ def _say_classes(target: Path, names: Sequence[str] | None, outputs: int) -> str
 def _export_int8(
     asked: str,
     weights: Path | None,
-    resolution: int | None,
+    resolution: Resolution | None,
     out: Path | None,
     options: Mapping[str, object],
     recipe: str | None,
@@ -149,6 +150,8 @@ def _export_int8(
         raise BaselineError(f"no weights for {asked}: --weights FILE says which; fresh ones tell no ranges")
     trained = on_images(open_network(files, resolution), recipe, overrides)
     (task,) = tasks_of([trained], settings)
+    for words in task.seen:
+        console.print(words)
     target = out or Path(f"{trained.name}.onnx")
     int8_target = target.with_name(f"{target.stem}-int8{target.suffix}")
     done = write_files(task, settings, target, int8_target)

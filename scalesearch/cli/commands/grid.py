@@ -14,6 +14,7 @@ from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.candidates.quantities import is_measured
 from scalesearch.candidates.resolve import resolve_baseline
+from scalesearch.image_size import Resolution
 from scalesearch.recipe import Recipe, load_recipe, refuse_nas
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import plan_summary, plan_table, ranking_table, spent_record
@@ -55,12 +56,12 @@ def _teller(page: Page) -> Callable[[str], None]:
     return lambda words: page.remarks().print(words, style="dim")
 
 
-def _show_plan(page: Page, made: Plan, recipe: Recipe, resolution: int, document: object) -> None:
+def _show_plan(page: Page, made: Plan, recipe: Recipe, resolution: Resolution, document: object) -> None:
     page.remarks().print(_summary(made, recipe, resolution) + "\n")
     page.show([plan_table(made.candidates)], document)
 
 
-def _summary(made: Plan, recipe: Recipe, resolution: int) -> str:
+def _summary(made: Plan, recipe: Recipe, resolution: Resolution) -> str:
     step = step_in_last_maps(made.candidates, resolution)
     return "\n".join([plan_summary(made, recipe.search, recipe.phi), *([f"  note: {step}"] if step else [])])
 

@@ -19,6 +19,7 @@ from scalesearch.data.about import described, doubts
 from scalesearch.data.images import Images, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
+from scalesearch.image_size import Resolution, area
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights_file import write_weights
 from scalesearch.ranking.image_intervals import Interval, mean_of_classes, paired_difference, share
@@ -26,19 +27,19 @@ from scalesearch.recipe import Recipe, dump_recipe, merged
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import amount, duration, params
 from scalesearch.run_files import read_result
-from scalesearch.run_folder import RunFolder, digest, file_digest, flat, slug
+from scalesearch.run_folder import RunFolder, digest, file_digest, flat, slug, without_defaults
 from scalesearch.runtime.device import pick_device
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.search.provenance import environment
 from scalesearch.settings import AugmentSettings
+from scalesearch.training.inputs import settled
 from scalesearch.training.linear import FEATURES, Judged, LinearSettings, Probe, judge, open_probe
-from scalesearch.training.trained import open_network
+from scalesearch.training.trained import TrainedNetwork, fixed_channels, open_network
 from scalesearch.training.trained_files import (
     FITTED,
     RECIPE,
     SPEC,
     WEIGHTS,
-    TrainedFiles,
     about_classes,
     about_weights,
     all_trained_files,
@@ -58,7 +59,7 @@ class LinearRequest:
     specs: Sequence[str]
     weights: Sequence[Path]
     options: Mapping[str, object]
-    resolution: int | None = None
+    resolution: Resolution | None = None
     out: Path | None = None
     confidence: float = 0.95
 
@@ -73,6 +74,7 @@ class Job:
     device: torch.device
     counts: tuple[int, int, int]
     folder: Path
+    seen: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -86,6 +88,7 @@ class Job:
         for key in ("source", "cache", "cache_size", "workers", "on_error"):
             plain["data"].pop(key)
         plain["data"]["fingerprint"] = self.source.fingerprint
+        plain["data"] = without_defaults(plain["data"])
         return flat(plain) | {"network": model.fingerprint, "weights": file_digest(weights)}
 
 
@@ -101,7 +104,7 @@ def linear_command(wish: LinearRequest, *, dry_run: bool, form: str) -> None:
     job = job_of(wish)
     told = page.remarks() if dry_run or page.is_terminal else Console(stderr=True, highlight=False, markup=False)
     told.print(f"{job.source.title} · {job.device}\n{described(job.source)}", soft_wrap=True)
-    for words in filter(None, [job.source.note]):
+    for words in filter(None, [job.source.note, *job.seen]):
         told.print(words, soft_wrap=True)
     if dry_run:
         _price(job, page)
@@ -125,21 +128,30 @@ def job_of(wish: LinearRequest) -> Job:
     settings = parse(LinearSettings, merged({}, wish.options), RecipeError)
     files = all_trained_files(wish.specs, wish.weights, "--from-weights")
     device = pick_device(settings.device)
-    source = open_source(settings.data)
+    opened = [open_network(each, wish.resolution) for each in files]
+    fixed = {each.name: channels for each in opened if (channels := fixed_channels(each)) is not None}
+    if len(set(fixed.values())) > 1:
+        several = ", ".join(f"{name} {channels}" for name, channels in fixed.items())
+        raise RecipeError("SPEC", "networks that take as many channels, since all see the same images", several)
+    name, own = next(iter(fixed.items()), (opened[0].name, None))
+    seen = settled(settings.data, open_source(settings.data), name, own, opened[0].model.resolution)
+    opened = [open_network(each, wish.resolution, seen.data.channels) for each in files]
+    settings, source = settings.model_copy(update={"data": seen.data}), seen.source
     counts = tuple(len(part) for part in split_indices(source, settings.data))
     val = len(source.val.labels) if source.val is not None else 0
-    told = {"settings": settings.model_dump(mode="json"), "images": source.fingerprint, "px": wish.resolution}
+    plain = settings.model_dump(mode="json")
+    plain["data"] = without_defaults(plain["data"])
+    told = {"settings": plain, "images": source.fingerprint, "px": wish.resolution}
     folder = wish.out or Path("results") / f"linear-{slug(source.title)}-{digest(told)}"
-    return Job(settings, _named(files, wish.resolution), source, device, (counts[0], counts[1], val), folder)
+    return Job(settings, _named(opened), source, device, (counts[0], counts[1], val), folder, seen.words)
 
 
-def _named(files: Sequence[TrainedFiles], resolution: int | None) -> dict[str, tuple[ScaledModel, Path]]:
+def _named(opened: Sequence[TrainedNetwork]) -> dict[str, tuple[ScaledModel, Path]]:
     """The networks by their names; those of one name by that and their file's.
 
     Raises:
         RecipeError: a network is asked for twice with the same file.
     """
-    opened = [open_network(each, resolution) for each in files]
     names = [slug(network.name) for network in opened]
     full = [
         name if names.count(name) == 1 else slug(f"{name}-{network.weights.parent.name}-{network.weights.stem}")
@@ -153,7 +165,7 @@ def _named(files: Sequence[TrainedFiles], resolution: int | None) -> dict[str, t
 
 def _opened(job: Job, name: str) -> Probe:
     model, weights = job.models[name]
-    return open_probe(model, weights, len(job.source.classes), job.settings, job.device)
+    return open_probe(model, weights, len(job.source.classes), job.settings, job.device, job.source)
 
 
 def _price(job: Job, page: Page) -> None:
@@ -197,7 +209,7 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         images = load_images(job.source, job.settings.data, probe.decoded_at)
         for words in doubts(images):
             told.print(words, soft_wrap=True)
-        if images.size < probe.decoded_at:
+        if area(images.size) < area(probe.decoded_at):
             told.print(f"images of {images.size} px are enlarged to {probe.decoded_at}", soft_wrap=True)
         with _progress(job.images) as (computed, doing):
             judged = judge(probe, images, computed, doing, place)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from scalesearch.errors import RecipeError
 from scalesearch.files import write_text
+from scalesearch.image_size import Resolution
 from scalesearch.report.formats import Column, Page, Table
 from scalesearch.report.units import duration
 from scalesearch.runtime.device import device_name
@@ -35,7 +36,7 @@ def quantize_command(
     *,
     recipe: str | None,
     overrides: Mapping[str, object],
-    resolution: int | None,
+    resolution: Resolution | None,
     out: Path,
     dry_run: bool,
     form: str,
@@ -58,8 +59,8 @@ def quantize_command(
     seconds = price(tasks, settings)  # weights that do not fit are told here
     for task in tasks:
         console.print(_headline(task, settings), soft_wrap=True)
-        if task.source.note:
-            console.print(task.source.note, soft_wrap=True)
+        for words in filter(None, [task.source.note, *task.seen]):
+            console.print(words, soft_wrap=True)
     console.print(f"about {duration(seconds)} beside exporting and decoding (from a timed forward pass)")
     if dry_run:
         if not page.is_terminal:
@@ -97,7 +98,7 @@ def _networks(
     weights: Sequence[Path],
     recipe: str | None,
     overrides: Mapping[str, object],
-    resolution: int | None,
+    resolution: Resolution | None,
 ) -> list[OnImages]:
     """Each network with its weights and its images: folders have their own, the others take those given, in order."""
     files = all_trained_files(specs, weights)

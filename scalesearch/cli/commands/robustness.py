@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalesearch.data.corruptions import PUBLISHED
 from scalesearch.errors import RunError
+from scalesearch.image_size import area, as_resolution, mean_side
 from scalesearch.ranking.robustness import Measured, differences, in_words, no_better, robustness
 from scalesearch.report.figures.canvas import drawing
 from scalesearch.report.figures.files import save
@@ -243,7 +244,7 @@ def _notes(job: RobustnessJob, found: dict[str, Any], confidence: float) -> list
     clean, notes = found["sets"][0], []
     if job.clean.conditions[1:]:
         levels = PUBLISHED[job.settings["levels"]]
-        seen = round(job.settings["eval_crop"] * clean["px"])
+        seen = round(job.settings["eval_crop"] * mean_side(as_resolution(clean["px"])))
         notes.append(
             f"severities as published for {levels.title} (Hendrycks & Dietterich 2019), gaussian_blur in its extra set"
         )
@@ -258,8 +259,9 @@ def _notes(job: RobustnessJob, found: dict[str, Any], confidence: float) -> list
         ]
         if idle:
             notes.append(f"too weak at this size to change any image: {', '.join(idle)}")
-    if clean["px"] < job.side:
-        notes.append(f"images were corrupted at {clean['px']} px, their own size, not at {job.side}")
+    own = as_resolution(clean["px"])
+    if area(own) < area(job.side):
+        notes.append(f"images were corrupted at {own} px, their own size, not at {job.side}")
     notes += [
         f"{each['left_out']} images that cannot be decoded were left out" for each in found["sets"] if each["left_out"]
     ]

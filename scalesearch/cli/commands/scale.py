@@ -9,6 +9,7 @@ from typing import Any
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError, ScalingError
 from scalesearch.files import write_text
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import baseline_of, builtin_names, model_of, open_baseline
 from scalesearch.models.protocols import Baseline
 from scalesearch.report.formats import Page
@@ -42,7 +43,7 @@ def scale(
     run: Path | None,
     fitted: bool,
     preset: str,
-    resolution: int | None,
+    resolution: Resolution | None,
     rounding: Mapping[str, object],
     num_classes: int,
     out: Path | None,

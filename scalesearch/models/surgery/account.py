@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scalesearch.image_size import Resolution
+
 
 @dataclass(frozen=True)
 class LayerAccount:
@@ -27,18 +29,19 @@ class Account:
 
     ``stages`` holds (name, blocks before, blocks after); ``before`` the channels in and out that a layer had, by the
     layer's name in the scaled network; ``fixed`` layers whose width stays; ``single`` blocks that cannot be repeated;
-    ``pools`` modules whose pool of a fixed size covers the whole map, at every resolution.
+    ``pools`` modules whose pool of a fixed size covers the whole map, at every resolution; ``channels`` the images'.
     """
 
     depth: float
     width: float
-    resolution: int
+    resolution: Resolution
     stages: tuple[tuple[str, int, int], ...]
     layers: tuple[LayerAccount, ...]
     before: dict[str, tuple[int, int]] = field(repr=False)
     fixed: tuple[tuple[str, str], ...] = ()
     single: tuple[tuple[str, str], ...] = ()
     pools: tuple[str, ...] = ()
+    channels: int = 3
 
     @property
     def macs(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import mean_side, times
 from scalesearch.models.surgery.network import Network
 
 POINTS = (1.25, 1.5, 1.75, 2.0)
@@ -50,7 +51,7 @@ def growth_law(network: Network) -> GrowthLaw:
         return (factor if network.free else 1.0), network.scaled(width=factor).cost.macs
 
     def sharper(factor: float) -> tuple[float, int]:
-        size = network.nearest(round(network.resolution * factor))
-        return size / network.resolution, network.scaled(resolution=size).cost.macs
+        size = network.nearest(times(network.resolution, factor))
+        return mean_side(size) / mean_side(network.resolution), network.scaled(resolution=size).cost.macs
 
     return GrowthLaw(exponent(deeper), exponent(wider), exponent(sharper))

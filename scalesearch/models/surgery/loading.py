@@ -7,14 +7,17 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import PydanticKnownError
 from torch import nn
 
 from scalesearch.errors import BaselineError
+from scalesearch.image_size import Resolution, as_resolution, of_sides
 from scalesearch.models.surgery.session import SESSION, taken
 from scalesearch.validation import is_file, nearest
 
@@ -24,20 +27,23 @@ DEFAULT_RESOLUTION = 224
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module as its author builds it, the side of its square input in pixels, and whose versions made it.
+    """A module as its author builds it, the size of its input in pixels, and whose versions made it.
 
-    ``stated`` says that the side is the author's word, and no default.
+    ``stated`` says that the size is the author's word, and no default.
     """
 
     module: nn.Module
-    resolution: int
+    resolution: Resolution
     versions: dict[str, str]
     stated: bool = True
 
 
-def load_module(source: str) -> Loaded:
+def load_module(source: str, channels: int | None = None) -> Loaded:
     """Build the module that ``source`` names, with fresh weights, the same in every process: how it starts is read off
     them, and a small layer's may look like one scheme or another.
+
+    Args:
+        channels: of its images, where it is one of timm's, which are made for any number; others have their own.
 
     Raises:
         BaselineError: there is none, or it cannot be built; the message names the nearest one.
@@ -47,13 +53,13 @@ def load_module(source: str) -> Loaded:
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)
         if kind == "timm":
-            return _from_timm(name)
+            return _from_timm(name, channels)
         if kind == "torchvision":
             return _from_torchvision(name)
         return _own(_built(name, taken(source)) if kind == SESSION else _from_code(source))
 
 
-def _from_timm(name: str) -> Loaded:
+def _from_timm(name: str, channels: int | None) -> Loaded:
     try:
         import timm
     except ImportError as failure:
@@ -61,12 +67,15 @@ def _from_timm(name: str) -> Loaded:
     if not timm.is_model(name):
         raise BaselineError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}")
     try:
-        module = timm.create_model(name, pretrained=False)
+        options: dict[str, Any] = {} if channels is None else {"in_chans": channels}
+        module = timm.create_model(name, pretrained=False, **options)
     except Exception as failure:
         raise BaselineError(f"timm cannot build {name}: {failure}") from failure
     about: dict[str, Any] = getattr(module, "default_cfg", {})
-    size = int(about.get("input_size", (3, DEFAULT_RESOLUTION))[-1])
-    return Loaded(module, size, {"timm": timm.__version__, "torch": torch.__version__})
+    size = about.get("input_size", (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION))
+    return Loaded(
+        module, of_sides(int(size[-2]), int(size[-1])), {"timm": timm.__version__, "torch": torch.__version__}
+    )
 
 
 def _from_torchvision(name: str) -> Loaded:
@@ -98,9 +107,17 @@ def _from_code(source: str) -> nn.Module:
 
 def _own(module: nn.Module) -> Loaded:
     """A network of the user's own, which may state its size."""
-    size = getattr(module, "resolution", None)
-    stated = isinstance(size, int) and size > 0
-    return Loaded(module, int(size or 0) if stated else DEFAULT_RESOLUTION, {"torch": torch.__version__}, stated)
+    size = _stated(getattr(module, "resolution", None))
+    return Loaded(module, size or DEFAULT_RESOLUTION, {"torch": torch.__version__}, size is not None)
+
+
+def _stated(size: object) -> Resolution | None:
+    """What an attribute ``resolution`` says: a side, or height and width; None where it is something else."""
+    if not isinstance(size, int | list | tuple):
+        return None
+    with suppress(ValueError, PydanticKnownError):
+        return as_resolution(size)
+    return None
 
 
 def _built(source: str, factory: Callable[[], Any] | nn.Module) -> nn.Module:

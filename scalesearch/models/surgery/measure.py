@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.surgery.meta_ops import QuickNorms, call
 from scalesearch.models.surgery.tagger import BATCH, flatten
 
@@ -53,10 +54,10 @@ class _Positions(TorchFunctionMode):
         self.seen.append((positions, max(1, rows // BATCH)))
 
 
-def _run(module: nn.Module, resolution: int) -> Any:
+def _run(module: nn.Module, resolution: Resolution, channels: int) -> Any:
     try:
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        outputs = module(torch.zeros(BATCH, 3, resolution, resolution, device=device))
+        outputs = module(torch.zeros(BATCH, *image_shape(channels, resolution), device=device))
     except SurgeryError:
         raise
     except Exception as failure:
@@ -71,7 +72,7 @@ def _run(module: nn.Module, resolution: int) -> Any:
     return outputs
 
 
-def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
+def positions(module: nn.Module, resolution: Resolution, channels: int = 3) -> list[tuple[int, int]]:
     """Where each layer is used, in the order they run, in eval mode; it is made sure that it runs in train mode too.
 
     Raises:
@@ -82,41 +83,45 @@ def positions(module: nn.Module, resolution: int) -> list[tuple[int, int]]:
     try:
         with torch.no_grad(), watch:
             module.eval()
-            _run(module, resolution)
+            _run(module, resolution, channels)
         with torch.no_grad(), QuickNorms():
             module.train()
-            _run(module, resolution)
+            _run(module, resolution, channels)
     finally:
         module.train(training)
     return watch.seen
 
 
-def measure(module: nn.Module, resolution: int) -> MeasuredCost:
+def measure(module: nn.Module, resolution: Resolution, channels: int = 3) -> MeasuredCost:
     """Run forward in eval mode under torch's counter, then forward and backward in train mode.
 
     Raises:
         SurgeryError: the network cannot run forward or backward at ``resolution``.
     """
     try:
-        return _measured(module, resolution, QuickNorms)
+        return _measured(module, resolution, channels, QuickNorms)
     except SurgeryError as failure:
         if failure.layer != BACKWARD:
             raise
-        return _measured(module, resolution, nullcontext)  # a checkpoint holds what it runs again against the first run
+        return _measured(
+            module, resolution, channels, nullcontext
+        )  # a checkpoint holds what it runs again against the first run
 
 
-def _measured(module: nn.Module, resolution: int, short: Callable[[], AbstractContextManager[Any]]) -> MeasuredCost:
+def _measured(
+    module: nn.Module, resolution: Resolution, channels: int, short: Callable[[], AbstractContextManager[Any]]
+) -> MeasuredCost:
     from torch.utils.flop_counter import FlopCounterMode
 
     training = module.training
     try:
         with torch.no_grad(), short(), FlopCounterMode(display=False) as counter:
             module.eval()
-            _run(module, resolution)
+            _run(module, resolution, channels)
         kept = _Kept(module)
         with kept, short():
             module.train()
-            outputs = _run(module, resolution)
+            outputs = _run(module, resolution, channels)
         total = sum(output.sum() for output in flatten(outputs) if output.requires_grad)
         if isinstance(total, Tensor):
             _backward(total)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from scalesearch.errors import ScaleSearchError, SurgeryError
+from scalesearch.errors import ChannelsError, ScaleSearchError, SurgeryError
+from scalesearch.image_size import Resolution, each_side, height_width, image_shape, mean_side, of_sides, times
 from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.adapt import adapted
 from scalesearch.models.surgery.initialisation import summary
@@ -18,7 +19,7 @@ from scalesearch.models.surgery.repeats import refit, set_repeats
 from scalesearch.models.surgery.scaled import Scaled, Variant, layer_rows
 from scalesearch.models.surgery.skeleton import copy_skeleton, law_of, materialise, skeleton
 from scalesearch.models.surgery.stages import Stage, find_stages
-from scalesearch.models.surgery.suited import suited
+from scalesearch.models.surgery.suited import has_few_groups, suited
 from scalesearch.models.surgery.tagger import Trace, named_tensors
 from scalesearch.models.surgery.trace import trace
 from scalesearch.models.surgery.units import group_units
@@ -31,9 +32,6 @@ NEARBY = 1 / 8
 """Share of a resolution within which another one is looked for, where a network cannot run at the one asked for."""
 
 
-FEW_GROUPS = 8
-"""Most groups that are taken for paths of the network rather than for the width of a group."""
-
 NARROW = 0.25
 """Width of the copy on which it is tried what of an image reaches the output: channels play no part in that."""
 
@@ -43,7 +41,7 @@ class Network:
 
     Args:
         model: as its author builds it; its weights are only looked at to learn how it initialises itself.
-        resolution: of the square image it is meant for, pixels.
+        resolution: of the images it is meant for, pixels a side, or height and width.
         keep_groups: grouped convolutions keep the number of their groups; otherwise the groups' width stays and there
             are more of them, unless all have the same number of at most 8. Depthwise ones stay depthwise either way.
         adaptive_pool: where the network runs at one size only, because its classifier takes a fixed number of
@@ -54,16 +52,21 @@ class Network:
     """
 
     def __init__(
-        self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
+        self, model: nn.Module, resolution: Resolution, *, keep_groups: bool = False, adaptive_pool: bool = False
     ) -> None:
         model = suited(model)
-        self._reach = Reach(self._narrow, resolution)
+        self.channels = 3  # of its images, until its first layer says otherwise
         self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
         self.real = False  # whether it needs numbers to run: on the CPU then, not on the meta device
-        if resolution < 1:
+        if min(height_width(resolution)) < 1:
             raise SurgeryError("resolution", f"{resolution} px is no size")
         try:
-            self._look_through(skeleton(model))
+            bare = skeleton(model)
+            try:
+                self._look_through(bare)
+            except ChannelsError as misfit:
+                self.channels = misfit.taken
+                self._look_through(bare)
         except ScaleSearchError:
             raise
         except Exception as failure:
@@ -71,6 +74,7 @@ class Network:
             raise SurgeryError(
                 type(model).__name__, f"it cannot be followed: {type(failure).__name__}: {text}"
             ) from failure
+        self._reach = Reach(self._narrow, resolution, self.channels)
         self.whole_maps = whole_maps_of(self.found.pools)
         self.flattens = flattens = whole_maps_of(self.found.flattens)
         if self.whole_maps:
@@ -99,7 +103,7 @@ class Network:
         if not stages and group_units(module, found):
             found = self._trace(module)
             stages = find_stages(module, found)
-        self._base = Variant(module, found, anchors(found, stages), stages, real=self.real)
+        self._base = Variant(module, found, anchors(found, stages), stages, real=self.real, channels=self.channels)
         self.stages, self.unrepeatable = self._repeatable(stages)
         self._variants: dict[tuple[int, ...], Variant] = {self.repeats(1, Rounding()): self._base}
         self.multiple = self._multiple()
@@ -108,12 +112,15 @@ class Network:
         """Run ``module`` on tagged sizes: on the meta device, or with numbers where it asks for one (``item``)."""
         if not self.real:
             try:
-                return trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
+                return trace(
+                    copy_skeleton(module), self.resolution, channels=self.channels, keep_groups=self.keep_groups
+                )
             except SurgeryError as failure:
                 if "meta" not in failure.reason:
                     raise
                 self.real = True
-        return trace(materialise(copy_skeleton(module)), self.resolution, keep_groups=self.keep_groups, laws=module)
+        real = materialise(copy_skeleton(module))
+        return trace(real, self.resolution, channels=self.channels, keep_groups=self.keep_groups, laws=module)
 
     @property
     def found(self) -> Trace:
@@ -170,13 +177,17 @@ class Network:
 
     def _multiple(self) -> int | None:
         """The input side must be this multiple, counted from the native one; None where only the native one runs."""
+        shorter = min(height_width(self.resolution))
         for multiple in (1, 2, 4, 8, 16, 32, 64):
-            steps = {1, 3} | {round(share * self.resolution / multiple) for share in (0.25, 0.5, 1)} - {0}
-            if all(self.runs_at(self.resolution + step * multiple) for step in steps):
+            steps = {1, 3} | {round(share * shorter / multiple) for share in (0.25, 0.5, 1)} - {0}
+            if all(self.runs_at(self._larger(step * multiple)) for step in steps):
                 return multiple
         return None
 
-    def refusal_at(self, resolution: int) -> str | None:
+    def _larger(self, by: int) -> Resolution:
+        return each_side(self.resolution, lambda side: side + by)
+
+    def refusal_at(self, resolution: Resolution) -> str | None:
         """Why the network cannot run at ``resolution``; None where it can."""
         try:
             self._base.positions(resolution)
@@ -184,7 +195,7 @@ class Network:
             return str(failure)
         return None
 
-    def runs_at(self, resolution: int) -> bool:
+    def runs_at(self, resolution: Resolution) -> bool:
         """Whether the network runs on images of ``resolution`` pixels."""
         return self.refusal_at(resolution) is None
 
@@ -196,16 +207,16 @@ class Network:
         pooled = copy_skeleton(self.skeleton)
         cover_whole_maps(pooled, joined(self.whole_maps, self.flattens))
         try:
-            positions(materialise(pooled) if self.real else pooled, 2 * self.resolution)
+            positions(materialise(pooled) if self.real else pooled, times(self.resolution, 2), self.channels)
         except SurgeryError:
             return False
         return True
 
-    def _narrow(self, resolution: int) -> nn.Module:
+    def _narrow(self, resolution: Resolution) -> nn.Module:
         return self.scaled(width=NARROW, resolution=resolution).build()
 
-    def nearest(self, wanted: int) -> int:
-        """The input side nearest to ``wanted`` pixels at which the network runs.
+    def nearest(self, wanted: Resolution) -> Resolution:
+        """The input size nearest to ``wanted`` at which the network runs.
 
         Raises:
             SurgeryError: it runs nowhere near; the message says what stands in the way.
@@ -216,11 +227,17 @@ class Network:
             hint = "; --adaptive-pool lets it see others" if self.pooling_helps else ""
             reason = self.refusal_at(wanted) or f"it runs at {self.resolution} px only"
             raise SurgeryError("resolution", f"{reason}{hint}")
-        step, near = self.multiple, max(self.multiple // 2, round(NEARBY * wanted))
-        aligned = self.resolution + round((wanted - self.resolution) / step) * step
+        step, near = self.multiple, max(self.multiple // 2, round(NEARBY * mean_side(wanted)))
+        asked = height_width(wanted)
+        aligned = [
+            own + round((side - own) / step) * step
+            for own, side in zip(height_width(self.resolution), asked, strict=True)
+        ]
         for away in range(0, near + step, step):
-            for size in (aligned - away, aligned + away):
-                if size > 0 and abs(size - wanted) <= near and self.runs_at(size) and self._reach.lost_at(size) is None:
+            for moved in (-away, away):
+                size = of_sides(aligned[0] + moved, aligned[1] + moved)
+                close = all(a > 0 and abs(a - b) <= near for a, b in zip(height_width(size), asked, strict=True))
+                if close and self.runs_at(size) and self._reach.lost_at(size) is None:
                     return size
         reason = self.refusal_at(wanted) or self._reach.lost_at(wanted) or f"it does not run at {wanted} px"
         raise SurgeryError("resolution", f"{reason}; nor at any size within {near} px of it")
@@ -234,7 +251,7 @@ class Network:
         self,
         depth: float = 1,
         width: float = 1,
-        resolution: int | None = None,
+        resolution: Resolution | None = None,
         *,
         rounding: Rounding | None = None,
         num_classes: int | None = None,
@@ -262,6 +279,7 @@ class Network:
             fixed=self.fixed_widths,
             pools=tuple(path or "forward" for path in self.whole_maps),
             single=tuple(self.unrepeatable.items()),
+            channels=self.channels,
         )
         return Scaled(variant, values, account, self._cost(variant, values, account))
 
@@ -271,7 +289,7 @@ class Network:
         params = sum(math.prod(int(ties.value(form, values)) for form in found.tensors[name]) for name in trained)
         rows = layer_rows(variant, {}, self.resolution)
         if variant.measured is None:
-            variant.measured = measure(variant.runnable(), self.resolution)
+            variant.measured = measure(variant.runnable(), self.resolution, self.channels)
             counted = sum(row.macs for row in rows)
             if variant.measured.macs != counted:
                 raise SurgeryError(
@@ -327,7 +345,9 @@ class Network:
         if repeats not in self._variants:
             module, found = self._deepened(self.stages, repeats)
             stages = find_stages(module, found)
-            self._variants[repeats] = Variant(module, found, anchors(found, stages), stages, real=self.real)
+            self._variants[repeats] = Variant(
+                module, found, anchors(found, stages), stages, real=self.real, channels=self.channels
+            )
         return self._variants[repeats]
 
     def _deepened(self, stages: Sequence[Stage], repeats: Sequence[int]) -> tuple[nn.Module, Trace]:
@@ -342,7 +362,7 @@ class Network:
             try:
                 set_repeats(module, self.found, stages, repeats, self._adapted, in_lists=in_lists)
                 if any(stage.how == "dense" for stage in stages):
-                    refit(module, self.resolution, real=self.real)
+                    refit(module, image_shape(self.channels, self.resolution), real=self.real)
                 found = self._trace(module)
                 self._see_new_blocks_run(module, found, stages)
             except SurgeryError as failure:
@@ -371,13 +391,3 @@ class Network:
             moved = found.layers[name].positions != original.positions
             if moved and (law.name or not original.name.startswith(alone)):
                 raise SurgeryError(name, "it runs on a map of another size than in the original")
-
-
-def has_few_groups(model: nn.Module) -> bool:
-    """Whether all grouped convolutions have the same small number of groups: paths, then, rather than group widths."""
-    grouped = {
-        module.groups
-        for module in model.modules()
-        if isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
-    }
-    return len(grouped) == 1 and max(grouped) <= FEW_GROUPS

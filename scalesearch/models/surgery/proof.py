@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import Resolution, height_width, image_shape
 from scalesearch.models.surgery.initialisation import as_written, fitted
 from scalesearch.models.surgery.measure import measure
 from scalesearch.models.surgery.network import Network
@@ -33,7 +35,8 @@ def prove_identity(network: Network, model: nn.Module) -> None:
     theirs = {as_written(name): tensor for name, tensor in named_tensors(model)}
     twin = network.scaled().skeleton()
     replace_tensors(twin, lambda _, __, tensor: theirs[law_of(tensor).name or ""])
-    image = torch.linspace(-2, 2, 3 * network.resolution**2).reshape(1, 3, network.resolution, network.resolution)
+    shape = image_shape(network.channels, network.resolution)
+    image = torch.linspace(-2, 2, math.prod(shape)).reshape(1, *shape)
     device = next((t.device for t in theirs.values()), torch.device("cpu"))
     training = model.training
     if device.type == "meta":
@@ -80,7 +83,7 @@ def prove(scaled: Scaled) -> None:
         kept = law_of(tensor).kept
         if kept is not None:
             continued(name, kept, tuple(tensor.shape))
-    measured = measure(materialise(module) if scaled.real else module, account.resolution)
+    measured = measure(materialise(module) if scaled.real else module, account.resolution, account.channels)
     if measured.macs != account.macs:
         raise SurgeryError("forward", f"{measured.macs:,} MACs run, the account says {account.macs:,}")
     if scaled.cost.params <= MOST_PARAMETERS:
@@ -92,19 +95,22 @@ def _take_one_step(scaled: Scaled) -> None:
 
     The meta device lets pass what real operations refuse, such as a convolution with more groups than outputs.
     """
-    native = scaled.account.resolution
+    native, channels = scaled.account.resolution, scaled.account.channels
+    smaller: list[Resolution] = [size for size in SIDES if size < min(height_width(native))]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = scaled.build().train()
-        for side in (*(size for size in SIDES if size < native), native):
+        for size in (*smaller, native):
             try:
-                outputs = [out for out in flatten(module(torch.randn(2, 3, side, side))) if out.requires_grad]
+                outputs = [
+                    out for out in flatten(module(torch.randn(2, *image_shape(channels, size)))) if out.requires_grad
+                ]
                 if outputs:
                     torch.autograd.backward(torch.stack([out.float().mean() for out in outputs]).sum())
             except Exception as failure:
-                if side == native:  # at another size it may well be too small an image
+                if size == native:  # at another size it may well be too small an image
                     text = str(failure).strip().partition("\n")[0] or type(failure).__name__
-                    raise SurgeryError("forward", f"a training step at {side} px fails: {text}") from failure
+                    raise SurgeryError("forward", f"a training step at {size} px fails: {text}") from failure
             else:
                 return
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.surgery.tagger import flatten
 
 Shares = dict[str, tuple[float, float]]
@@ -24,7 +25,7 @@ LOST = 0.1
 """Share of a map's rows or columns that may be lost beside the native size, by strides and pools that round down."""
 
 
-def seen(module: nn.Module, resolution: int) -> Shares:
+def seen(module: nn.Module, resolution: Resolution, channels: int = 3) -> Shares:
     """What of each layer's map, and of the image, reaches the outputs; nothing where the outputs depend on neither.
 
     By the gradient of a random sum of the outputs, in eval mode, for one random image of ``resolution`` pixels. The
@@ -39,7 +40,7 @@ def seen(module: nn.Module, resolution: int) -> Shares:
         for name, layer in module.named_modules():
             if next(layer.children(), None) is None:
                 layer.register_forward_hook(_watch(name, shares))
-        image = torch.randn(1, 3, resolution, resolution, requires_grad=True)
+        image = torch.randn(1, *image_shape(channels, resolution), requires_grad=True)
         with _Open():
             made = module(image)
         outputs = [out for out in flatten(made) if out.is_floating_point() and out.requires_grad]
@@ -113,12 +114,12 @@ def least_kept(native: Shares, here: Shares) -> tuple[str, float, float]:
 class Reach:
     """What a network loses of its maps at other resolutions than its own; each is tried once."""
 
-    def __init__(self, build: Callable[[int], nn.Module], native: int) -> None:
-        """``build`` makes the network for images of a side in pixels; ``native`` is its own side."""
-        self._build, self._native = build, native
-        self._shares: dict[int, Shares] = {}
+    def __init__(self, build: Callable[[Resolution], nn.Module], native: Resolution, channels: int = 3) -> None:
+        """``build`` makes the network for images of a size; ``native`` is its own size, and it has so many channels."""
+        self._build, self._native, self._channels = build, native, channels
+        self._shares: dict[Resolution, Shares] = {}
 
-    def lost_at(self, resolution: int) -> str | None:
+    def lost_at(self, resolution: Resolution) -> str | None:
         """What never reaches the output at ``resolution`` and does at the native size; None where nothing is lost."""
         if resolution == self._native:
             return None
@@ -133,7 +134,7 @@ class Reach:
             f"px {before:.0%}): what follows takes a part of the map that does not grow with it"
         )
 
-    def _seen(self, resolution: int) -> Shares:
+    def _seen(self, resolution: Resolution) -> Shares:
         if resolution not in self._shares:
-            self._shares[resolution] = seen(self._build(resolution), resolution)
+            self._shares[resolution] = seen(self._build(resolution), resolution, self._channels)
         return self._shares[resolution]

@@ -187,7 +187,7 @@ def switches(found: Trace, kinds: set[Kind]) -> dict[str, Any]:
     }
 
 
-def refit(model: nn.Module, resolution: int, *, real: bool = False) -> None:
+def refit(model: nn.Module, image: tuple[int, int, int], *, real: bool = False) -> None:
     """Fit the inputs of layers and norms to what arrives, in one run on the meta device: a dense block passes on more.
 
     Args:
@@ -203,7 +203,7 @@ def refit(model: nn.Module, resolution: int, *, real: bool = False) -> None:
     try:
         with torch.no_grad():
             model.eval()
-            model(torch.zeros(BATCH, 3, resolution, resolution, device=META))
+            model(torch.zeros(BATCH, *image, device=META))
     except Exception as failure:
         raise SurgeryError("depth", f"a block cannot be repeated: {str(failure).partition(chr(10))[0]}") from failure
     finally:

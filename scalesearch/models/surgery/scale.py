@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from scalesearch.image_size import as_resolution
 from scalesearch.models.surgery.network import Network
 from scalesearch.models.surgery.proof import prove, prove_identity
 from scalesearch.scaling.compound import Rounding
@@ -14,7 +15,7 @@ def scale_module(
     *,
     depth: float = 1,
     width: float = 1,
-    resolution: int = 224,
+    resolution: int | tuple[int, int] = 224,
     rounding: Rounding | None = None,
     num_classes: int | None = None,
 ) -> nn.Module:
@@ -25,7 +26,8 @@ def scale_module(
     on the CPU. Its ``account`` (an `Account`) says what was done: ``print(scaled.account)``.
 
     Args:
-        resolution: side of the square images it is for, pixels; the network is run at it on the meta device.
+        resolution: side of the images it is for, pixels, or height and width; the network is run at it on the meta
+            device. How many channels they have, its first layer says.
         rounding: how real multipliers become whole layers and channels; the official code's if None.
         num_classes: outputs of the new network's classifier; as before if None.
 
@@ -39,7 +41,8 @@ def scale_module(
     (96, 768)
     """
     rounding = rounding or Rounding()
-    network = Network(model, resolution, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)
+    size = as_resolution(resolution)
+    network = Network(model, size, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)
     if next((t.device.type for t in model.parameters()), "cpu") != "meta":
         prove_identity(network, model)
     scaled = network.scaled(depth, width, rounding=rounding, num_classes=num_classes)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import Resolution
 from scalesearch.models.surgery.account import Account, LayerAccount
 from scalesearch.models.surgery.fan_in import follow_fans, follow_widths
 from scalesearch.models.surgery.measure import MeasuredCost, positions
@@ -36,19 +37,20 @@ class Variant:
     found: Trace
     follow: dict[int, Anchor]
     stages: list[Stage]
-    used: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    used: dict[Resolution, list[tuple[int, int]]] = field(default_factory=dict)
     measured: MeasuredCost | None = None
     real: bool = False
+    channels: int = 3
 
     def runnable(self) -> nn.Module:
         """A copy to run: without numbers, unless the network needs them (``real``). Forward may keep things on it."""
         copy = copy_skeleton(self.module)
         return materialise(copy) if self.real else copy
 
-    def positions(self, resolution: int) -> list[tuple[int, int]]:
+    def positions(self, resolution: Resolution) -> list[tuple[int, int]]:
         """Where each layer call is used at ``resolution``; widths do not change it."""
         if resolution not in self.used:
-            seen = positions(self.runnable(), resolution)
+            seen = positions(self.runnable(), resolution, self.channels)
             if len(seen) != len(self.found.order):
                 raise SurgeryError("forward", f"other layers run at {resolution} px than at its own size")
             self.used[resolution] = seen
@@ -125,7 +127,7 @@ def resize(module: nn.Module, path: str, found: Trace, size: Callable[[Form], in
     refresh_counts(module)
 
 
-def layer_rows(variant: Variant, values: dict[int, int], resolution: int) -> list[LayerAccount]:
+def layer_rows(variant: Variant, values: dict[int, int], resolution: Resolution) -> list[LayerAccount]:
     """The account's own count: channels from the ties, positions from a run at the resolution."""
     found, ties = variant.found, variant.found.ties
     total: dict[str, int] = {}

@@ -16,6 +16,10 @@ WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "Distribut
 """Classes that hold a network and pass calls on to it, and the attribute that holds it."""
 
 
+FEW_GROUPS = 8
+"""Most groups that are taken for paths of the network rather than for the width of a group."""
+
+
 def suited(model: nn.Module) -> nn.Module:
     """``model`` itself, out of its wrappers (``torch.compile``, ``DataParallel``).
 
@@ -71,10 +75,18 @@ def _closed_over(function: Any) -> Iterator[Any]:
             continue
 
 
-def misfit(module: nn.Module, path: str, text: str) -> str | None:
-    """What a failure in a first layer means, if it means images of another number of channels."""
-    channels = getattr(module, "in_channels", None)
-    if isinstance(module, nn.Conv2d) and isinstance(channels, int) and channels != 3 and "channel" in text.lower():
-        plural = "channel" if channels == 1 else "channels"
-        return f"{path} takes {channels} {plural}, and images have 3: only networks for 3 channels are scaled"
-    return None
+def misfit(module: nn.Module, channels: int, text: str) -> int | None:
+    """How many channels a first layer takes, if that is what its failure on images of ``channels`` means."""
+    taken = getattr(module, "in_channels", None)
+    fails = isinstance(module, nn.Conv2d) and isinstance(taken, int) and taken != channels
+    return taken if fails and "channel" in text.lower() else None
+
+
+def has_few_groups(model: nn.Module) -> bool:
+    """Whether all grouped convolutions have the same small number of groups: paths, then, rather than group widths."""
+    grouped = {
+        module.groups
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
+    }
+    return len(grouped) == 1 and max(grouped) <= FEW_GROUPS

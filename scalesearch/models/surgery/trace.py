@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalesearch.errors import SurgeryError
+from scalesearch.errors import ChannelsError, SurgeryError
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.surgery.kept_numbers import tie_kept_numbers
 from scalesearch.models.surgery.rules.follow import follow
 from scalesearch.models.surgery.skeleton import law_of
@@ -39,14 +40,22 @@ AXES = ("dim", "axis")
 """Those of them that are a width where they are no small number."""
 
 
-def trace(model: nn.Module, resolution: int, *, keep_groups: bool = False, laws: nn.Module | None = None) -> Trace:
-    """Run ``model`` (on any device, meta included) in eval and in train mode on 3×resolution×resolution images.
+def trace(
+    model: nn.Module,
+    resolution: Resolution,
+    *,
+    channels: int = 3,
+    keep_groups: bool = False,
+    laws: nn.Module | None = None,
+) -> Trace:
+    """Run ``model`` (on any device, meta included) in eval and in train mode on images of this size.
 
     Args:
         keep_groups: grouped convolutions keep the number of their groups, in place of the groups' width.
         laws: the skeleton that says how each tensor starts, where ``model`` has numbers.
 
     Raises:
+        ChannelsError: its first layer takes another number of channels.
         SurgeryError: it cannot run; the message carries torch's.
     """
     ties = Ties()
@@ -57,7 +66,7 @@ def trace(model: nn.Module, resolution: int, *, keep_groups: bool = False, laws:
         for mode in (False, True):
             model.train(mode)
             try:
-                _run(model, resolution, found, keep_calls=not mode)
+                _run(model, resolution, channels, found, keep_calls=not mode)
             finally:
                 model.train(training)
     tie_kept_numbers(found)
@@ -119,10 +128,10 @@ def _tag(value: Any, ties: Ties, name: str) -> Any:
     return None
 
 
-def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -> None:
+def _run(model: nn.Module, resolution: Resolution, channels: int, found: Trace, *, keep_calls: bool) -> None:
     tagger = Tagger(found, {id(t): n for n, t in named_tensors(model)}, follow, counting=keep_calls)
     device = next((t.device for _, t in named_tensors(model)), torch.device("cpu"))
-    image = torch.zeros(BATCH, 3, resolution, resolution, device=device)
+    image = torch.zeros(BATCH, *image_shape(channels, resolution), device=device)
     tagger.know(image, tuple(Form(size) for size in image.shape))
     for name, tensor in named_tensors(model):
         tagger.know(tensor, found.tensors[name])
@@ -135,10 +144,11 @@ def _run(model: nn.Module, resolution: int, found: Trace, *, keep_calls: bool) -
         except SurgeryError:
             raise
         except Exception as failure:
-            where = tagger.stack[-1] if tagger.stack else "forward"
+            where = tagger.stack[-1] if tagger.stack else ""
             text = str(failure).strip().partition("\n")[0] or type(failure).__name__
-            if not tagger.found.layers and (words := misfit(model.get_submodule(tagger.stack[-1]), where, text)):
-                raise SurgeryError("the first layer", words) from failure
+            taken = None if tagger.found.layers else misfit(model.get_submodule(where), channels, text)
+            if taken is not None:
+                raise ChannelsError(where, taken, channels) from failure
             raise SurgeryError(where or "forward", f"it cannot run at {resolution} px: {text}") from failure
     found.outputs[model.training] = _tie_outputs(tagger, outputs)
     if not model.training:

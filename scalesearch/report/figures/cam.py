@@ -43,7 +43,7 @@ def cam_figure(
     """Write ``cam.png`` and ``cam.svg`` into ``folder``.
 
     Args:
-        images: uint8 (N, 3, S, S); the networks saw the same part of them, at sizes of their own.
+        images: uint8 (N, 3, H, W); the networks saw the same part of them, at sizes of their own.
         labels: the images' true classes, N indices of ``classes``.
 
     Raises:
@@ -54,7 +54,7 @@ def cam_figure(
 
     pictures = images.permute(0, 2, 3, 1).numpy() / 255
     faded = (pictures @ np.array(GREY))[..., None]
-    heats = [_heat(column.maps, images.shape[-1]) for column in columns]
+    heats = [_heat(column.maps, (images.shape[-2], images.shape[-1])) for column in columns]
     wide, high = 1 + len(columns), len(labels)
     figure = Figure(figsize=(wide * CELL, high * (CELL + MARGIN) + 2 * HEAD), layout="constrained")
     grid = figure.subplots(high, wide, squeeze=False)
@@ -89,11 +89,11 @@ def _picture(place: Any, pixels: Pixels, words: str, color: str) -> None:
     place.spines[:].set_visible(False)
 
 
-def _heat(maps: Maps, side: int) -> Pixels:
-    """Every map in colours at the images' size, (N, side, side, 3), from its own lowest value to its highest."""
+def _heat(maps: Maps, size: tuple[int, int]) -> Pixels:
+    """Every map in colours at the images' size, (N, H, W, 3), from its own lowest value to its highest."""
     from matplotlib import colormaps
 
-    values = functional.interpolate(maps.values[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
+    values = functional.interpolate(maps.values[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
     shares = (values - low) / (high - low).clamp(min=1e-12)
     heat: Pixels = colormaps["turbo"](shares.numpy())[..., :3]

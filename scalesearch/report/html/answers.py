@@ -10,7 +10,7 @@ from typing import Any
 from scalesearch.ranking.finished_comparison import FinishedComparison, FinishedGroup
 from scalesearch.ranking.finished_run import Run
 from scalesearch.report.html.table import between, share
-from scalesearch.report.units import METRIC, amount, duration
+from scalesearch.report.units import METRIC, amount, duration, pixels
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def trained(run: Run) -> str:
     seeds = _count(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
     images = f"{data['train']:,} images of {data['title']}" if data else "images that were not noted"
     whose = "all" if run.nas else "the baseline's"
-    at = f", {whose} at {side} px" if side else ""
+    at = f", {whose} at {pixels(side)} px" if side else ""
     held = f", ranked on {data['minival']:,} held-out ones (the minival)" if data else ""
     return f"Each was trained from scratch for {length} on {images}{at}{held}, {seeds} each."
 

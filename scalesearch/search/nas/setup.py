@@ -121,6 +121,7 @@ def prepare_nas(recipe: Recipe) -> PreparedNas:
     assert isinstance(baseline, SpecBaseline)
     place = place_of(recipe, baseline)
     recipe, classes = place.recipe, len(place.source.classes)
+    baseline = baseline.at(channels=recipe.data.channels)
     costs = costs_of(space, recipe, classes)
     if recipe.nas.target_macs is None:
         raise ScaleSearchError(

@@ -17,6 +17,7 @@ import torchvision
 from torch import nn
 
 from scalesearch.errors import BaselineError, SurgeryError
+from scalesearch.image_size import image_shape
 from scalesearch.models.catalogue import build_model, builtin, open_baseline
 from scalesearch.models.checks import CHECKED, check
 from scalesearch.models.fvcore_count import count
@@ -248,7 +249,7 @@ def test_a_scaled_module_comes_back_from_its_file(tmp_path: Path) -> None:
     assert spec == member.spec
     assert spec.fingerprint == member.fingerprint
     built = build_model(spec, 7)
-    assert built(torch.zeros(2, 3, spec.resolution, spec.resolution)).shape == (2, 7)
+    assert built(torch.zeros(2, *image_shape(3, spec.resolution))).shape == (2, 7)
     assert spec.dropout is not None
     assert built.drop.p == pytest.approx(spec.dropout)
     again = open_baseline(str(path))

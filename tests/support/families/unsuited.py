@@ -1,4 +1,4 @@
-"""Networks that cannot be scaled as a ConvNet for one image of three channels: each must be refused in words."""
+"""Networks that cannot be scaled as a ConvNet for one image: each must be refused in words. And one for grey images."""
 
 from __future__ import annotations
 
