@@ -81,7 +81,7 @@ def open_network(files: TrainedFiles, resolution: int | None = None) -> TrainedN
     if isinstance(files.spec, str):
         if resolution is None and beside is not None and not files.spec.endswith((".yaml", ".yml")):
             resolution = beside.resolution
-        baseline = open_baseline(files.spec, beside and beside.rounding, resolution)
+        baseline = open_baseline(files.spec, None if beside is None else beside.rounding, resolution)
     else:
         baseline = baseline_of(files.spec)
     model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)

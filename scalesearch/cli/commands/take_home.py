@@ -42,6 +42,18 @@ class Network:
     normalisation: Normalisation
     files: TrainedFiles | None
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of its classes, where they are known and as many as its outputs."""
+        known = self.files.classes if self.files is not None else None
+        return known if known is not None and len(known) == self.classes else None
+
+    @property
+    def crop(self) -> float:
+        """The central share of an image that it sees in evaluation; all of it where nobody has said."""
+        known = self.files.crop if self.files is not None else None
+        return 1.0 if known is None else known
+
 
 def write_weights_alone(network: Network, target: Path) -> list[str]:
     """Write the weights, and say so.
@@ -91,10 +103,9 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
     spec = network.model.spec
     dropout = spec.head.dropout if isinstance(spec, ModelSpec) else 0.0
     schedule = None if recipe is None else timm_schedule(recipe, entry, network.files, dropout)
-    crop = network.files.crop if network.files is not None and network.files.crop is not None else 1.0
     written = _as_written(network, target.with_suffix(SAFE).name)
     momentum = None if recipe is None else recipe.train.norm_momentum
-    code = timm_code(written, entry, schedule, crop=crop, momentum=momentum, has_weights=kept)
+    code = timm_code(written, entry, schedule, crop=network.crop, momentum=momentum, has_weights=kept)
     with running(code, entry, target) as made:
         theirs: nn.Module = getattr(made, entry)()
         state = with_their_names(network.module, theirs)
@@ -118,8 +129,8 @@ def theirs_already(entry: str) -> bool:
 
 
 def _as_written(network: Network, weights: str) -> Written:
-    names, normal = network.files and network.files.classes, network.normalisation
-    return Written(network.model, network.classes, names, weights, normal.mean, normal.std)
+    normal = network.normalisation
+    return Written(network.model, network.classes, network.names, weights, normal.mean, normal.std)
 
 
 def _wrote(
@@ -147,9 +158,8 @@ def identifier(name: str) -> str:
 
 
 def _write(network: Network, target: Path, state: Mapping[str, Tensor]) -> None:
-    crop = network.files.crop if network.files is not None and network.files.crop is not None else 1.0
-    names, normal = network.files and network.files.classes, network.normalisation
-    about = About(network.model.spec, names, network.model.resolution, normal.mean, normal.std, crop)
+    normal, side = network.normalisation, network.model.resolution
+    about = About(network.model.spec, network.names, side, normal.mean, normal.std, network.crop)
     _save(lambda: write_weights(target, state, about), target)
 
 
