@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalesearch.cli.options import CANDIDATES, Key
+from scalesearch.cli.keys import CANDIDATES, Key
 
 if TYPE_CHECKING:
     from scalesearch.image_size import Resolution

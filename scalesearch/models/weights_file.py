@@ -14,26 +14,27 @@ from torch import Tensor
 
 from scalesearch.errors import BaselineError, ScaleSearchError
 from scalesearch.files import write_whole
+from scalesearch.image_size import Resolution, as_resolution
 from scalesearch.scaling.spec_files import Spec, dump_spec, parse_spec
 from scalesearch.version import __version__
 
 SAFE = ".safetensors"
 ORDER = "order"
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class About:
     """What a file says of its weights: the network, its classes in the order of its outputs, and how images come to it.
 
-    ``resolution``: side of the square images, pixels; ``mean`` and ``std`` of R, G, B in [0, 1]; ``crop``: the central
+    ``resolution``: size of the images, pixels; ``mean`` and ``std`` of their channels in [0, 1]; ``crop``: the central
     share of an image that is seen; ``classes`` are None where nobody has named them.
     """
 
     spec: Spec
     classes: tuple[str, ...] | None
-    resolution: int
+    resolution: Resolution
     mean: Channels
     std: Channels
     crop: float
@@ -130,9 +131,9 @@ def read_about(path: Path) -> About | None:
         return About(
             parse_spec(yaml.safe_load(metadata["spec"])),
             None if classes is None else tuple(map(str, json.loads(classes))),
-            int(metadata["resolution"]),
-            _three(metadata["mean"]),
-            _three(metadata["std"]),
+            as_resolution(metadata["resolution"]),
+            _numbers(metadata["mean"]),
+            _numbers(metadata["std"]),
             float(metadata["eval_crop"]),
         )
     except (KeyError, TypeError, ValueError, yaml.YAMLError, ScaleSearchError) as failure:
@@ -151,6 +152,5 @@ def _content(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], di
         raise BaselineError(f"{path} cannot be read: {str(failure).strip().partition(chr(10))[0]}") from failure
 
 
-def _three(text: str) -> Channels:
-    red, green, blue = (float(value) for value in json.loads(text))
-    return red, green, blue
+def _numbers(text: str) -> Channels:
+    return tuple(float(value) for value in json.loads(text))

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 
 from scalesearch.errors import DeviceError, ScaleSearchError
+from scalesearch.image_size import image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.recipe import Recipe
 from scalesearch.runtime.device import Clock, device_name, is_out_of_memory, release_memory
@@ -106,7 +107,7 @@ class _Running:
 
     def __init__(self, model: ScaledModel, meter: TurnMeter) -> None:
         self._meter, self._trainer = meter, Trainer(model, meter.num_classes, meter.recipe, meter.device)
-        shape, device = (meter.batch, 3, model.resolution, model.resolution), meter.device
+        shape, device = (meter.batch, *image_shape(model.channels, model.resolution)), meter.device
         if meter.training:
             self._pixels = torch.randint(256, shape, dtype=torch.uint8, device=device)
             self._labels = torch.randint(meter.num_classes, shape[:1], device=device)

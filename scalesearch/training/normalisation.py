@@ -63,11 +63,8 @@ def _listed(values: Channels) -> str:
 
 def unsaid(channels: int) -> Normalisation:
     """Where nobody says how: by ImageNet's numbers; of other channels than three, to −1 to 1."""
-    return (
-        Normalisation(MEAN, STD, None)
-        if channels == len(MEAN)
-        else Normalisation((0.5,) * channels, (0.5,) * channels, None)
-    )
+    middle = (0.5,) * channels
+    return Normalisation(MEAN, STD, None) if channels == len(MEAN) else Normalisation(middle, middle, None)
 
 
 def normalisation_of(
@@ -101,7 +98,7 @@ def of_images(images: Images) -> Normalisation:
 
 def _told(weights: Path) -> Normalisation | None:
     about = read_about(weights)
-    return about and Normalisation(about.mean, about.std, f"as {weights.name} says of its weights")
+    return None if about is None else Normalisation(about.mean, about.std, f"as {weights.name} says of its weights")
 
 
 def _stated(spec: Spec) -> Normalisation | None:

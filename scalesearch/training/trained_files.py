@@ -209,6 +209,7 @@ def _is_folder(path: Path) -> bool:
 def _beside(asked: str, spec: str | Spec, weights: Path) -> TrainedFiles:
     """With what the folder of the weights says, or the file; those that a search keeps lie in a folder of its run."""
     about = read_about(weights)
+    said = about.classes if about is not None else None
     folder = weights.parent
     outcome = outcome_of(folder) or {}
     data = outcome.get("environment", {}).get("data", {})
@@ -218,9 +219,9 @@ def _beside(asked: str, spec: str | Spec, weights: Path) -> TrainedFiles:
         asked,
         spec,
         weights,
-        classes=tuple(map(str, names)) if isinstance(names, list) else about and about.classes,
-        num_classes=int(data["classes"]) if "classes" in data else len(about.classes or ()) or None if about else None,
-        crop=_crop(run / RECIPE) if outcome else about and about.crop,
+        classes=tuple(map(str, names)) if isinstance(names, list) else said,
+        num_classes=int(data["classes"]) if "classes" in data else (len(said) if said is not None else None),
+        crop=_crop(run / RECIPE) if outcome else about.crop if about is not None else None,
         recipe=run / RECIPE if is_file(run / RECIPE) else None,
         accuracy=outcome.get("accuracy"),
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from scalesearch.errors import BaselineError, RecipeError, RunError, ScaleSearchError
 from scalesearch.files import write_text
+from scalesearch.image_size import image_shape
 from scalesearch.models.code.module import module_code
 from scalesearch.models.code.proof import prove_same, running
 from scalesearch.models.code.rendering import Written
@@ -42,6 +43,18 @@ class Network:
     normalisation: Normalisation
     files: TrainedFiles | None
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of its classes, where they are known and as many as its outputs."""
+        known = self.files.classes if self.files is not None else None
+        return known if known is not None and len(known) == self.classes else None
+
+    @property
+    def crop(self) -> float:
+        """The central share of an image that it sees in evaluation; all of it where nobody has said."""
+        known = self.files.crop if self.files is not None else None
+        return 1.0 if known is None else known
+
 
 def write_weights_alone(network: Network, target: Path) -> list[str]:
     """Write the weights, and say so.
@@ -69,8 +82,8 @@ def write_code(network: Network, target: Path) -> list[str]:
     written = _as_written(network, beside.name if kept else "FILE.safetensors")
     code = module_code(written, network.module) if module else table_code(written)
     with running(code, f"written_{identifier(target.stem)}", target) as made:
-        built, side = made.build_model(), network.model.resolution
-        agreement = prove_same(network.module, built, side, network.classes, network.name)
+        built, image = made.build_model(), image_shape(network.model.channels, network.model.resolution)
+        agreement = prove_same(network.module, built, image, network.classes, network.name)
     return _wrote(network, target, code, agreement, network.module.state_dict() if kept else None)
 
 
@@ -82,6 +95,9 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
         RunError: a file cannot be written.
     """
     entry, kept = identifier(target.stem), network.files is not None
+    if network.model.channels != 3:
+        said = f"{network.model.channels} channel{'s' * (network.model.channels != 1)}"
+        raise BaselineError(f"{network.name} sees images of {said}, and entries of timm are for three: --format python")
     if target.stem != entry:
         raise RecipeError("--out", f"a name that Python can import, such as {entry}.py", target.name)
     if theirs_already(entry):
@@ -91,15 +107,14 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
     spec = network.model.spec
     dropout = spec.head.dropout if isinstance(spec, ModelSpec) else 0.0
     schedule = None if recipe is None else timm_schedule(recipe, entry, network.files, dropout)
-    crop = network.files.crop if network.files is not None and network.files.crop is not None else 1.0
     written = _as_written(network, target.with_suffix(SAFE).name)
     momentum = None if recipe is None else recipe.train.norm_momentum
-    code = timm_code(written, entry, schedule, crop=crop, momentum=momentum, has_weights=kept)
+    code = timm_code(written, entry, schedule, crop=network.crop, momentum=momentum, has_weights=kept)
     with running(code, entry, target) as made:
         theirs: nn.Module = getattr(made, entry)()
         state = with_their_names(network.module, theirs)
         agreement = prove_same(
-            network.module, theirs, network.model.resolution, network.classes, network.name, state=state
+            network.module, theirs, image_shape(3, network.model.resolution), network.classes, network.name, state=state
         )
     return _wrote(network, target, code, agreement, state if kept else None)
 
@@ -118,8 +133,8 @@ def theirs_already(entry: str) -> bool:
 
 
 def _as_written(network: Network, weights: str) -> Written:
-    names, normal = network.files and network.files.classes, network.normalisation
-    return Written(network.model, network.classes, names, weights, normal.mean, normal.std)
+    normal = network.normalisation
+    return Written(network.model, network.classes, network.names, weights, normal.mean, normal.std)
 
 
 def _wrote(
@@ -147,9 +162,8 @@ def identifier(name: str) -> str:
 
 
 def _write(network: Network, target: Path, state: Mapping[str, Tensor]) -> None:
-    crop = network.files.crop if network.files is not None and network.files.crop is not None else 1.0
-    names, normal = network.files and network.files.classes, network.normalisation
-    about = About(network.model.spec, names, network.model.resolution, normal.mean, normal.std, crop)
+    normal, side = network.normalisation, network.model.resolution
+    about = About(network.model.spec, network.names, side, normal.mean, normal.std, network.crop)
     _save(lambda: write_weights(target, state, about), target)
 
 

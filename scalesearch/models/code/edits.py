@@ -126,9 +126,9 @@ def _removed(
         for name in names:
             parent._modules[name] = Pass()
         return lines
-    if numbered:
+    if numbered and isinstance(parent, (nn.Sequential, nn.ModuleList)):
         places = [list(parent._modules).index(name) for name in names]
-        del parent[places[0] : places[-1] + 1]  # type: ignore[attr-defined]
+        del parent[places[0] : places[-1] + 1]
         return [f"del {expression}[{places[0]}:{places[-1] + 1}]"]
     lines = [f"del {reach(parent, expression, name)}" for name in names]
     for name in names:

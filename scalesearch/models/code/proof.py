@@ -44,7 +44,7 @@ def running(code: str, name: str, file: Path) -> Iterator[Any]:
 def prove_same(
     network: nn.Module,
     written: nn.Module,
-    side: int,
+    image: tuple[int, int, int],
     classes: int,
     name: str,
     state: Mapping[str, Tensor] | None = None,
@@ -52,6 +52,7 @@ def prove_same(
     """How far the logits of what was written are from the network's, on two images, once it has the same weights.
 
     Args:
+        image: channels, height and width.
         state: the network's tensors under the names of what was written; the network's own if None.
 
     Raises:
@@ -65,8 +66,8 @@ def prove_same(
     counts = [sum(p.numel() for p in each.parameters() if p.requires_grad) for each in (network, written)]
     if counts[0] != counts[1]:
         raise ScaleSearchError(f"{name}: the code makes {counts[1]:,} parameters, where there are {counts[0]:,}")
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    ours, theirs = (logits_alone(each, side, classes, name) for each in (network, written))
+    images = torch.randn(2, *image, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (logits_alone(each, image, classes, name) for each in (network, written))
     with torch.no_grad():
         wanted, got = ours(images), theirs(images)
     agreement = Agreement(float((got - wanted).abs().max()), float(wanted.abs().max()))

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from scalesearch.image_size import height_width
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights_file import Channels
 from scalesearch.scaling.module_spec import ModuleSpec
@@ -39,7 +40,11 @@ class Numbers:
     weights: str
     classes: int
     names: tuple[str, ...]
-    side: int
+    pixels: str
+    resolution: str
+    sides: str
+    shape: str
+    channels: int
     mean: Channels
     std: Channels
     params: str
@@ -66,13 +71,19 @@ def numbers(written: Written) -> Numbers:
         )
     words.append(f"Written by scalesearch {__version__}, which it does not need.")
     names = written.names or ()
+    height, width = height_width(model.resolution)
+    square = height == width
     return Numbers(
         title=spec.name,
         about=" ".join(words),
         weights=written.weights,
         classes=written.classes,
         names=names if len(names) <= MOST_NAMES else (),
-        side=model.resolution,
+        pixels=f"{model.resolution} pixels" + (" a side" if square else ""),
+        resolution=str(height) if square else f"({height}, {width})",
+        sides="RESOLUTION, RESOLUTION" if square else "*RESOLUTION",
+        shape=f"{model.channels}, {height}, {width}",
+        channels=model.channels,
         mean=written.mean,
         std=written.std,
         params=_short(cost.params),

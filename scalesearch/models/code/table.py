@@ -18,7 +18,7 @@ def table_code(written: Written) -> str:
     """The file."""
     spec = written.model.spec
     assert isinstance(spec, ModelSpec)
-    ops = {stage.op for stage in spec.stages}
+    ops: set[str] = {stage.op for stage in spec.stages}
     columns = [word for field, word in COLUMNS.items() if any(field in CHOSEN[op] for op in ops)]
     gates = [stage.se for stage in spec.stages if stage.op == "mbconv"]
     gated = "all" if gates and all(gates) else "some" if any(gates) else ""
