@@ -51,10 +51,9 @@ def test_a_search_by_balanced_accuracy_says_and_keeps_what_it_ranks_by(
     weighed = (*SEARCH, "--set", "train.class_weights=balanced", "--keep-weights", "1")
     done = animals(*weighed, "--objective", "balanced_accuracy")
     assert done.returncode == 0, done.stderr
-    assert "class weights: an image counts 0.496 ('dog') to 3.05 ('fox') times in the loss" in done.stdout
-    assert "base rate: 62.5 % of the minival is 'dog'; one answer for all images has a balanced accuracy of 33.3 %" in (
-        done.stdout
-    )
+    said = " ".join(done.stdout.split())
+    assert "class weights: an image counts 0.496 ('dog') to 3.05 ('fox') times in the loss" in said
+    assert "62.5 % of the minival is 'dog'; one answer for all images has a balanced accuracy of 33.3 %" in said
     assert "bal. acc %" in done.stdout
     assert max(map(len, _table(done.stdout))) <= 80
 
