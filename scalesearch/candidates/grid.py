@@ -256,7 +256,7 @@ def _with_spent(
     known = {p.network: Spent(quantity, p.value, p.ratio) for p in measured.points if p.value is not None}
     found = [replace(c, spent=known.get(c.model.fingerprint)) for c in candidates]
     if measured.cost == "latency":
-        found = [replace(c, latency_ms=c.spent and c.spent.value) for c in found]
+        found = [replace(c, latency_ms=c.spent.value if c.spent else None) for c in found]
     return tuple(found)
 
 

@@ -88,10 +88,9 @@ def _solved(search: SearchSettings) -> list[Solved]:
     """
     quantity = QUANTITIES[search.match]
     if search.solve != "any" and not quantity.exponent(search.solve):
-        others = " or ".join(name for name in AXES if quantity.exponent(name))
+        able = " or ".join(name for name in AXES if quantity.exponent(name))
         raise EmptyGridError(
-            f"--match {search.match}: {search.solve} does not change the number of {quantity.words}; add --solve "
-            f"{others}"
+            f"--match {search.match}: {search.solve} does not change the number of {quantity.words}; add --solve {able}"
         )
     found = []
     for name in AXES if search.solve == "any" else (search.solve,):

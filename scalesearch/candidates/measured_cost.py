@@ -160,7 +160,7 @@ class MeasuredCost:
         """What was measured, as a run keeps it."""
         off = sorted(self._off.values(), key=lambda each: abs(np.log(each)))
         return MatchedFile(
-            cost=self.wish.quantity.name,
+            cost=self.wish.quantity.name,  # type: ignore[arg-type]
             unit=self.wish.quantity.unit,
             **self.meter.place,  # type: ignore[arg-type]
             base=self.meter.base,

@@ -85,7 +85,7 @@ def count_of(name: str, memory: CountMemory | None) -> Callable[[Cost], int]:
 def counted_ratio(name: str, survey: Survey, base: Cost, memory: CountMemory | None) -> Ratio:
     """A counted quantity over the baseline's."""
     if name == "macs":
-        return lambda points: (survey.macs(points) / base.macs).astype(np.float64)  # type: ignore[no-any-return]
+        return lambda points: (survey.macs(points) / base.macs).astype(np.float64)
     count = count_of(name, memory)
     whole = count(base)
 

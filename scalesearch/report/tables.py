@@ -77,7 +77,8 @@ def spent_record(candidate: Candidate) -> dict[str, object]:
 
 
 def _plan_row(candidate: Candidate, matched: Spent | None) -> tuple[str, ...]:
-    c, cost, spent = candidate.coefficients, candidate.cost, ()
+    c, cost = candidate.coefficients, candidate.cost
+    spent: tuple[str, ...] = ()
     if matched is not None:
         own = candidate.spent
         spent = ("",) * len(_spent_headings(matched)) if own is None else (f"{own.ratio:.2f}×",)

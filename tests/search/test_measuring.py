@@ -39,7 +39,7 @@ def test_a_plan_that_the_folder_holds_is_not_measured_again(tmp_path: Path) -> N
     again, silent = _planned(_recipe(), tmp_path)
     assert silent.asked == []
     assert again.candidates == first.candidates
-    other, asked = _planned(_recipe(target=1.8), tmp_path)
+    other, asked = _planned(_recipe(target=2.2), tmp_path)
     assert asked.asked, "another target is another plan"
     assert other.candidates != first.candidates
 

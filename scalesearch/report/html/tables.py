@@ -57,7 +57,7 @@ def _matched(run: Run) -> list[HtmlColumn[dict[str, Any]]]:
 
 def _rows_matched(group: FinishedGroup) -> list[HtmlColumn[FinishedRow]]:
     """What rows cost by the quantity that they are equal in."""
-    quantity = next((QUANTITIES[row.matched_cost] for row in group.rows if row.matched_cost in QUANTITIES), None)
+    quantity = next((found for row in group.rows if (found := QUANTITIES.get(row.matched_cost or ""))), None)
     if quantity is None:
         return []
     unit = quantity.unit
