@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from scalesearch.errors import SurgeryError
 from scalesearch.models.surgery.account import Account, LayerAccount
 from scalesearch.models.surgery.fan_in import follow_fans, follow_widths
+from scalesearch.models.surgery.initialisation import Law
 from scalesearch.models.surgery.measure import MeasuredCost, positions
 from scalesearch.models.surgery.skeleton import (
     copy_skeleton,
@@ -81,6 +82,10 @@ class Scaled:
         follow_widths(module, found, values)
         self._rename_heads(module)
         return module
+
+    def laws(self) -> dict[str, Law]:
+        """How each tensor starts, by its name; `Law.name` is what it is called in the original network."""
+        return {name: law_of(tensor) for name, tensor in named_tensors(self._variant.module)}
 
     def _rename_heads(self, module: nn.Module) -> None:
         """What networks of timm say about their classifier, on themselves."""

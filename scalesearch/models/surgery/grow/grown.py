@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.grow.deepen import new_blocks, pass_on, take_over
-from scalesearch.models.grow.follow import follow
-from scalesearch.models.grow.matching import matched
-from scalesearch.models.grow.proof import images_of, prove_equal
-from scalesearch.models.grow.widen import widen
+from scalesearch.models.surgery.grow.deepen import new_blocks, pass_on, take_over
+from scalesearch.models.surgery.grow.follow import follow
+from scalesearch.models.surgery.grow.matching import matched
+from scalesearch.models.surgery.grow.proof import images_of, prove_equal
+from scalesearch.models.surgery.grow.widen import widen
+from scalesearch.models.surgery.scaled import Scaled
 from scalesearch.models.surgery.tagger import named_tensors
 
 NOISE = 0.1
@@ -62,6 +63,34 @@ def running_side(module: nn.Module, resolution: int) -> int:
     return resolution
 
 
-def tensors_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU."""
-    return {name: tensor.detach().cpu() for name, tensor in weights.items()}
+def grow_scaled(small: Scaled, deep: Scaled, large: Scaled, trained: nn.Module, noise: float) -> nn.Module:
+    """The network of ``large``, drawn from torch's global generator where it is new, that computes what ``trained``
+    does.
+
+    Args:
+        small: what ``trained`` is a network of; its tensors have the names that they have there or in the original.
+        deep: as deep as ``large``, as wide as ``small``.
+
+    Raises:
+        SurgeryError: it cannot be done; the message names the layer.
+    """
+    before, after = small.laws(), deep.laws()
+    own = {law.name: name for name, law in before.items() if law.name}
+    added: dict[str | None, list[str]] = {}
+    for name, law in before.items():
+        if not law.name:
+            added.setdefault(law.of, []).append(name)
+    origins: dict[str, str | None] = {}
+    for name, law in after.items():
+        rest = added.get(law.of, [])
+        origins[name] = own.get(law.name) if law.name else rest.pop(0) if rest else None
+    lost = set(before) - set(origins.values())
+    if lost:
+        raise SurgeryError(sorted(lost)[0], "the larger network has no such layer: it would be lost")
+    twin, grown = small.build(), large.build()
+    theirs = dict(named_tensors(trained))
+    for name, tensor in named_tensors(twin):
+        with torch.no_grad():
+            tensor.copy_(theirs[name] if name in theirs else theirs[before[name].name or ""])
+    grow(twin, deep.build(), grown, origins, large.account.resolution, noise)
+    return grown

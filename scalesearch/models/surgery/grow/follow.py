@@ -325,7 +325,8 @@ class _Following(TorchFunctionMode):
         positions = [i for i in range(image.ndim) if i != axis % image.ndim]
         if not _is_uniform(marks.number, positions):
             self.read(self.where, "its positions are channels", "order", marks, list(range(image.ndim)))
-            self.mark(result, self._unknown(result))
+            places = self.numbers(f"outputs of {self.where}, by place", result[:1].numel(), kept=True)
+            self.mark(result, Marks(*(part.expand(result.shape) for part in (places.reshape(result[:1].shape),) * 2)))
             return
         key = f"outputs of {name}" if name else f"outputs of {self.where} {len(self.run.operations)}"
         numbers = self.numbers(key, count)
@@ -482,7 +483,7 @@ class _Following(TorchFunctionMode):
             return None
         axis = 1 if tensor.ndim > 1 else 0
         operation = f"{self.run.operations[-1]} in {self.where}" if self.run.operations else self.where
-        key = f"{operation} ({len(self.run.operations)}, {tuple(tensor.shape)[2:]})"
+        key = f"{operation} ({len(self.run.operations)})"
         return self.fresh(tensor.shape, axis, self.numbers(key, int(tensor.shape[axis]), kept=True))
 
     # Positions and sums

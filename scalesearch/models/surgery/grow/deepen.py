@@ -126,7 +126,7 @@ def _copied(value: Any) -> Any:
 
 def _silent(block: nn.Module, given: _Given, path: str, first: list[str] | None) -> list[str]:
     """Set to zero what makes the block pass on its input: as few of its last tensors as will do."""
-    groups = _groups(block)
+    groups = _groups(block, given)
     if first is not None and set(first) <= groups.keys():
         with _kept(block):
             _zero(groups[name] for name in first)
@@ -139,8 +139,8 @@ def _silent(block: nn.Module, given: _Given, path: str, first: list[str] | None)
         if not _passes_on(block, given):
             raise SurgeryError(
                 path,
-                "a new block cannot start as one that passes on its input: it has no residual connection, or something "
-                "after it (an activation, a norm, a shuffle) that changes what is passed on",
+                "a new block here cannot start by passing on its input: it has no residual connection, or one with layers "
+                "of its own, or something after it (an activation, a norm, a shuffle) that changes what is passed on",
             )
         silent = list(groups)
         for name in list(groups):
@@ -155,15 +155,18 @@ def _silent(block: nn.Module, given: _Given, path: str, first: list[str] | None)
     return silent
 
 
-def _groups(block: nn.Module) -> dict[str, list[Tensor]]:
-    """The weights of each module, in the order they are defined; those of modules with others inside come last."""
-    inner: dict[str, list[Tensor]] = {}
-    outer: dict[str, list[Tensor]] = {}
-    for name, module in block.named_modules():
-        own = [parameter for parameter in module.parameters(recurse=False)]
-        if own:
-            (outer if next(module.children(), None) is not None else inner)[name] = own
-    return inner | outer
+def _groups(block: nn.Module, given: _Given) -> dict[str, list[Tensor]]:
+    """The weights of each module that holds some itself, in the order in which modules have run."""
+    order: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: order.append(name))  # type: ignore[misc]
+        for name, module in block.named_modules()
+    ]
+    _passes_on(block, given)
+    for handle in handles:
+        handle.remove()
+    held = {name: list(block.get_submodule(name).parameters(recurse=False)) for name in dict.fromkeys(order)}
+    return {name: own for name, own in held.items() if own}
 
 
 def _zero(groups: Iterable[Iterable[Tensor]]) -> None:

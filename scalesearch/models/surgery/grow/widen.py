@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.grow.follow import Reading
-from scalesearch.models.grow.matching import Ints, Matched
+from scalesearch.models.surgery.grow.follow import Reading
+from scalesearch.models.surgery.grow.matching import Ints, Matched
 from scalesearch.models.surgery.tagger import named_tensors
 
 
