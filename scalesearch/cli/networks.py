@@ -18,9 +18,6 @@ from scalesearch.cli.options import (
     DataOption,
     EpochsOption,
     FormatOption,
-    FreezeOption,
-    FromWeightsOption,
-    HeadOnlyOption,
     JsonOption,
     KeepFloatOption,
     KeepGroupsOption,
@@ -43,6 +40,7 @@ from scalesearch.cli.options import (
     given,
     overrides,
 )
+from scalesearch.cli.start_options import FreezeOption, FromWeightsOption, GrowFromOption, HeadOnlyOption
 
 
 def scale(
@@ -214,6 +212,7 @@ def train(
         typer.Option(help="Images per step, of all processes together, or auto.", rich_help_panel=TRAINING),
     ] = None,
     from_weights: FromWeightsOption = None,
+    grow_from: GrowFromOption = None,
     freeze: FreezeOption = None,
     head_only: HeadOnlyOption = None,
     compile_: CompileOption = None,

@@ -182,28 +182,6 @@ LengthsOption = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
-FromWeightsOption = Annotated[
-    str | None,
-    Key("train.from_weights"),
-    typer.Option(
-        "--from-weights",
-        metavar="FILE",
-        help="Begin with these weights (torch's or safetensors), as far as they fit.",
-        rich_help_panel=TRAINING,
-    ),
-]
-FreezeOption = Annotated[
-    bool | None,
-    Key("train.freeze"),
-    typer.Option("--freeze", help="Train the classifier alone.", rich_help_panel=TRAINING),
-]
-HeadOnlyOption = Annotated[
-    float | None,
-    Key("train.head_only_epochs"),
-    typer.Option(
-        "--head-only", help="Epochs in which the classifier alone is trained, first.", rich_help_panel=TRAINING
-    ),
-]
 EvalResolutionOption = Annotated[
     str | None,
     Key("train.eval_resolutions", factors),

@@ -24,7 +24,6 @@ from scalesearch.cli.options import (
     EpochsOption,
     EvalResolutionOption,
     FormatOption,
-    FromWeightsOption,
     JsonOption,
     KeepWeightsOption,
     Key,
@@ -55,6 +54,7 @@ from scalesearch.cli.options import (
     overrides,
     points,
 )
+from scalesearch.cli.start_options import FromWeightsOption, GrowFromOption
 
 
 def grid(
@@ -173,6 +173,7 @@ def grid(
     steps: StepsOption = None,
     lengths: LengthsOption = None,
     from_weights: FromWeightsOption = None,
+    grow_from: GrowFromOption = None,
     eval_resolution: EvalResolutionOption = None,
     batch_size: BatchSizeOption = None,
     compile_: CompileOption = None,

@@ -80,7 +80,7 @@ class ModuleModel:
     @property
     def last_side(self) -> int:
         """Positions a side of its last map: of the last convolution that has more than one, which spares gates."""
-        account = self._at(None).account
+        account = self.at(None).account
         maps = [row.positions for row in account.layers if row.kernel and row.positions > 1]
         return round(math.sqrt(maps[-1])) if maps else 1
 
@@ -91,19 +91,20 @@ class ModuleModel:
             BaselineError: the installed versions give another one; the message says which layers differ.
         """
         spec = self.spec
-        scaled = self._at(None)
+        scaled = self.at(None)
         if differing := _differences(spec, scaled.account):
             made = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
             raise BaselineError(f"{spec.name}: {spec.module} is another network than with {made}: {differing}")
-        return scaled if num_classes is None else self._at(num_classes)
+        return scaled if num_classes is None else self.at(num_classes)
 
-    def _at(self, num_classes: int | None) -> Scaled:
+    def at(self, num_classes: int | None) -> Scaled:
+        """The network at the spec's multipliers, whatever its layers are said to be."""
         spec = self.spec
         return _scaled(spec.module, spec.rounding, spec.depth, spec.width, spec.resolution, num_classes, spec.opened_at)
 
     def cost(self, num_classes: int) -> Cost:
         """What one image costs, from the layers that surgery made."""
-        return self._at(num_classes).cost
+        return self.at(num_classes).cost
 
     def build(self, num_classes: int) -> nn.Module:
         """The network, freshly initialised, once its proof holds.

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
+from scalesearch.candidates.start import start_of
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
 from scalesearch.errors import DivergedError, OutOfMemoryError
@@ -131,7 +132,7 @@ class _Trial:
         seed_all(seed)
         self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
         self.held = meter.held(device)  # by others, and by the images
-        self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
+        self.trainer = Trainer(start_of(candidate, recipe), images.num_classes, recipe, device, team)
         if not team.leads:  # the same network, but dropout of its own
             seed_all(seed_of(seed, team.rank))
         per_epoch = len(images.train) // min(self.settings.batch_size, len(images.train))

@@ -72,5 +72,6 @@ def _refuse(network: Network, depth: float, width: float, num_classes: int | Non
         raise SurgeryError(name, f"×{value:.3g} makes it smaller: a network grows, or starts afresh (grow=False)")
     if num_classes not in (None, network.num_classes):
         raise SurgeryError(
-            "num_classes", f"{num_classes} classes are another function: give the model its new classifier before growing"
+            "num_classes",
+            f"{num_classes} classes are another function: give the model its new classifier before growing",
         )

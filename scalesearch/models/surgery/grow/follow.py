@@ -456,7 +456,9 @@ class _Following(TorchFunctionMode):
         shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
         first, second = first.expand(shape), second.expand(shape)
         uniform = [i for i in range(ndim) if first.stride(i) == 0 and second.stride(i) == 0]
-        a, b = (part[tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))] for part in (first, second))
+        a, b = (
+            part[tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))] for part in (first, second)
+        )
         self._tie(a.reshape(-1), b.reshape(-1))
         return torch.where(a >= 0, a, b).expand(shape)
 
@@ -523,7 +525,9 @@ class _Following(TorchFunctionMode):
             made = _mixed([_small(version)], len(self.run.operations)) + places
             self.mark(output, Marks(number.expand(output.shape), made.expand(output.shape)))
             return
-        parts = [func(part.contiguous(), amounts, "constant", value) for part, value in zip(marks, (NOTHING, 0), strict=True)]
+        parts = [
+            func(part.contiguous(), amounts, "constant", value) for part, value in zip(marks, (NOTHING, 0), strict=True)
+        ]
         self.mark(output, Marks(*parts))
 
     def _reduce(self, name: str, given: Args, image: Tensor, outputs: list[Tensor]) -> None:

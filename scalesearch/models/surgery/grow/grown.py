@@ -24,7 +24,12 @@ SIDES = (32, 64, 96, 128)
 
 
 def grow(
-    small: nn.Module, deep: nn.Module, large: nn.Module, origins: Mapping[str, str | None], resolution: int, noise: float
+    small: nn.Module,
+    deep: nn.Module,
+    large: nn.Module,
+    origins: Mapping[str, str | None],
+    resolution: int,
+    noise: float,
 ) -> tuple[str, ...]:
     """Give ``large`` the weights with which it computes what ``small`` computes, in place.
 

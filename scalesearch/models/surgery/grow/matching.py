@@ -47,7 +47,9 @@ def matched(narrow: Run, wide: Run) -> Matched:
         SurgeryError: they cannot be matched; the message names the layer.
     """
     _see_same(narrow, wide)
-    bundles = [_bundles(run, groups) for run, groups in ((narrow, _uneven(narrow, wide)), (wide, _uneven(wide, narrow)))]
+    bundles = [
+        _bundles(run, groups) for run, groups in ((narrow, _uneven(narrow, wide)), (wide, _uneven(wide, narrow)))
+    ]
     kinds = [_kinds(run, bundle, _uneven(narrow, wide)) for run, bundle in zip((narrow, wide), bundles, strict=True)]
     of_bundle = _assigned(narrow, wide, *bundles, *kinds)
     ranks = [_ranks(bundle) for bundle in bundles]
@@ -145,10 +147,14 @@ def _assigned(narrow: Run, wide: Run, bundles: Ints, wider: Ints, kinds: Ints, w
         if not here:
             raise SurgeryError(name, "no channels of the smaller network go the same way")
         if len(there) < len(here):
-            raise SurgeryError(name, f"it would keep {len(there)} of {len(here)} channels: a network that grows keeps all")
+            raise SurgeryError(
+                name, f"it would keep {len(there)} of {len(here)} channels: a network that grows keeps all"
+            )
         if len(there) > len(here) and not kept.isdisjoint(there):
             held = next(each.name for each in wide.numbered.values() if each.kept and _within(each, wider, there))
-            raise SurgeryError(held, f"it goes by the order of {len(here)} channels, of which there would be {len(there)}")
+            raise SurgeryError(
+                held, f"it goes by the order of {len(here)} channels, of which there would be {len(there)}"
+            )
         for at, bundle in enumerate(there):
             result[bundle] = here[at * len(here) // len(there)]
     lost = set(of_kind) - set(wide_of_kind)

@@ -35,7 +35,9 @@ def prove_equal(first: nn.Module, second: nn.Module, resolution: int) -> None:
     worst = _worst(*outputs)
     if worst <= TOLERANCE:
         return
-    raise SurgeryError(_parting(pair, images), f"grown, the network computes something else: outputs differ by {worst:.2g}")
+    raise SurgeryError(
+        _parting(pair, images), f"grown, the network computes something else: outputs differ by {worst:.2g}"
+    )
 
 
 def images_of(resolution: int, count: int = IMAGES) -> Tensor:

@@ -85,7 +85,9 @@ class _Read:
                 raise SurgeryError(where, f"{self.after.what} would see other channels")
             ratios = {counts[1][key] / counts[0][key] for key in counts[0]}
             if how == "order" or (how == "exact" and ratios != {1.0}):
-                raise SurgeryError(where, f"{self.after.what} over channels does not stay the same when some are copied")
+                raise SurgeryError(
+                    where, f"{self.after.what} over channels does not stay the same when some are copied"
+                )
             if how == "even" and len(ratios) > 1:
                 raise SurgeryError(
                     where,
@@ -169,4 +171,3 @@ def _places(keys: Ints) -> dict[int, list[int]]:
     for place, key in enumerate(keys.tolist()):
         found.setdefault(key, []).append(place)
     return found
-
