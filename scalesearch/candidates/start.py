@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scalesearch.errors import BaselineError, ScaleSearchError, SurgeryError
 from scalesearch.models.catalogue import builtin, builtin_names, model_of, open_baseline
-from scalesearch.models.grown_model import GrownModel
+from scalesearch.models.grown_model import GrownModel, trained
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import Recipe
@@ -65,12 +65,12 @@ def _network_of(file: Path, model: ScaledModel, recipe: Recipe) -> ScaledModel:
     beside = file.parent / SPEC
     if is_file(beside):
         return model_of(load_spec(beside))
-    from scalesearch.models.weights import load_weights, read_weights
+    from scalesearch.models.weights import read_weights
 
     weights, reasons = read_weights(file), []
     for small in _possible(model.spec, recipe):
         try:
-            load_weights(small.build(1000), weights, file.name)
+            trained(small, weights, str(file), 1000)
         except ScaleSearchError as failure:
             reasons.append(str(failure))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import Spec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,9 @@ class GrownModel:
             SurgeryError: it cannot be grown; the message names the layer.
         """
         from scalesearch.models.surgery.grow.grown import NOISE, grow, grow_scaled
-        from scalesearch.models.weights import classifier_of, load_weights, read_weights
+        from scalesearch.models.weights import read_weights
 
-        trained = self.small.build(num_classes)
-        loaded = load_weights(trained, read_weights(self.file), self.file.name)
-        head = {id(tensor) for tensor in classifier_of(trained, num_classes).parameters()}
-        named = dict(trained.named_parameters())
-        untrained = [name for name in loaded.new if id(named.get(name)) not in head]
-        if untrained:
-            raise BaselineError(
-                f"{self.file} has no weights for {len(untrained)} tensors of {self.small.spec.name} ({untrained[0]}): "
-                "only a trained network can be grown"
-            )
+        known = trained(self.small, read_weights(self.file), str(self.file), num_classes)
         large, before = self.model.spec, self.small.spec
         if isinstance(large, ModelSpec) and isinstance(before, ModelSpec):
             _see_larger(before, large)
@@ -84,11 +76,11 @@ class GrownModel:
             ]
             drop = {"stochastic_depth": large.stochastic_depth}
             deep = SpecModel(before.model_copy(update={"stages": tuple(rows), **drop})).build(num_classes)
-            trained = _renamed(trained, SpecModel(before.model_copy(update=drop)).build(num_classes))
+            known = _renamed(known, SpecModel(before.model_copy(update=drop)).build(num_classes))
             grown = self.model.build(num_classes)
-            known = trained.state_dict()
-            origins = {name: name if name in known else None for name in deep.state_dict()}
-            grow(trained, deep, grown, origins, self.resolution, NOISE)
+            names = known.state_dict().keys()
+            origins = {name: name if name in names else None for name in deep.state_dict()}
+            grow(known, deep, grown, origins, self.resolution, NOISE)
             return grown
         if not (isinstance(large, ModuleSpec) and isinstance(before, ModuleSpec)) or large.module != before.module:
             raise SurgeryError(
@@ -100,10 +92,32 @@ class GrownModel:
         grown = self.model.build(num_classes)
         start = grow_scaled(
             ModuleModel(before).scaled(num_classes), deeper.at(num_classes), ModuleModel(large).scaled(num_classes),
-            trained, NOISE,
+            known, NOISE,
         )  # fmt: skip
         grown.load_state_dict(start.state_dict())
         return grown
+
+
+def trained(small: ScaledModel, weights: Mapping[str, Tensor], source: str, num_classes: int) -> nn.Module:
+    """The smaller network with its weights; a classifier for other classes starts afresh.
+
+    Raises:
+        BaselineError: a layer would stay untrained: the weights are another network's.
+    """
+    from scalesearch.models.weights import classifier_of, load_weights
+
+    module = small.build(num_classes)
+    loaded = load_weights(module, weights, source)
+    head = {id(tensor) for tensor in classifier_of(module, num_classes).parameters()}
+    named = dict(module.named_parameters())
+    shapes = {name: value.shape for name, value in module.state_dict().items()}
+    untrained = [name for name in loaded.new if shapes[name] and id(named.get(name)) not in head]
+    if untrained:
+        raise BaselineError(
+            f"{source} has no weights for {len(untrained)} tensors of {small.spec.name} ({untrained[0]}): only a "
+            "trained network can be grown"
+        )
+    return module
 
 
 def _renamed(trained: nn.Module, twin: nn.Module) -> nn.Module:

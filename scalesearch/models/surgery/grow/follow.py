@@ -9,27 +9,30 @@ also has a version, which tells the values apart that one channel has after one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from scalesearch.models.surgery.grow.channels import (
+    NOTHING,
+    THIRD,
+    Marks,
+    Run,
+    is_uniform,
+    mixed,
+    of_operation,
+    small,
+)
+from scalesearch.models.surgery.grow.marking import Marking
 from scalesearch.models.surgery.rules import reductions, shapes, slices
 from scalesearch.models.surgery.rules.follow import KINDS
 from scalesearch.models.surgery.rules.reductions import axes_of
 from scalesearch.models.surgery.rules.registry import RULES, Args
-from scalesearch.models.surgery.tagger import flatten, named_tensors
-
-NOTHING = -1
-"""The number of an element that is no channel: a zero that was padded on."""
-
-FIRST, SECOND, THIRD = 6364136223846793005, 1442695040888963407, 3935559000370003845
-"""Odd factors of a hash; products of 64-bit integers wrap around."""
+from scalesearch.models.surgery.tagger import flatten
 
 _MADE = {
     "zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
@@ -50,60 +53,6 @@ _VIEWS = {"T", "mT", "H", "mH"}
 assert KINDS  # importing them has filled RULES
 
 
-class Marks(NamedTuple):
-    """Number and version of every element of a tensor, each of the tensor's shape."""
-
-    number: Tensor
-    version: Tensor
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """Channels that came into being together, as numbers from ``start`` on: a layer's outputs, a vector's elements.
-
-    ``kept`` ones go by their order or their number, so that there can be neither more nor fewer of them.
-    """
-
-    name: str
-    start: int
-    count: int
-    kept: bool = False
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What mixes channels: rows of elements that it takes in, one row for each group, and what comes out of each.
-
-    ``how`` is "weights" (a layer, whose weights can be divided), "even" (a mean: every channel must have as many
-    copies), "set" (a maximum), "exact" (a sum: no copies) or "order" (nobody knows: everything as it was).
-    """
-
-    where: str
-    what: str
-    how: str
-    numbers: Tensor
-    versions: Tensor
-    out: Tensor | None = None
-    weight: str | None = None
-    transposed: bool = False
-
-
-@dataclass
-class Run:
-    """What following one run found."""
-
-    numbered: dict[str, Numbered] = field(default_factory=dict)
-    ties: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
-    operations: list[str] = field(default_factory=list)
-
-    @property
-    def count(self) -> int:
-        """How many numbers have been given."""
-        return sum(each.count for each in self.numbered.values())
-
-
 def follow(module: nn.Module, image: Tensor) -> Run:
     """Run ``module`` in eval mode on one batch of images and write down where its channels go."""
     mode = _Following(module)
@@ -119,101 +68,7 @@ def follow(module: nn.Module, image: Tensor) -> Run:
     return mode.run
 
 
-def _small(tensor: Tensor) -> Tensor:
-    """The tensor with one index of every dimension along which it was expanded."""
-    return tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())]
-
-
-def _of_operation(operation: int) -> int:
-    """An operation's place as a number to add to versions."""
-    return (operation + 1) * SECOND % 2**62
-
-
-def _mixed(versions: Sequence[Tensor], operation: int) -> Tensor:
-    total = versions[0] * FIRST
-    for version in versions[1:]:
-        total = total * THIRD + version * SECOND
-    return total + _of_operation(operation)
-
-
-def _is_uniform(number: Tensor, axes: Sequence[int]) -> bool:
-    """Whether numbers do not change along these axes."""
-    for axis in axes:
-        if number.shape[axis] > 1 and number.stride(axis) != 0:
-            first = number.narrow(axis, 0, 1)
-            if not torch.equal(number, first.expand_as(number)):
-                return False
-    return True
-
-
-class _Following(TorchFunctionMode):
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.run = Run()
-        self._names = {id(tensor): name for name, tensor in named_tensors(module)}
-        self._of_names: dict[int, Marks] = {}
-        self._stack: list[str] = []
-        self._next = 0
-
-    @contextmanager
-    def watching(self, module: nn.Module) -> Iterator[None]:
-        """While entered, it is known which module runs."""
-        handles = []
-        for path, part in module.named_modules():
-            handles.append(part.register_forward_pre_hook(lambda *_, path=path: self._stack.append(path)))  # type: ignore[misc]
-            handles.append(part.register_forward_hook(lambda *_: self._leave()))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _leave(self) -> None:
-        self._stack.pop()
-
-    @property
-    def where(self) -> str:
-        """The path of the module that runs."""
-        return (self._stack[-1] if self._stack else "") or "forward"
-
-    def numbers(self, name: str, count: int, *, kept: bool = False) -> Tensor:
-        """The numbers of the channels of this name, given at its first use."""
-        if name not in self.run.numbered:
-            self.run.numbered[name] = Numbered(name, self._next, count, kept)
-            self._next += count
-        start = self.run.numbered[name].start
-        return torch.arange(start, start + count)
-
-    def fresh(self, shape: Sequence[int], axis: int, numbers: Tensor) -> Marks:
-        """Marks of a new tensor: the numbers along one axis, versions that tell positions apart."""
-        operation = len(self.run.operations)
-        along = [1] * len(shape)
-        along[axis] = -1
-        places = [1 if i in (0, axis % len(shape)) else int(size) for i, size in enumerate(shape)]
-        version = (torch.arange(math.prod(places)).reshape(places) + 1) * THIRD + _of_operation(operation)
-        return Marks(numbers.reshape(along).expand(shape), version.expand(shape))
-
-    def mark(self, tensor: Tensor, marks: Marks | None) -> None:
-        """Write down a tensor's marks."""
-        if marks is not None and id(tensor) not in self._names:
-            tensor.marks = marks  # type: ignore[attr-defined]
-
-    def marks(self, tensor: Tensor, *, elements: bool = False) -> Marks | None:
-        """A tensor's marks, or None; of a matrix of weights only where its elements meet others (``elements``)."""
-        name = self._names.get(id(tensor))
-        if name is None:
-            found: Marks | None = getattr(tensor, "marks", None)
-            return found if found is not None and found.number.shape == tensor.shape else None
-        self.run.used.add(name)
-        if id(tensor) not in self._of_names:
-            wide = sum(int(size) > 1 for size in tensor.shape)
-            if wide == 0 or (wide > 1 and not elements):
-                return None
-            numbers = self.numbers(f"{name}", tensor.numel()).reshape(tensor.shape)
-            ones = torch.full((1,) * tensor.ndim, len(name)).expand(tensor.shape)
-            self._of_names[id(tensor)] = Marks(numbers, ones)
-        return self._of_names[id(tensor)]
-
+class _Following(Marking):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -250,23 +105,29 @@ class _Following(TorchFunctionMode):
         outputs: list[Tensor],
     ) -> None:
         if name in _MADE:
-            if name not in _UNIFORM and outputs[0].numel() > 1 and not outputs[0].is_meta:
-                self.mark(outputs[0], self._unknown(outputs[0]))
-            return
-        if name in ("conv1d", "conv2d", "conv3d") or name.startswith("conv_transpose"):
+            if name not in _UNIFORM and outputs[0].numel() > 1:
+                self.mark(outputs[0], self.unknown(outputs[0]))
+        elif name in ("conv1d", "conv2d", "conv3d") or name.startswith("conv_transpose"):
             self._convolution(given, outputs[0], transposed="transpose" in name)
         elif name == "linear":
-            self._linear(given[0], given.get(1, "weight"), given.get(2, "bias"), outputs[0], transposed=False)
-        elif name in ("matmul", "mm", "__matmul__") and self._names.get(id(given[1])) and given[1].ndim == 2:
-            self._linear(given[0], given[1], None, outputs[0], transposed=True)
-        elif all(marks is None for marks in before):
-            return
-        elif name in ("batch_norm", "instance_norm", "prelu"):
+            self._layer(given[0], given.get(1, "weight"), given.get(2, "bias"), outputs[0], -1)
+        elif name in ("matmul", "mm", "__matmul__") and self.names.get(id(given[1])) and given[1].ndim == 2:
+            self._layer(given[0], given[1], None, outputs[0], -1, turned=True)
+        elif any(marks is not None for marks in before):
+            self._pass_by(name, func, given, tensors, outputs)
+
+    def _pass_by(
+        self, name: str, func: Callable[..., Any], given: Args, tensors: list[Tensor], outputs: list[Tensor]
+    ) -> None:
+        """What is no layer."""
+        if name in ("batch_norm", "instance_norm", "prelu"):
             self._affine(given[0], given.args[1:5] + tuple(given.kwargs.values()), outputs[0])
         elif name in ("layer_norm", "rms_norm", "group_norm"):
             self._norm(name, given, outputs[0])
         elif name in _MOVES:
             self._move(func, given, outputs)
+        elif name == "glu":
+            self._halve(given, outputs[0])
         elif name in _WINDOWS:
             self._window(tensors[0], outputs)
         elif name == "pad":
@@ -280,40 +141,18 @@ class _Following(TorchFunctionMode):
 
     # Layers
 
-    def read(
-        self,
-        where: str,
-        what: str,
-        how: str,
-        marks: Marks,
-        axes: Sequence[int],
-        *,
-        out: Tensor | None = None,
-        weight: str | None = None,
-        transposed: bool = False,
-        groups: int = 1,
-    ) -> Tensor | None:
-        """Write down that rows along ``axes`` are read; the rows' own axes, or None where there is one row.
-
-        Along all other axes numbers are either the same (one position stands for all) or make rows of their own.
-        """
-        number, version = marks
-        others = [axis for axis in range(number.ndim) if axis not in axes]
-        rows = [axis for axis in others if not _is_uniform(number, [axis])]
-        for axis in others:
-            if axis not in rows:
-                number, version = number.narrow(axis, 0, 1), version.narrow(axis, 0, 1)
-        shape = [number.shape[axis] if axis in rows else 1 for axis in range(number.ndim)]
-        order = [*rows, *[axis for axis in others if axis not in rows], *axes]
-        count = groups * math.prod(shape)
-        flat = [part.permute(order).reshape(count, -1) for part in (number, version)]
-        self.run.readings.append(Reading(where, what, how, flat[0], flat[1], out, weight, transposed))
-        return torch.arange(math.prod(shape)).reshape(shape) if rows else None
-
     def _layer(
-        self, image: Tensor, weight: Tensor, bias: Tensor | None, result: Tensor, axis: int, groups: int, turned: bool
+        self,
+        image: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        result: Tensor,
+        axis: int,
+        *,
+        groups: int = 1,
+        turned: bool = False,
     ) -> None:
-        marks, name = self.marks(image), self._names.get(id(weight))
+        marks, name = self.marks(image), self.names.get(id(weight))
         count = int(result.shape[axis])
         if name is not None:
             self.run.used.add(name)
@@ -323,7 +162,7 @@ class _Following(TorchFunctionMode):
             unknown = self.numbers(f"inputs of {name}", int(image.shape[axis]), kept=True)
             marks = self.fresh(image.shape, axis % image.ndim, unknown)
         positions = [i for i in range(image.ndim) if i != axis % image.ndim]
-        if not _is_uniform(marks.number, positions):
+        if not is_uniform(marks.number, positions):
             self.read(self.where, "its positions are channels", "order", marks, list(range(image.ndim)))
             places = self.numbers(f"outputs of {self.where}, by place", result[:1].numel(), kept=True)
             self.mark(result, Marks(*(part.expand(result.shape) for part in (places.reshape(result[:1].shape),) * 2)))
@@ -335,17 +174,14 @@ class _Following(TorchFunctionMode):
             out=numbers.reshape(groups, -1), weight=name, transposed=turned, groups=groups,
         )  # fmt: skip
         if bias is not None and (own := self.marks(bias)) is not None:
-            self._tie(own.number, numbers)
+            self.tie(own.number, numbers)
         self.mark(result, self.fresh(result.shape, axis % result.ndim, numbers))
 
     def _convolution(self, given: Args, result: Tensor, *, transposed: bool) -> None:
         groups = int(given.get(6, "groups", 1))
         image, weight = given[0], given.get(1, "weight")
         axis = image.ndim - weight.ndim + 1  # without a batch the channels come first
-        self._layer(image, weight, given.get(2, "bias"), result, axis, groups, transposed)
-
-    def _linear(self, image: Tensor, weight: Tensor, bias: Tensor | None, result: Tensor, *, transposed: bool) -> None:
-        self._layer(image, weight, bias, result, -1, 1, transposed)
+        self._layer(image, weight, given.get(2, "bias"), result, axis, groups=groups, turned=transposed)
 
     # Norms
 
@@ -357,8 +193,8 @@ class _Following(TorchFunctionMode):
         for vector in vectors:
             own = self.marks(vector) if isinstance(vector, Tensor) else None
             if own is not None and own.number.numel() == image.shape[1]:
-                self._tie_broadcast(marks.number, own.number.reshape(shape))
-        self.mark(result, self._changed([marks]))
+                self.meet(marks.number, own.number.reshape(shape))
+        self.mark(result, self.changed([marks]))
 
     def _norm(self, name: str, given: Args, result: Tensor) -> None:
         image, marks = given[0], self.marks(given[0])
@@ -366,7 +202,7 @@ class _Following(TorchFunctionMode):
             return
         if name == "group_norm":
             groups = int(given.get(1, "num_groups"))
-            grouped = Marks(*(_small(part).reshape(_split(_small(part).shape, groups)) for part in marks))
+            grouped = Marks(*(small(part).reshape(_split(small(part).shape, groups)) for part in marks))
             self.read(self.where, name, "even", grouped, list(range(2, grouped.number.ndim)))
             self._affine(image, [given.get(2, "weight"), given.get(3, "bias")], result)
             return
@@ -375,8 +211,8 @@ class _Following(TorchFunctionMode):
         for vector in (given.get(2, "weight"), given.get(3, "bias")):
             own = self.marks(vector, elements=True) if isinstance(vector, Tensor) else None
             if own is not None:
-                self._tie_broadcast(marks.number, own.number)
-        self.mark(result, self._changed([marks]))
+                self.meet(marks.number, own.number)
+        self.mark(result, self.changed([marks]))
 
     # What moves elements, or combines them one by one
 
@@ -384,7 +220,7 @@ class _Following(TorchFunctionMode):
         try:
             parts = [self._moved(func, given, which) for which in (0, 1)]
         except (RuntimeError, TypeError, NotImplementedError):
-            self._order(list(flatten([given.args, given.kwargs])), outputs)
+            self.order(list(flatten([given.args, given.kwargs])), outputs)
             return
         for tensor, number, version in zip(outputs, *parts, strict=True):
             self.mark(tensor, Marks(number, version))
@@ -421,6 +257,13 @@ class _Following(TorchFunctionMode):
             number[index], version[index] = new.number, new.version
         self.mark(target, Marks(number, version))
 
+    def _halve(self, given: Args, output: Tensor) -> None:
+        marks = self.marks(given[0])
+        if marks is not None:
+            axis = int(given.get(1, "dim", -1))
+            first, second = (Marks(*(part.chunk(2, axis)[half] for part in marks)) for half in (0, 1))
+            self.mark(output, self.joined([first, second], tuple(output.shape)))
+
     def _elementwise(self, tensors: list[Tensor], outputs: list[Tensor]) -> None:
         for output in outputs:
             shape = tuple(output.shape)
@@ -429,64 +272,12 @@ class _Following(TorchFunctionMode):
             except RuntimeError:
                 fits = False
             if not fits:
-                self._order(tensors, [output])
+                self.order(tensors, [output])
                 continue
-            elements = any(id(t) not in self._names and self.marks(t) is not None for t in tensors)
+            elements = any(id(t) not in self.names and self.marks(t) is not None for t in tensors)
             found = [marks for t in tensors if (marks := self.marks(t, elements=elements)) is not None]
             if found:
-                self.mark(output, self._joined(found, shape))
-
-    def _joined(self, found: list[Marks], shape: tuple[int, ...]) -> Marks:
-        number = found[0].number
-        for other in found[1:]:
-            number = self._tie_broadcast(number, other.number)
-        marks = self._changed(found)
-        return Marks(number.expand(shape), marks.version.expand(shape))
-
-    def _tie_broadcast(self, first: Tensor, second: Tensor) -> Tensor:
-        """Tie what meets; a single value that meets many channels is tied to none of them. The numbers of the result."""
-        ndim = max(first.ndim, second.ndim)
-        first, second = (part.reshape((1,) * (ndim - part.ndim) + tuple(part.shape)) for part in (first, second))
-        for axis in range(ndim):
-            a, b = int(first.shape[axis]), int(second.shape[axis])
-            if a == 1 and b > 1 and not _is_uniform(second, [axis]):
-                return second.expand(torch.broadcast_shapes(first.shape, second.shape))  # type: ignore[no-untyped-call]
-            if b == 1 and a > 1 and not _is_uniform(first, [axis]):
-                return first.expand(torch.broadcast_shapes(first.shape, second.shape))  # type: ignore[no-untyped-call]
-        shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
-        first, second = first.expand(shape), second.expand(shape)
-        uniform = [i for i in range(ndim) if first.stride(i) == 0 and second.stride(i) == 0]
-        a, b = (
-            part[tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))] for part in (first, second)
-        )
-        self._tie(a.reshape(-1), b.reshape(-1))
-        return torch.where(a >= 0, a, b).expand(shape)
-
-    def _tie(self, first: Tensor, second: Tensor) -> None:
-        both = (first >= 0) & (second >= 0) & (first != second)
-        if bool(both.any()):
-            self.run.ties.append((first[both], second[both]))
-
-    def _changed(self, found: list[Marks]) -> Marks:
-        version = _mixed([_small(marks.version) for marks in found], len(self.run.operations))
-        return Marks(found[0].number, version.expand(torch.broadcast_shapes(version.shape, found[0].version.shape)))  # type: ignore[no-untyped-call]
-
-    def _order(self, tensors: list[Tensor], outputs: list[Tensor]) -> None:
-        """Nobody knows what this does: all that goes in stays as it is, and so does what comes out."""
-        for tensor in tensors:
-            marks = self.marks(tensor)
-            if marks is not None:
-                self.read(self.where, self.run.operations[-1], "order", marks, list(range(tensor.ndim)))
-        for output in outputs:
-            self.mark(output, self._unknown(output))
-
-    def _unknown(self, tensor: Tensor) -> Marks | None:
-        if tensor.ndim == 0:
-            return None
-        axis = 1 if tensor.ndim > 1 else 0
-        operation = f"{self.run.operations[-1]} in {self.where}" if self.run.operations else self.where
-        key = f"{operation} ({len(self.run.operations)})"
-        return self.fresh(tensor.shape, axis, self.numbers(key, int(tensor.shape[axis]), kept=True))
+                self.mark(output, self.joined(found, shape))
 
     # Positions and sums
 
@@ -495,8 +286,8 @@ class _Following(TorchFunctionMode):
         if marks is None:
             return
         places = list(range(2, image.ndim))
-        if not _is_uniform(marks.number, places):
-            self._order([image], outputs)
+        if not is_uniform(marks.number, places):
+            self.order([image], outputs)
             return
         number, version = marks
         for axis in places:
@@ -508,7 +299,7 @@ class _Following(TorchFunctionMode):
         """Marks of one position at all positions of a new size, each with its own version."""
         places = [1, 1, *(int(size) for size in shape[2:])]
         grid = (torch.arange(math.prod(places)).reshape(places) + 1) * THIRD
-        made = _mixed([_small(version)], len(self.run.operations)) + grid
+        made = mixed([small(version)], len(self.run.operations)) + grid
         return Marks(number.expand(shape), made.expand(shape))
 
     def _pad(self, func: Callable[..., Any], given: Args, image: Tensor, output: Tensor) -> None:
@@ -516,13 +307,13 @@ class _Following(TorchFunctionMode):
         moved = [image.ndim - 1 - i // 2 for i, amount in enumerate(amounts) if amount]
         if marks is None:
             return
-        if all(_is_uniform(marks.number, [axis]) for axis in moved):
+        if all(is_uniform(marks.number, [axis]) for axis in moved):
             number, version = marks
             for axis in moved:
                 number, version = number.narrow(axis, 0, 1), version.narrow(axis, 0, 1)
             grid = [int(s) if axis in moved else 1 for axis, s in enumerate(output.shape)]
             places = (torch.arange(math.prod(grid)).reshape(grid) + 1) * THIRD
-            made = _mixed([_small(version)], len(self.run.operations)) + places
+            made = mixed([small(version)], len(self.run.operations)) + places
             self.mark(output, Marks(number.expand(output.shape), made.expand(output.shape)))
             return
         parts = [
@@ -537,10 +328,10 @@ class _Following(TorchFunctionMode):
         axis = given.kwargs.get("dim", given.kwargs.get("axis", reductions._first_axis(given.args[1:])))
         axes, keeps = axes_of(axis, image.ndim), outputs[0].ndim == image.ndim
         number, version = marks
-        if _is_uniform(number, axes):
+        if is_uniform(number, axes):
             for axis in axes:
                 number, version = number.narrow(axis, 0, 1), version.narrow(axis, 0, 1)
-            version = _mixed([version], len(self.run.operations))
+            version = mixed([version], len(self.run.operations))
             found = (number, version)
         else:
             how = "even" if name in _EVEN else "set" if name in _SETS else "exact"
@@ -548,11 +339,11 @@ class _Following(TorchFunctionMode):
             shape = [1 if i in axes else int(s) for i, s in enumerate(image.shape)]
             key = f"{name} in {self.where} ({len(self.run.operations)})"
             numbers = self.numbers(key, 1 if rows is None else rows.numel())
-            self.run.readings[-1] = _with_out(self.run.readings[-1], numbers.reshape(-1, 1))
+            self.run.readings[-1] = replace(self.run.readings[-1], out=numbers.reshape(-1, 1))
             made = numbers.reshape(rows.shape if rows is not None else (1,) * image.ndim).expand(shape)
             places = [1 if i == 0 or (rows is not None and rows.shape[i] > 1) else s for i, s in enumerate(shape)]
             version = (torch.arange(math.prod(places)).reshape(places) + 1) * THIRD
-            found = (made, (version + _of_operation(len(self.run.operations))).expand(shape))
+            found = (made, (version + of_operation(len(self.run.operations))).expand(shape))
         for output in outputs:
             parts = found if keeps else tuple(_squeezed(part, axes) for part in found)
             self.mark(output, Marks(*(part.expand(output.shape) for part in parts)))
@@ -562,13 +353,9 @@ class _Following(TorchFunctionMode):
         if marks is None:
             return
         axis = next((v for v in (given.kwargs.get("dim"), *given.args[1:]) if isinstance(v, int)), 1)
-        if not _is_uniform(marks.number, [axis % image.ndim]):
+        if not is_uniform(marks.number, [axis % image.ndim]):
             self.read(self.where, self.run.operations[-1], "exact", marks, [axis % image.ndim])
-        self.mark(output, self._changed([marks]))
-
-
-def _with_out(reading: Reading, out: Tensor) -> Reading:
-    return Reading(reading.where, reading.what, reading.how, reading.numbers, reading.versions, out)
+        self.mark(output, self.changed([marks]))
 
 
 def _squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:

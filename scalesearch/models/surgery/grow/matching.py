@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.surgery.grow.follow import Numbered, Reading, Run
+from scalesearch.models.surgery.grow.channels import Numbered, Reading, Run
 
 Ints = npt.NDArray[np.int64]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ def images_of(resolution: int, count: int = IMAGES) -> Tensor:
 
 def _run(module: nn.Module, images: Tensor) -> list[Tensor]:
     with torch.no_grad():
-        return [out for out in flatten(module(images.to(next(module.parameters()).dtype)))]
+        return list(flatten(module(images.to(next(module.parameters()).dtype))))
 
 
 def _worst(first: list[Tensor], second: list[Tensor]) -> float:
@@ -58,7 +59,7 @@ def _worst(first: list[Tensor], second: list[Tensor]) -> float:
     worst = 0.0
     for a, b in zip(first, second, strict=True):
         difference = float((a - b).abs().max()) / max(1.0, float(a.abs().max()))
-        worst = max(worst, difference if difference == difference else float("inf"))
+        worst = max(worst, float("inf") if math.isnan(difference) else difference)
     return worst
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import SurgeryError
-from scalesearch.models.surgery.grow.follow import Reading
+from scalesearch.models.surgery.grow.channels import Reading
 from scalesearch.models.surgery.grow.matching import Ints, Matched
 from scalesearch.models.surgery.tagger import named_tensors
 
@@ -91,8 +91,8 @@ class _Read:
             if how == "even" and len(ratios) > 1:
                 raise SurgeryError(
                     where,
-                    f"{self.after.what} goes over all channels, which {len(old)} → {len(new)} would copy unevenly: only "
-                    "whole multiples of the width keep it",
+                    f"{self.after.what} goes over all channels, which {len(old)} → {len(new)} would copy unevenly: "
+                    "only whole multiples of the width keep it",
                 )
 
     def weights(self, old: Tensor, new: Tensor) -> Tensor:
