@@ -40,6 +40,7 @@ UNRANKED = (
 
 LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"), ("rounding", "lowest_share"),
+    ("rounding", "keep_output_channels"),
     ("rounding", "max_resolution"), ("rounding", "max_channels"), ("rounding", "stage_depths"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
     ("nas", "space"), ("nas", "target_macs"), ("nas", "factor"), ("nas", "exponent"), ("nas", "sampler"),

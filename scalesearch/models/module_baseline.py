@@ -34,7 +34,9 @@ class Opened:
 
 
 @lru_cache(maxsize=4)
-def open_module(source: str, keep_groups: bool, adaptive_pool: bool, side: int | None = None) -> Opened:
+def open_module(
+    source: str, keep_groups: bool, adaptive_pool: bool, keep_output_channels: bool, side: int | None = None
+) -> Opened:
     """Build the module that ``source`` names, look it through, prove the copy's identity, and drop the weights.
 
     It is looked through at the side that its author states, else at ``side``, pixels.
@@ -45,14 +47,20 @@ def open_module(source: str, keep_groups: bool, adaptive_pool: bool, side: int |
     """
     loaded = load_module(source)
     size = loaded.resolution if loaded.stated or side is None else side
-    network = Network(loaded.module, size, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
+    network = Network(
+        loaded.module,
+        size,
+        keep_groups=keep_groups,
+        adaptive_pool=adaptive_pool,
+        keep_output_channels=keep_output_channels,
+    )
     prove_identity(network, loaded.module)
     return Opened(network, loaded.versions)
 
 
 def opened(source: str, rounding: Rounding, side: int | None = None) -> Opened:
     """The module at ``source``, looked through; remembered for the process."""
-    return open_module(source, rounding.keep_groups, rounding.adaptive_pool, side)
+    return open_module(source, rounding.keep_groups, rounding.adaptive_pool, rounding.keep_output_channels, side)
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,7 @@ def _words(row: LayerRow | None) -> str:
 
 def plain_name(source: str) -> str:
     """``timm:resnet18`` as a file's name: ``timm-resnet18``; a factory's own name for ``models.py:build``."""
-    where, _, name = source.rpartition(":")
-    whole = source if where in ("timm", "torchvision") else name
+    whole = source if source.startswith(("timm:", "torchvision:")) else source.rpartition(":")[2]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", whole).strip("-._") or "module"
 
 

@@ -21,6 +21,10 @@ DEFAULT_RESOLUTION = 224
 """Pixels, of a network that does not say what it is meant for: by an attribute ``resolution``, or by --resolution."""
 
 
+FEATURES = "features"
+"""After a network of timm, its maps without the classifier: ``timm:resnet18:features``."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A module as its author builds it, the side of its square input in pixels, and whose versions made it.
@@ -57,13 +61,17 @@ def _from_timm(name: str) -> Loaded:
         import timm
     except ImportError as failure:
         raise BaselineError("timm is not installed: pip install 'scalesearch[timm]'") from failure
+    name, _, part = name.partition(":")
     if not timm.is_model(name):
         raise BaselineError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}")
+    if part not in ("", FEATURES):
+        raise BaselineError(f"timm:{name}:{part}: expected timm:{name}, or timm:{name}:{FEATURES} for its maps alone")
     try:
-        module = timm.create_model(name, pretrained=False)
+        module = timm.create_model(name, pretrained=False, **({"features_only": True} if part else {}))
     except Exception as failure:
-        raise BaselineError(f"timm cannot build {name}: {failure}") from failure
-    about: dict[str, Any] = getattr(module, "default_cfg", {})
+        what = f"the maps of {name}" if part else name
+        raise BaselineError(f"timm cannot build {what}: {failure}") from failure
+    about: dict[str, Any] = getattr(module, "default_cfg", None) or timm.get_pretrained_cfg(name).to_dict()
     size = int(about.get("input_size", (3, DEFAULT_RESOLUTION))[-1])
     return Loaded(module, size, {"timm": timm.__version__, "torch": torch.__version__})
 

@@ -46,6 +46,7 @@ class Network:
         resolution: of the square image it is meant for, pixels.
         keep_groups: grouped convolutions keep the number of their groups; otherwise the groups' width stays and there
             are more of them, unless all have the same number of at most 8. Depthwise ones stay depthwise either way.
+        keep_output_channels: the maps that it gives out keep their channels.
         adaptive_pool: where the network runs at one size only, because its classifier takes a fixed number of
             positions, pool to that number first. At the native size the pooling does nothing.
 
@@ -54,11 +55,18 @@ class Network:
     """
 
     def __init__(
-        self, model: nn.Module, resolution: int, *, keep_groups: bool = False, adaptive_pool: bool = False
+        self,
+        model: nn.Module,
+        resolution: int,
+        *,
+        keep_groups: bool = False,
+        adaptive_pool: bool = False,
+        keep_output_channels: bool = False,
     ) -> None:
         model = suited(model)
         self._reach = Reach(self._narrow, resolution)
         self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
+        self.keep_output_channels = keep_output_channels
         self.real = False  # whether it needs numbers to run: on the CPU then, not on the meta device
         if resolution < 1:
             raise SurgeryError("resolution", f"{resolution} px is no size")
@@ -106,14 +114,15 @@ class Network:
 
     def _trace(self, module: nn.Module) -> Trace:
         """Run ``module`` on tagged sizes: on the meta device, or with numbers where it asks for one (``item``)."""
+        kept = {"keep_groups": self.keep_groups, "keep_output_channels": self.keep_output_channels}
         if not self.real:
             try:
-                return trace(copy_skeleton(module), self.resolution, keep_groups=self.keep_groups)
+                return trace(copy_skeleton(module), self.resolution, **kept)
             except SurgeryError as failure:
                 if "meta" not in failure.reason:
                     raise
                 self.real = True
-        return trace(materialise(copy_skeleton(module)), self.resolution, keep_groups=self.keep_groups, laws=module)
+        return trace(materialise(copy_skeleton(module)), self.resolution, laws=module, **kept)
 
     @property
     def found(self) -> Trace:

@@ -20,6 +20,7 @@ def scale_module(
     resolution: int = 224,
     rounding: Rounding | None = None,
     num_classes: int | None = None,
+    keep_output_channels: bool = False,
     grow: bool = False,
     noise: float = NOISE,
 ) -> nn.Module:
@@ -35,6 +36,8 @@ def scale_module(
         resolution: side of the square images it is for, pixels; the network is run at it on the meta device.
         rounding: how real multipliers become whole layers and channels; the official code's if None.
         num_classes: outputs of the new network's classifier; as before if None.
+        keep_output_channels: what it gives out keeps its channels, as those who use a backbone's maps expect; only
+            widths within grow.
         grow: start from the model's weights, and compute in eval mode what it computes.
         noise: of a network that grows, how much the shares differ that copies of a channel have of what reads it, as a
             part of one share; they add up to one whatever it is. With 0 copies get equal gradients, and stay equal.
@@ -49,7 +52,13 @@ def scale_module(
     (96, 768)
     """
     rounding = rounding or Rounding()
-    network = Network(model, resolution, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool)
+    network = Network(
+        model,
+        resolution,
+        keep_groups=rounding.keep_groups,
+        adaptive_pool=rounding.adaptive_pool,
+        keep_output_channels=keep_output_channels or rounding.keep_output_channels,
+    )
     if next((t.device.type for t in model.parameters()), "cpu") != "meta":
         prove_identity(network, model)
     scaled = network.scaled(depth, width, rounding=rounding, num_classes=num_classes)

@@ -81,7 +81,21 @@ class Scaled:
         follow_fans(self._variant.module, module)
         follow_widths(module, found, values)
         self._rename_heads(module)
+        if self._variant.found.classes is None:
+            self._rename_maps(module)
         return module
+
+    def _rename_maps(self, module: nn.Module) -> None:
+        """What backbones of timm say about the channels of their maps, on themselves."""
+        info, found = getattr(module, "feature_info", None), self._variant.found
+        rows = getattr(info, "info", info)
+        places = getattr(info, "out_indices", None) or range(len(found.given_out))
+        if not isinstance(rows, list) or len(places) != len(found.given_out):
+            return
+        for place, dims in zip(places, found.given_out, strict=True):
+            if place < len(rows) and isinstance(rows[place], dict) and "num_chs" in rows[place]:
+                channels = [(int(found.ties.value(f, {})), int(found.ties.value(f, self._values))) for f in dims[1:]]
+                rows[place]["num_chs"] = dict(channels).get(rows[place]["num_chs"], rows[place]["num_chs"])
 
     def laws(self) -> dict[str, Law]:
         """How each tensor starts, by its name; `Law.name` is what it is called in the original network."""

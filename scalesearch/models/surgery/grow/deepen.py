@@ -140,7 +140,8 @@ def _silent(block: nn.Module, given: _Given, path: str, first: list[str] | None)
             raise SurgeryError(
                 path,
                 "a new block here cannot start by passing on its input: it has no residual connection, or one "
-                "with layers of its own, or something after it (an activation, a norm, a shuffle) that changes what is passed on",
+                "with layers of its own, or something after it (an activation, a norm, a shuffle) that changes what it "
+                "passes on",
             )
         silent = list(groups)
         for name in list(groups):
