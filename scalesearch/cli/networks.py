@@ -21,6 +21,7 @@ from scalesearch.cli.options import (
     JsonOption,
     KeepFloatOption,
     KeepGroupsOption,
+    KeepOutputChannelsOption,
     Key,
     LearningRateOption,
     LimitOption,
@@ -67,6 +68,7 @@ def scale(
     max_channels: MaxChannelsOption = None,
     stage_depths: StageDepthsOption = None,
     keep_groups: KeepGroupsOption = None,
+    keep_output_channels: KeepOutputChannelsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
     num_classes: Annotated[int, typer.Option(min=1, max=10**7, help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several (default: here).")] = None,
@@ -92,6 +94,7 @@ def scale(
             "max_channels": max_channels,
             "stage_depths": stage_depths and stage_depths.split(","),
             "keep_groups": keep_groups,
+            "keep_output_channels": keep_output_channels,
             "adaptive_pool": adaptive_pool,
         },
         num_classes=num_classes,
@@ -121,6 +124,7 @@ def check(
         bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
     ] = None,
     keep_groups: KeepGroupsOption = None,
+    keep_output_channels: KeepOutputChannelsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
     account: Annotated[bool, typer.Option("--account", help="Also print every layer at depth 1.2, width 1.1.")] = False,
     format_: FormatOption = "table",
@@ -129,7 +133,12 @@ def check(
     """Show what of a network can be scaled, what cannot and why; exit code 1 if a scaled copy fails its proof."""
     from scalesearch.cli.commands.check import check_command
 
-    rounding = {"fix_stem_head": fix_stem_head, "keep_groups": keep_groups, "adaptive_pool": adaptive_pool}
+    rounding = {
+        "fix_stem_head": fix_stem_head,
+        "keep_groups": keep_groups,
+        "keep_output_channels": keep_output_channels,
+        "adaptive_pool": adaptive_pool,
+    }
     form = format_of(format_, json=json_)
     if not check_command(baseline, resolution=resolution, rounding=rounding, account=account, form=form):
         raise typer.Exit(1)

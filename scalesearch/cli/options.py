@@ -99,6 +99,10 @@ KeepGroupsOption = Annotated[
     bool | None,
     typer.Option("--keep-groups", help="Modules: grouped convolutions keep their number of groups, not their width."),
 ]
+KeepOutputChannelsOption = Annotated[
+    bool | None,
+    typer.Option("--keep-output-channels", help="Modules: the maps that a backbone gives out keep their channels."),
+]
 AdaptivePoolOption = Annotated[
     bool | None,
     typer.Option("--adaptive-pool", help="Modules: pool to the size that a fixed-size classifier was made for."),

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from scalesearch.errors import BaselineError, ScalingError, SurgeryError
+from scalesearch.models.probe import Probed, probed_cost
 from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.network import Network
@@ -111,26 +112,41 @@ class ModuleModel:
         return _scaled(spec.module, spec.rounding, spec.depth, spec.width, spec.resolution, num_classes, spec.opened_at)
 
     def cost(self, num_classes: int) -> Cost:
-        """What one image costs, from the layers that surgery made."""
-        return self.at(num_classes).cost
+        """What one image costs, from the layers that surgery made; a backbone with its probe head."""
+        return _priced(self.at(num_classes), num_classes)
+
+    def bare(self, num_classes: int) -> nn.Module:
+        """The network as it is made: a backbone without a probe head.
+
+        Raises:
+            BaselineError, SurgeryError: as `build`.
+        """
+        scaled = self.scaled(num_classes)
+        prove(scaled)
+        return self._regularised(scaled.build())
+
+    def _regularised(self, module: nn.Module) -> nn.Module:
+        if self.spec.dropout is not None:
+            set_head_dropout(module, self.spec.dropout)
+        if self.spec.stochastic_depth is not None:
+            set_drop_path(module, self.spec.stochastic_depth)
+        return module
 
     def build(self, num_classes: int) -> nn.Module:
-        """The network, freshly initialised, once its proof holds.
+        """The network, freshly initialised, once its proof holds; a backbone gets a probe head (`probe.Probed`).
 
         Raises:
             BaselineError: the installed versions give another network.
             SurgeryError: the proof fails.
         """
         scaled = self.scaled(num_classes)
-        if not scaled.has_classes:
-            raise SurgeryError("the classifier", "no output is a row of classes: it can be scaled, not trained here")
-        prove(scaled)
-        module = scaled.build()
-        if self.spec.dropout is not None:
-            set_head_dropout(module, self.spec.dropout)
-        if self.spec.stochastic_depth is not None:
-            set_drop_path(module, self.spec.stochastic_depth)
-        return module
+        if scaled.has_classes:
+            return self.bare(num_classes)
+        if scaled.deepest is None:
+            raise SurgeryError(
+                "the classifier", "no output is a row of classes or a map: it can be scaled, not trained"
+            )
+        return Probed(self.bare(num_classes), *scaled.deepest, num_classes)
 
 
 @lru_cache(maxsize=4096)
@@ -145,6 +161,13 @@ def _scaled(
 ) -> Scaled:
     network = opened(source, rounding, side).network
     return network.scaled(depth, width, resolution, rounding=rounding, num_classes=num_classes)
+
+
+def _priced(scaled: Scaled, num_classes: int) -> Cost:
+    """The cost of the network as it is trained."""
+    if scaled.has_classes or scaled.deepest is None:
+        return scaled.cost
+    return probed_cost(scaled.cost, scaled.deepest[1], num_classes)
 
 
 def _layers(account: Account) -> tuple[LayerRow, ...]:
@@ -306,9 +329,9 @@ class ModuleBaseline:
             return self.scaled(point.at(phi), dropout=dropout)
 
         def price(point: Coefficients) -> int:
-            return _scaled(
-                self.source, self.rounding, *self._sizes(point.at(phi)), num_classes, self.opened_at
-            ).cost.macs
+            sizes = self._sizes(point.at(phi))
+            scaled = _scaled(self.source, self.rounding, *sizes, num_classes, self.opened_at)
+            return _priced(scaled, num_classes).macs
 
         return OneByOne(realise, price, num_classes)
 

@@ -73,6 +73,17 @@ class Scaled:
         """Whether one of its outputs is a row of classes."""
         return self._variant.found.classes is not None
 
+    @property
+    def deepest(self) -> tuple[int, int] | None:
+        """The map with the fewest positions among what it gives out: its place and its channels; None without maps."""
+        found = self._variant.found
+        maps = [(place, dims) for place, dims in enumerate(found.given_out) if len(dims) == 4]
+        if not maps:
+            return None
+        base = found.ties.base
+        place, dims = min(maps, key=lambda each: (each[1][2].at(base) * each[1][3].at(base), -each[0]))
+        return place, int(found.ties.value(dims[1], self._values))
+
     def skeleton(self) -> nn.Module:
         """The network on the meta device."""
         module = copy_skeleton(self._variant.module)
