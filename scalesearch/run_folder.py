@@ -40,6 +40,7 @@ UNRANKED = (
 
 LATER = (
     ("rounding", "keep_groups"), ("rounding", "adaptive_pool"), ("rounding", "lowest_share"),
+    ("rounding", "keep_output_channels"),
     ("rounding", "max_resolution"), ("rounding", "max_channels"), ("rounding", "stage_depths"),
     ("search", "target_activations"), ("search", "target_latency"), ("search", "rows"),
     ("search", "measured_tolerance"), ("search", "match_batch"), ("search", "match_threads"),
@@ -49,7 +50,7 @@ LATER = (
     ("train", "grow_batch"), ("train", "compile"), ("train", "readings"),
     ("train", "cooldown"), ("train", "lengths"), ("train", "progressive"),
     ("train", "eval_resolutions"), ("train", "from_weights"), ("train", "freeze"), ("train", "head_only_epochs"),
-    ("train", "features_rate"), ("train", "class_weights"),
+    ("train", "features_rate"), ("train", "class_weights"), ("train", "grow_from"),
     ("augment", "mixup"), ("augment", "cutmix"),
 )  # fmt: skip
 """Keys that recipes did not always have: at their default they are no difference to an older run."""
@@ -75,8 +76,9 @@ def settings_of(recipe: Recipe, network: Mapping[str, Any], data_fingerprint: st
         if not row["changes"]:
             row.pop("changes")  # rows did not always have them
     settings["data"]["fingerprint"] = data_fingerprint
-    if recipe.train.from_weights is not None:  # wherever they lie
-        settings["train"]["from_weights"] = file_digest(Path(recipe.train.from_weights))
+    for key in ("from_weights", "grow_from"):
+        if (file := getattr(recipe.train, key)) is not None:  # wherever they lie
+            settings["train"][key] = file_digest(Path(file))
     for key in ("source", "cache", "cache_size", "workers", "on_error"):
         settings["data"].pop(key)
     return flat(settings)

@@ -238,7 +238,8 @@ class TrainSettings(Strict):
     baseline's where they are given; ``dropout: null`` lets dropout grow with φ as in the paper. The schedule ``wsd``
     (warm-up, stable, decay) keeps its rate until the last ``cooldown`` of its steps; with it, ``lengths``, shares of
     the schedule, are shorter schedules that branch off, so that one training answers for several lengths.
-    ``from_weights`` is a file of weights to begin with (`models.weights`); with ``freeze`` only the classifier is
+    ``from_weights`` is a file of weights to begin with (`models.weights`); ``grow_from`` one of a smaller network's,
+    whose function the larger one starts with (`models.grown_model`). With ``freeze`` only the classifier is
     trained, or for the first ``head_only_epochs``; all else learns at ``features_rate`` times the rate. At the end a
     network is measured at ``eval_resolutions`` too, as shares of its own, its norm statistics estimated at each. With
     ``class_weights: balanced`` an image of class c counts n/(k·n_c) times in the loss, of n images and k classes.
@@ -273,6 +274,7 @@ class TrainSettings(Strict):
     evaluations: Annotated[PositiveInt, Field(le=10**4)] = 4
     progressive: ProgressiveSettings | None = None
     from_weights: str | None = None
+    grow_from: str | None = None
     freeze: bool = False
     head_only_epochs: NonNegativeFloat = 0.0
     features_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -291,6 +293,8 @@ class TrainSettings(Strict):
             raise ValueError(f"schedule: wsd where there are lengths (it is {self.schedule})")
         if (self.freeze or self.head_only_epochs) and self.from_weights is None:
             raise ValueError("from_weights where features are frozen: those that nobody has trained would stay so")
+        if self.grow_from is not None and (self.from_weights is not None or self.freeze or self.head_only_epochs):
+            raise ValueError("grow_from or from_weights (freeze, head_only_epochs), not both: a network starts once")
         if self.progressive and (self.lengths or self.readings):
             raise ValueError("no lengths and no readings where progressive is on: stages are of one schedule")
         return self

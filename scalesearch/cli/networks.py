@@ -14,11 +14,9 @@ from scalesearch.cli.options import (
     DataOption,
     EpochsOption,
     FormatOption,
-    FreezeOption,
-    FromWeightsOption,
-    HeadOnlyOption,
     JsonOption,
     KeepGroupsOption,
+    KeepOutputChannelsOption,
     LearningRateOption,
     LimitOption,
     MaxChannelsOption,
@@ -32,6 +30,7 @@ from scalesearch.cli.options import (
     StepsOption,
 )
 from scalesearch.cli.sizes import SIZE, size_of
+from scalesearch.cli.start_options import FreezeOption, FromWeightsOption, GrowFromOption, HeadOnlyOption
 from scalesearch.cli.trained_options import NETWORKS
 
 
@@ -61,6 +60,7 @@ def scale(
     max_channels: MaxChannelsOption = None,
     stage_depths: StageDepthsOption = None,
     keep_groups: KeepGroupsOption = None,
+    keep_output_channels: KeepOutputChannelsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
     num_classes: Annotated[int, typer.Option(min=1, max=10**7, help="Classes, for the counts.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="File for one φ, folder for several (default: here).")] = None,
@@ -86,6 +86,7 @@ def scale(
             "max_channels": max_channels,
             "stage_depths": stage_depths and stage_depths.split(","),
             "keep_groups": keep_groups,
+            "keep_output_channels": keep_output_channels,
             "adaptive_pool": adaptive_pool,
         },
         num_classes=num_classes,
@@ -116,6 +117,7 @@ def check(
         bool | None, typer.Option("--fix-stem-head", help="Keep stem, head and the outer stages' repeats.")
     ] = None,
     keep_groups: KeepGroupsOption = None,
+    keep_output_channels: KeepOutputChannelsOption = None,
     adaptive_pool: AdaptivePoolOption = None,
     account: Annotated[bool, typer.Option("--account", help="Also print every layer at depth 1.2, width 1.1.")] = False,
     format_: FormatOption = "table",
@@ -124,7 +126,12 @@ def check(
     """Show what of a network can be scaled, what cannot and why; exit code 1 if a scaled copy fails its proof."""
     from scalesearch.cli.commands.check import check_command
 
-    rounding = {"fix_stem_head": fix_stem_head, "keep_groups": keep_groups, "adaptive_pool": adaptive_pool}
+    rounding = {
+        "fix_stem_head": fix_stem_head,
+        "keep_groups": keep_groups,
+        "keep_output_channels": keep_output_channels,
+        "adaptive_pool": adaptive_pool,
+    }
     form = format_of(format_, json=json_)
     if not check_command(baseline, resolution=size_of(resolution), rounding=rounding, account=account, form=form):
         raise typer.Exit(1)
@@ -167,6 +174,7 @@ def train(
         typer.Option(help="Images per step, of all processes together, or auto.", rich_help_panel=TRAINING),
     ] = None,
     from_weights: FromWeightsOption = None,
+    grow_from: GrowFromOption = None,
     freeze: FreezeOption = None,
     head_only: HeadOnlyOption = None,
     compile_: CompileOption = None,

@@ -35,6 +35,10 @@ KeepGroupsOption = Annotated[
     bool | None,
     typer.Option("--keep-groups", help="Modules: grouped convolutions keep their number of groups, not their width."),
 ]
+KeepOutputChannelsOption = Annotated[
+    bool | None,
+    typer.Option("--keep-output-channels", help="Modules: the maps that a backbone gives out keep their channels."),
+]
 AdaptivePoolOption = Annotated[
     bool | None,
     typer.Option("--adaptive-pool", help="Modules: pool to the size that a fixed-size classifier was made for."),
@@ -118,28 +122,6 @@ LengthsOption = Annotated[
         metavar="0.25,0.5",
         help="Rank after these shares of the schedule too: shorter schedules branch off (schedule: wsd).",
         rich_help_panel=TRAINING,
-    ),
-]
-FromWeightsOption = Annotated[
-    str | None,
-    Key("train.from_weights"),
-    typer.Option(
-        "--from-weights",
-        metavar="FILE",
-        help="Begin with these weights (safetensors or torch's; or a folder of `train`, or a run), as far as they fit.",
-        rich_help_panel=TRAINING,
-    ),
-]
-FreezeOption = Annotated[
-    bool | None,
-    Key("train.freeze"),
-    typer.Option("--freeze", help="Train the classifier alone.", rich_help_panel=TRAINING),
-]
-HeadOnlyOption = Annotated[
-    float | None,
-    Key("train.head_only_epochs"),
-    typer.Option(
-        "--head-only", help="Epochs in which the classifier alone is trained, first.", rich_help_panel=TRAINING
     ),
 ]
 EvalResolutionOption = Annotated[

@@ -26,7 +26,6 @@ from scalesearch.cli.options import (
     EpochsOption,
     EvalResolutionOption,
     FormatOption,
-    FromWeightsOption,
     JsonOption,
     KeepWeightsOption,
     LearningRateOption,
@@ -54,6 +53,7 @@ from scalesearch.cli.options import (
     WorkersOption,
 )
 from scalesearch.cli.sizes import ResolutionOption
+from scalesearch.cli.start_options import FromWeightsOption, GrowFromOption
 
 
 def grid(
@@ -164,6 +164,7 @@ def grid(
     steps: StepsOption = None,
     lengths: LengthsOption = None,
     from_weights: FromWeightsOption = None,
+    grow_from: GrowFromOption = None,
     eval_resolution: EvalResolutionOption = None,
     batch_size: BatchSizeOption = None,
     compile_: CompileOption = None,

@@ -106,7 +106,7 @@ def baseline_of(spec: Spec, rounding: Rounding | None = None) -> Baseline:
 
 
 def build_model(spec: Spec, num_classes: int = 1000) -> nn.Module:
-    """The network that a spec describes, freshly initialised from torch's global generator.
+    """The network that a spec describes, freshly initialised from torch's global generator; a backbone as it is.
 
     Raises:
         BaselineError: the module it was made from is not there, or is another one by now.
@@ -118,6 +118,10 @@ def build_model(spec: Spec, num_classes: int = 1000) -> nn.Module:
     >>> network(torch.zeros(1, 3, 64, 64)).shape
     torch.Size([1, 10])
     """
+    if isinstance(spec, ModuleSpec):
+        from scalesearch.models.module_baseline import ModuleModel
+
+        return ModuleModel(spec).bare(num_classes)
     return model_of(spec).build(num_classes)
 
 

@@ -14,6 +14,7 @@ from scalesearch.models.surgery.growth_exponents import GrowthLaw, growth_law
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.network import Network
 from scalesearch.models.surgery.proof import prove, prove_identity
+from scalesearch.models.surgery.trace import OUTPUT
 from scalesearch.scaling.compound import Multipliers, Rounding
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.spec import ModelSpec
@@ -65,7 +66,11 @@ def check(name: str, rounding: Rounding, *, resolution: Resolution | None = None
     """
     module, native, versions = _module(name)
     network = Network(
-        module, resolution or native, keep_groups=rounding.keep_groups, adaptive_pool=rounding.adaptive_pool
+        module,
+        resolution or native,
+        keep_groups=rounding.keep_groups,
+        adaptive_pool=rounding.adaptive_pool,
+        keep_output_channels=rounding.keep_output_channels,
     )
     prove_identity(network, module)
     del module
@@ -131,10 +136,13 @@ def _listed(names: Sequence[str]) -> str:
 def output_words(network: Network) -> str | None:
     """Which of several outputs are the logits; None where there is but one output."""
     places, count = network.found.outputs.get(False, ()), network.found.returned
+    if not places:
+        stay = [name for name, reason in network.fixed_widths if reason == OUTPUT]
+        told = f"; {_listed(stay)}: {'their' if len(stay) > 1 else 'its'} channels stay" if stay else ""
+        maps = "no row of classes" if count == 1 else f"none of {count} is a row of classes"
+        return f"{maps}: a backbone, which a probe head trains (the last map's mean, a linear layer){told}"
     if count < 2:
         return None
-    if not places:
-        return f"none of {count} is a row of classes: it cannot be trained here"
     taken = ", ".join(str(place + 1) for place in places)
     left = f"; {count - len(places)} left out of loss and accuracy" if count > len(places) else ""
     return f"number {taken} of {count} is the row of classes{left}"

@@ -13,6 +13,7 @@ from torch import nn
 
 from scalesearch.errors import BaselineError, ScalingError, SurgeryError
 from scalesearch.image_size import Resolution, height_width, same_ratio
+from scalesearch.models.probe import Probed, probed_cost
 from scalesearch.models.surgery.account import Account
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.network import Network
@@ -37,7 +38,12 @@ class Opened:
 
 @lru_cache(maxsize=4)
 def open_module(
-    source: str, keep_groups: bool, adaptive_pool: bool, size: Resolution | None = None, channels: int | None = None
+    source: str,
+    keep_groups: bool,
+    adaptive_pool: bool,
+    keep_output_channels: bool,
+    size: Resolution | None = None,
+    channels: int | None = None,
 ) -> Opened:
     """Build the module that ``source`` names, look it through, prove the copy's identity, and drop the weights.
 
@@ -50,7 +56,13 @@ def open_module(
     """
     loaded = load_module(source, channels)
     native = loaded.resolution if loaded.stated or size is None else size
-    network = Network(loaded.module, native, keep_groups=keep_groups, adaptive_pool=adaptive_pool)
+    network = Network(
+        loaded.module,
+        native,
+        keep_groups=keep_groups,
+        adaptive_pool=adaptive_pool,
+        keep_output_channels=keep_output_channels,
+    )
     prove_identity(network, loaded.module)
     return Opened(network, loaded.versions)
 
@@ -62,7 +74,9 @@ def opened(source: str, rounding: Rounding, size: Resolution | None = None, chan
         BaselineError: its images have another number of channels, and it is none of those that are made for any.
     """
     asked = channels if any_channels(source) and channels != 3 else None
-    found = open_module(source, rounding.keep_groups, rounding.adaptive_pool, size, asked)
+    found = open_module(
+        source, rounding.keep_groups, rounding.adaptive_pool, rounding.keep_output_channels, size, asked
+    )
     if channels is not None and found.network.channels != channels:
         own = found.network.channels
         said = f"images of {own} channel{'s' * (own != 1)}, and data.channels is {channels}"
@@ -119,6 +133,7 @@ class ModuleModel:
     def last_side(self) -> int:
         """Positions along the shorter side of its last map: of the last convolution with more than one."""
         account = self._at(None).account
+        account = self.at(None).account
         maps = [row.positions for row in account.layers if row.kernel and row.positions > 1]
         sides = sorted(height_width(self.spec.resolution))
         return max(1, round(math.sqrt(maps[-1] * sides[0] / sides[1]))) if maps else 1
@@ -130,38 +145,54 @@ class ModuleModel:
             BaselineError: the installed versions give another one; the message says which layers differ.
         """
         spec = self.spec
-        scaled = self._at(None)
+        scaled = self.at(None)
         if differing := _differences(spec, scaled.account):
             made = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
             raise BaselineError(f"{spec.name}: {spec.module} is another network than with {made}: {differing}")
-        return scaled if num_classes is None else self._at(num_classes)
+        return scaled if num_classes is None else self.at(num_classes)
 
-    def _at(self, num_classes: int | None) -> Scaled:
+    def at(self, num_classes: int | None) -> Scaled:
+        """The network at the spec's multipliers, whatever its layers are said to be."""
         spec = self.spec
         sizes = (spec.depth, spec.width, spec.resolution)
         return _scaled(spec.module, spec.rounding, *sizes, num_classes, spec.opened_at, spec.channels)
 
     def cost(self, num_classes: int) -> Cost:
-        """What one image costs, from the layers that surgery made."""
-        return self._at(num_classes).cost
+        """What one image costs, from the layers that surgery made; a backbone with its probe head."""
+        return _priced(self.at(num_classes), num_classes)
+
+    def bare(self, num_classes: int) -> nn.Module:
+        """The network as it is made: a backbone without a probe head.
+
+        Raises:
+            BaselineError, SurgeryError: as `build`.
+        """
+        scaled = self.scaled(num_classes)
+        prove(scaled)
+        return self._regularised(scaled.build())
+
+    def _regularised(self, module: nn.Module) -> nn.Module:
+        if self.spec.dropout is not None:
+            set_head_dropout(module, self.spec.dropout)
+        if self.spec.stochastic_depth is not None:
+            set_drop_path(module, self.spec.stochastic_depth)
+        return module
 
     def build(self, num_classes: int) -> nn.Module:
-        """The network, freshly initialised, once its proof holds.
+        """The network, freshly initialised, once its proof holds; a backbone gets a probe head (`probe.Probed`).
 
         Raises:
             BaselineError: the installed versions give another network.
             SurgeryError: the proof fails.
         """
         scaled = self.scaled(num_classes)
-        if not scaled.has_classes:
-            raise SurgeryError("the classifier", "no output is a row of classes: it can be scaled, not trained here")
-        prove(scaled)
-        module = scaled.build()
-        if self.spec.dropout is not None:
-            set_head_dropout(module, self.spec.dropout)
-        if self.spec.stochastic_depth is not None:
-            set_drop_path(module, self.spec.stochastic_depth)
-        return module
+        if scaled.has_classes:
+            return self.bare(num_classes)
+        if scaled.deepest is None:
+            raise SurgeryError(
+                "the classifier", "no output is a row of classes or a map: it can be scaled, not trained"
+            )
+        return Probed(self.bare(num_classes), *scaled.deepest, num_classes)
 
 
 @lru_cache(maxsize=4096)
@@ -177,6 +208,13 @@ def _scaled(
 ) -> Scaled:
     network = opened(source, rounding, size, channels).network
     return network.scaled(depth, width, resolution, rounding=rounding, num_classes=num_classes)
+
+
+def _priced(scaled: Scaled, num_classes: int) -> Cost:
+    """The cost of the network as it is trained."""
+    if scaled.has_classes or scaled.deepest is None:
+        return scaled.cost
+    return probed_cost(scaled.cost, scaled.deepest[1], num_classes)
 
 
 def _layers(account: Account) -> tuple[LayerRow, ...]:
@@ -215,8 +253,7 @@ def _words(row: LayerRow | None) -> str:
 
 def plain_name(source: str) -> str:
     """``timm:resnet18`` as a file's name: ``timm-resnet18``; a factory's own name for ``models.py:build``."""
-    where, _, name = source.rpartition(":")
-    whole = source if where in ("timm", "torchvision") else name
+    whole = source if source.startswith(("timm:", "torchvision:")) else source.rpartition(":")[2]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", whole).strip("-._") or "module"
 
 
@@ -377,8 +414,8 @@ class ModuleBaseline:
         def price(point: Coefficients) -> Cost:
             sizes = self._sizes(point.at(phi))
             channels = self._found.network.channels
-            made = _scaled(self.source, self.rounding, *sizes, num_classes, self.opened_at, channels)
-            return made.cost
+            scaled = _scaled(self.source, self.rounding, *sizes, num_classes, self.opened_at, channels)
+            return _priced(scaled, num_classes)
 
         return OneByOne(realise, price, num_classes)
 

@@ -93,6 +93,7 @@ class Rounding(Strict):
     ``max_channels`` bounds what a layer grows to. No bound makes anything smaller than the baseline has it.
 
     For modules: grouped convolutions get more groups of the same width, or with ``keep_groups`` wider ones;
+    with ``keep_output_channels`` the maps that a backbone gives out stay as wide as they are;
     ``adaptive_pool`` lets a network whose classifier is made for one size see others, by pooling to that size.
 
     >>> from scalesearch import Rounding
@@ -108,6 +109,7 @@ class Rounding(Strict):
     fix_stem_head: bool = False
     resolution_multiple: PositiveInt = 1
     keep_groups: bool = False
+    keep_output_channels: bool = False
     adaptive_pool: bool = False
     max_resolution: Annotated[PositiveInt, Field(le=MOST_PIXELS)] | None = None
     max_channels: PositiveInt | None = None

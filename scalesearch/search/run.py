@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from scalesearch.candidates.start import see_grown
 from scalesearch.data.about import doubts
 from scalesearch.data.images import load_images
 from scalesearch.models.weights import fitted
@@ -68,6 +69,7 @@ def run(
         median = prepared.plan.median
         told = fitted(recipe.train.from_weights, median.model, images.num_classes).words
         watcher.remarked(f"{median.name}: {told}")
+    see_grown((c.model for c in prepared.plan.candidates), recipe, images.num_classes, watcher.remarked)
     if images.skipped:
         folder.write("skipped-images.txt", "".join(f"{name}\t{reason}\n" for name, reason in images.skipped))
     session = Session(prepared, folder, ledger, where, images, watcher)

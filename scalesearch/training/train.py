@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
+from scalesearch.candidates.start import start_of
 from scalesearch.data.batches import TrainBatches
 from scalesearch.data.images import Images
 from scalesearch.errors import DivergedError, OutOfMemoryError
@@ -139,7 +140,7 @@ class _Trial:
         seed_all(seed)
         self.images, self.settings, self.pace, self.device = images, recipe.train, recipe.run, device
         self.held = meter.held(device)  # by others, and by the images
-        self.trainer = Trainer(candidate, images.num_classes, recipe, device, team)
+        self.trainer = Trainer(start_of(candidate, recipe), images.num_classes, recipe, device, team)
         if self.settings.class_weights == "balanced":
             self.trainer.weigh_classes(balanced(images.train.labels.cpu(), images.num_classes))
         if not team.leads:  # the same network, but dropout of its own

@@ -157,5 +157,17 @@ def acceptance(
         raise typer.Exit(1)
 
 
+@app.command()
+def grown(
+    bank: Annotated[Path, typer.Argument(help="A run whose candidates were trained long, from fresh weights.")],
+    short: Annotated[Path, typer.Argument(help="A short run of the same candidates with --grow-from.")],
+    fresh: Annotated[Path | None, typer.Argument(help="One as short from fresh weights.")] = None,
+) -> None:
+    """Whether a short run of grown networks orders candidates as long training from scratch does."""
+    from tests.benchmarks.grown import grown as measure
+
+    measure(bank, short, fresh)
+
+
 if __name__ == "__main__":  # measurements in processes of their own import this too
     app()

@@ -1,4 +1,5 @@
 """Which networks surgery scales: ``python -m tests.support.surgery_coverage timm --out results/coverage/timm.md``.
+With ``--grow``, which can start larger with the function of the smaller network (`tests.support.grow_coverage`).
 
 Every network is looked through, scaled at the five multipliers of `scalesearch.models.checks.CHECKED`, and each copy is
 proved: it runs forward and backward, has the channels accounted for and the MACs that torch counts; at multipliers of
@@ -107,26 +108,47 @@ def names(library: str) -> list[str]:
     return [f"torchvision:{name}" for name in known if not name.startswith(not_convolutional)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", choices=("timm", "torchvision"))
-    parser.add_argument("--only", nargs="*", help="these networks alone")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="also write the table here")
-    options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers: several processes on all cores starve each other
-    chosen = [f"{options.library}:{name}" for name in options.only] if options.only else names(options.library)
+def _scaled(chosen: list[str], options: argparse.Namespace) -> str:
     rows = []
     with ProcessPoolExecutor(options.workers) as pool:
         for row in pool.map(look, chosen):
             rows.append(row)
             print(f"{row.name:<44} {row.verdict:<8} {row.seconds:5.1f} s  {row.ratios or row.why}", flush=True)
+    return table(rows, f"What surgery scales in {options.library}", _versions())
+
+
+def _grown(chosen: list[str], options: argparse.Namespace) -> str:
+    from tests.support import grow_coverage
+
+    rows = []
+    with ProcessPoolExecutor(options.workers) as pool:
+        for row in pool.map(grow_coverage.look, chosen):
+            rows.append(row)
+            cells = "  ".join(f"{o:.0e}" if isinstance(o, float) else f"✗ {o}" for o in row.outcomes)
+            print(f"{row.name:<44} {row.seconds:5.1f} s  {cells}", flush=True)
+    return grow_coverage.table(rows, f"What can be grown in {options.library}", _versions())
+
+
+def _versions() -> str:
     import timm
     import torch
     import torchvision
 
     versions = f"timm {timm.__version__}, torchvision {torchvision.__version__}, torch {torch.__version__}"
-    text = table(rows, f"What surgery scales in {options.library}", versions.replace("+cpu", ""))
+    return versions.replace("+cpu", "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", choices=("timm", "torchvision"))
+    parser.add_argument("--only", nargs="*", help="these networks alone")
+    parser.add_argument("--grow", action="store_true", help="grow each network, in place of scaling it")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, help="also write the table here")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers: several processes on all cores starve each other
+    chosen = [f"{options.library}:{name}" for name in options.only] if options.only else names(options.library)
+    text = _grown(chosen, options) if options.grow else _scaled(chosen, options)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text, encoding="utf-8")

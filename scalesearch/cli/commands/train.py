@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from scalesearch.candidates.start import see_grown
 from scalesearch.cli.notify import Ended
 from scalesearch.data.about import described, doubts
 from scalesearch.data.images import Images, load_images
@@ -97,6 +98,8 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
             console.print(words, soft_wrap=True)
     if recipe.train.from_weights is not None and team.leads:
         console.print(fitted(recipe.train.from_weights, job.model, images.num_classes).words)
+    if team.leads:
+        see_grown([job.model], recipe, images.num_classes, console.print)
     images = images.on(job.device)
     checkpoints = Checkpoints(job.folder / "checkpoints")
     count = counted(job.model, images.num_classes)

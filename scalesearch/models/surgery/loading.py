@@ -25,6 +25,10 @@ DEFAULT_RESOLUTION = 224
 """Pixels, of a network that does not say what it is meant for: by an attribute ``resolution``, or by --resolution."""
 
 
+FEATURES = "features"
+"""After a network of timm, its maps without the classifier: ``timm:resnet18:features``."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A module as its author builds it, the size of its input in pixels, and whose versions made it.
@@ -64,14 +68,20 @@ def _from_timm(name: str, channels: int | None) -> Loaded:
         import timm
     except ImportError as failure:
         raise BaselineError("timm is not installed: pip install 'scalesearch[timm]'") from failure
+    name, _, part = name.partition(":")
     if not timm.is_model(name):
         raise BaselineError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}")
+    if part not in ("", FEATURES):
+        raise BaselineError(f"timm:{name}:{part}: expected timm:{name}, or timm:{name}:{FEATURES} for its maps alone")
     try:
-        options: dict[str, Any] = {} if channels is None else {"in_chans": channels}
+        options: dict[str, Any] = ({} if channels is None else {"in_chans": channels}) | (
+            {"features_only": True} if part else {}
+        )
         module = timm.create_model(name, pretrained=False, **options)
     except Exception as failure:
-        raise BaselineError(f"timm cannot build {name}: {failure}") from failure
-    about: dict[str, Any] = getattr(module, "default_cfg", {})
+        what = f"the maps of {name}" if part else name
+        raise BaselineError(f"timm cannot build {what}: {failure}") from failure
+    about: dict[str, Any] = getattr(module, "default_cfg", None) or timm.get_pretrained_cfg(name).to_dict()
     size = about.get("input_size", (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION))
     return Loaded(
         module, of_sides(int(size[-2]), int(size[-1])), {"timm": timm.__version__, "torch": torch.__version__}

@@ -44,6 +44,7 @@ class Network:
         resolution: of the images it is meant for, pixels a side, or height and width.
         keep_groups: grouped convolutions keep the number of their groups; otherwise the groups' width stays and there
             are more of them, unless all have the same number of at most 8. Depthwise ones stay depthwise either way.
+        keep_output_channels: the maps that it gives out keep their channels.
         adaptive_pool: where the network runs at one size only, because its classifier takes a fixed number of
             positions, pool to that number first. At the native size the pooling does nothing.
 
@@ -52,11 +53,18 @@ class Network:
     """
 
     def __init__(
-        self, model: nn.Module, resolution: Resolution, *, keep_groups: bool = False, adaptive_pool: bool = False
+        self,
+        model: nn.Module,
+        resolution: Resolution,
+        *,
+        keep_groups: bool = False,
+        adaptive_pool: bool = False,
+        keep_output_channels: bool = False,
     ) -> None:
         model = suited(model)
         self.channels = 3  # of its images, until its first layer says otherwise
         self.resolution, self.keep_groups = resolution, keep_groups or has_few_groups(model)
+        self.keep_output_channels = keep_output_channels
         self.real = False  # whether it needs numbers to run: on the CPU then, not on the meta device
         if min(height_width(resolution)) < 1:
             raise SurgeryError("resolution", f"{resolution} px is no size")
@@ -110,17 +118,16 @@ class Network:
 
     def _trace(self, module: nn.Module) -> Trace:
         """Run ``module`` on tagged sizes: on the meta device, or with numbers where it asks for one (``item``)."""
+        kept = {"keep_groups": self.keep_groups, "keep_output_channels": self.keep_output_channels}
         if not self.real:
             try:
-                return trace(
-                    copy_skeleton(module), self.resolution, channels=self.channels, keep_groups=self.keep_groups
-                )
+                return trace(copy_skeleton(module), self.resolution, channels=self.channels, **kept)
             except SurgeryError as failure:
                 if "meta" not in failure.reason:
                     raise
                 self.real = True
         real = materialise(copy_skeleton(module))
-        return trace(real, self.resolution, channels=self.channels, keep_groups=self.keep_groups, laws=module)
+        return trace(real, self.resolution, channels=self.channels, laws=module, **kept)
 
     @property
     def found(self) -> Trace:

@@ -13,6 +13,7 @@ from scalesearch.errors import SurgeryError
 from scalesearch.image_size import Resolution
 from scalesearch.models.surgery.account import Account, LayerAccount
 from scalesearch.models.surgery.fan_in import follow_fans, follow_widths
+from scalesearch.models.surgery.initialisation import Law
 from scalesearch.models.surgery.measure import MeasuredCost, positions
 from scalesearch.models.surgery.skeleton import (
     copy_skeleton,
@@ -74,6 +75,17 @@ class Scaled:
         """Whether one of its outputs is a row of classes."""
         return self._variant.found.classes is not None
 
+    @property
+    def deepest(self) -> tuple[int, int] | None:
+        """The map with the fewest positions among what it gives out: its place and its channels; None without maps."""
+        found = self._variant.found
+        maps = [(place, dims) for place, dims in enumerate(found.given_out) if len(dims) == 4]
+        if not maps:
+            return None
+        base = found.ties.base
+        place, dims = min(maps, key=lambda each: (each[1][2].at(base) * each[1][3].at(base), -each[0]))
+        return place, int(found.ties.value(dims[1], self._values))
+
     def skeleton(self) -> nn.Module:
         """The network on the meta device."""
         module = copy_skeleton(self._variant.module)
@@ -82,7 +94,25 @@ class Scaled:
         follow_fans(self._variant.module, module)
         follow_widths(module, found, values)
         self._rename_heads(module)
+        if self._variant.found.classes is None:
+            self._rename_maps(module)
         return module
+
+    def _rename_maps(self, module: nn.Module) -> None:
+        """What backbones of timm say about the channels of their maps, on themselves."""
+        info, found = getattr(module, "feature_info", None), self._variant.found
+        rows = getattr(info, "info", info)
+        places = getattr(info, "out_indices", None) or range(len(found.given_out))
+        if not isinstance(rows, list) or len(places) != len(found.given_out):
+            return
+        for place, dims in zip(places, found.given_out, strict=True):
+            if place < len(rows) and isinstance(rows[place], dict) and "num_chs" in rows[place]:
+                channels = [(int(found.ties.value(f, {})), int(found.ties.value(f, self._values))) for f in dims[1:]]
+                rows[place]["num_chs"] = dict(channels).get(rows[place]["num_chs"], rows[place]["num_chs"])
+
+    def laws(self) -> dict[str, Law]:
+        """How each tensor starts, by its name; `Law.name` is what it is called in the original network."""
+        return {name: law_of(tensor) for name, tensor in named_tensors(self._variant.module)}
 
     def _rename_heads(self, module: nn.Module) -> None:
         """What networks of timm say about their classifier, on themselves."""

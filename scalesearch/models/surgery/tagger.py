@@ -79,8 +79,10 @@ class Trace:
     classes: Form | None = None
     attention: str | None = None
     keep_groups: bool = False
+    keep_output_channels: bool = False
     outputs: dict[bool, tuple[int, ...]] = field(default_factory=dict)
     returned: int = 1
+    given_out: tuple[Dims, ...] = ()
     pools: Sized = field(default_factory=dict)
     flattens: Sized = field(default_factory=dict)
 

@@ -40,18 +40,24 @@ AXES = ("dim", "axis")
 """Those of them that are a width where they are no small number."""
 
 
+OUTPUT = "the network's output"
+"""Why the channels of what a network gives out stay."""
+
+
 def trace(
     model: nn.Module,
     resolution: Resolution,
     *,
     channels: int = 3,
     keep_groups: bool = False,
+    keep_output_channels: bool = False,
     laws: nn.Module | None = None,
 ) -> Trace:
     """Run ``model`` (on any device, meta included) in eval and in train mode on images of this size.
 
     Args:
         keep_groups: grouped convolutions keep the number of their groups, in place of the groups' width.
+        keep_output_channels: the maps that it gives out keep their channels.
         laws: the skeleton that says how each tensor starts, where ``model`` has numbers.
 
     Raises:
@@ -60,7 +66,7 @@ def trace(
     """
     ties = Ties()
     tensors = {name: _unknowns(ties, name, tensor) for name, tensor in named_tensors(model)}
-    found = Trace(ties, tensors, {}, keep_groups=keep_groups)
+    found = Trace(ties, tensors, {}, keep_groups=keep_groups, keep_output_channels=keep_output_channels)
     training = model.training
     with _tagged_integers(model, ties, found.integers):
         for mode in (False, True):
@@ -153,12 +159,15 @@ def _run(model: nn.Module, resolution: Resolution, channels: int, found: Trace, 
     found.outputs[model.training] = _tie_outputs(tagger, outputs)
     if not model.training:
         found.returned = len(list(flatten(outputs)))
+        found.given_out = tuple(tagger.dims(tensor) for tensor in flatten(outputs))
 
 
 def _tie_outputs(tagger: Tagger, outputs: Any) -> tuple[int, ...]:
-    """What leaves the network keeps its shape, but for the classes: a row of them that no layer reads again.
+    """What leaves the network keeps its shape, but for the classes, a row of them that no layer reads again, and for
+    the channels of maps and rows of features, unless the network is to keep those.
 
-    Which of the outputs are such rows, by their place among all tensors.
+    What a layer alone has made and no other reads is a head's (the classes of a segmentation), and stays. Which of the
+    outputs are rows of classes, by their place among all tensors.
     """
     found, tensors = tagger.found, list(flatten(outputs))
     if not tensors:
@@ -174,6 +183,12 @@ def _tie_outputs(tagger: Tagger, outputs: Any) -> tuple[int, ...]:
             if row and found.classes and found.classes.at(found.ties.base) == int(tensor.shape[1]):
                 found.ties.equate(form, found.classes)
                 rows.append(place)
-            elif axis:
-                found.ties.pin(form, "the network's output")
+            elif axis and (found.keep_output_channels or not _may_grow(tagger, tensor, form, read)):
+                found.ties.pin(form, OUTPUT)
     return tuple(rows)
+
+
+def _may_grow(tagger: Tagger, tensor: Tensor, form: Form, read: set[int]) -> bool:
+    """Whether an output's channels are features: other layers read them, or something came after the layer."""
+    terms = tagger.found.ties.reduce(form).terms
+    return bool(terms) and (tagger.marked(tensor) != "a layer's" or read.issuperset(terms))

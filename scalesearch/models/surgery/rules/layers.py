@@ -28,6 +28,7 @@ def _conv(tagger: Tagger, given: Args, result: Tensor) -> Dims:
         ties.equate(tagger.dims(bias)[0], weights[0])
     where = moved(dims[2:], image.shape[2:], result.shape[2:])
     tagger.layer(weight, dims[1], weights[0], tagger.as_form(groups), where)
+    tagger.mark(result, "a layer's")
     return (dims[0], weights[0], *where)
 
 
@@ -62,6 +63,7 @@ def _conv_transpose(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     if bias is not None:
         tagger.ties.equate(tagger.dims(bias)[0], outputs)
     tagger.layer(weight, dims[1], outputs, Form(groups), dims[2:])
+    tagger.mark(result, "a layer's")
     return (dims[0], outputs, *moved(dims[2:], image.shape[2:], result.shape[2:]))
 
 
@@ -74,6 +76,7 @@ def _linear(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     if bias is not None:
         tagger.ties.equate(tagger.dims(bias)[0], weights[0])
     tagger.layer(weight, dims[-1], weights[0], Form(1), dims[1:-1])
+    tagger.mark(result, "a layer's")
     return (*dims[:-1], weights[0])
 
 
@@ -134,6 +137,8 @@ def _attention(tagger: Tagger, given: Args, result: Any) -> Any:
 def _softmax(tagger: Tagger, given: Args, result: Tensor) -> Dims:
     if tagger.marked(given[0]) == "scores":
         tagger.found.attention = tagger.found.attention or tagger.where or "forward"
+    elif mark := tagger.marked(given[0]):
+        tagger.mark(result, mark)
     return tagger.dims(given[0])
 
 

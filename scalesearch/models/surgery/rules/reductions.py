@@ -36,6 +36,8 @@ def _window(tagger: Tagger, given: Args, result: Any) -> Any:
         dims = tagger.dims(image)
         return (*dims[:2], *moved(dims[2:], image.shape[2:], out.shape[2:]))
 
+    if isinstance(result, Tensor) and tagger.marked(image) == "a layer's":
+        tagger.mark(result, "a layer's")
     return one(result) if isinstance(result, Tensor) else [one(out) for out in flatten(result)]
 
 

@@ -11,6 +11,9 @@ from scalesearch.models.surgery.rules.registry import Args
 from scalesearch.models.surgery.symbolic import Form
 from scalesearch.models.surgery.tagger import Dims, Tagger, flatten
 
+HEADS = ("sigmoid", "tanh", "logsigmoid")
+"""What turns a layer's outputs into answers, where others make features of them."""
+
 
 def unruled(tagger: Tagger, name: str, given: Args, outputs: list[Tensor]) -> list[Dims] | Dims:
     """Dimensions of the outputs: elementwise where the inputs broadcast to them; else fixed, and so are the inputs."""
@@ -25,8 +28,9 @@ def unruled(tagger: Tagger, name: str, given: Args, outputs: list[Tensor]) -> li
         if fits:
             result.append(tagger.elementwise(inputs, shape))
             for tensor in inputs:
-                if mark := tagger.marked(tensor):
-                    tagger.mark(output, mark)
+                mark = tagger.marked(tensor)
+                if mark:
+                    tagger.mark(output, "" if mark == "a layer's" and name.strip("_") not in HEADS else mark)
         else:
             for tensor in inputs:
                 for form in tagger.dims(tensor):

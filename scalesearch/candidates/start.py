@@ -1,0 +1,94 @@
+"""What a candidate's training starts from: fresh weights, or the function of a smaller network that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from scalesearch.errors import BaselineError, ScaleSearchError, SurgeryError
+from scalesearch.models.catalogue import builtin, builtin_names, model_of, open_baseline
+from scalesearch.models.grown_model import GrownModel, trained
+from scalesearch.models.protocols import ScaledModel
+from scalesearch.models.spec_model import SpecModel
+from scalesearch.recipe import Recipe
+from scalesearch.scaling.module_spec import ModuleSpec
+from scalesearch.scaling.spec_files import Spec, load_spec
+from scalesearch.validation import is_file
+
+SPEC = "spec.yaml"
+"""Beside a file of weights, what it is the network of: as `scalesearch train` writes it."""
+
+
+def start_of(model: ScaledModel, recipe: Recipe) -> ScaledModel:
+    """``model`` as the recipe has it start: grown from a file's weights, if there is one.
+
+    Raises:
+        BaselineError: nobody knows which network the file is of.
+    """
+    if recipe.train.grow_from is None:
+        return model
+    file = Path(recipe.train.grow_from)
+    if not is_file(file):
+        raise BaselineError(f"no weights to grow from: there is no file {file}")
+    return GrownModel(model, _network_of(file, model, recipe), file)
+
+
+def see_grown(models: Iterable[ScaledModel], recipe: Recipe, classes: int, told: Callable[[str], None]) -> None:
+    """Grow each network once, before anything is trained, if the recipe grows them.
+
+    Args:
+        told: is given a line about what was done.
+
+    Raises:
+        SurgeryError: one cannot be grown; the message names it and the layer.
+        BaselineError: the file's weights are not of the smaller network.
+    """
+    if recipe.train.grow_from is None:
+        return
+    count = 0
+    for model in models:
+        start = start_of(model, recipe)
+        try:
+            start.build(classes)
+        except SurgeryError as failure:
+            words = f"{model.spec.name} ({model.shape}) cannot be grown from {recipe.train.grow_from}: {failure.reason}"
+            raise SurgeryError(failure.layer, words) from failure
+        count += 1
+        small = start.small.spec.name if isinstance(start, GrownModel) else ""
+    if count:
+        whom = "the network starts" if count == 1 else f"all {count} networks start"
+        told(f"{whom} with the function of {recipe.train.grow_from} ({small}), proved by running both")
+
+
+def _network_of(file: Path, model: ScaledModel, recipe: Recipe) -> ScaledModel:
+    """The network whose weights a file has: the spec beside it, or the first of those it may be that it fits."""
+    beside = file.parent / SPEC
+    if is_file(beside):
+        return model_of(load_spec(beside))
+    from scalesearch.models.weights import read_weights
+
+    weights, reasons = read_weights(file), []
+    for small in _possible(model.spec, recipe):
+        try:
+            trained(small, weights, str(file), 1000)
+        except ScaleSearchError as failure:
+            reasons.append(str(failure))
+            continue
+        return small
+    why = f": {reasons[0]}" if reasons else ""
+    raise BaselineError(f"{file} is of a network that is not known; put its {SPEC} beside it{why}")
+
+
+def _possible(spec: Spec, recipe: Recipe) -> Sequence[ScaledModel]:
+    """Networks that a spec may have been made from."""
+    found: list[ScaledModel] = []
+    if isinstance(spec, ModuleSpec):
+        found.append(_native(spec.module, recipe, spec.opened_at))
+    elif spec.origin is not None and spec.origin.baseline in builtin_names():
+        found.append(SpecModel(builtin(spec.origin.baseline)))
+    found.append(_native(recipe.baseline, recipe, recipe.resolution))
+    return found
+
+
+def _native(name: str, recipe: Recipe, side: int | None) -> ScaledModel:
+    return model_of(open_baseline(name, recipe.rounding, side).native)
