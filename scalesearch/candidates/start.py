@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from scalesearch.errors import BaselineError, ScaleSearchError, SurgeryError
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import builtin, builtin_names, model_of, open_baseline
 from scalesearch.models.grown_model import GrownModel, trained
 from scalesearch.models.protocols import ScaledModel
@@ -15,6 +16,8 @@ from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.scaling.spec_files import Spec, load_spec
 from scalesearch.validation import is_file
 
+WEIGHTS = ("weights.safetensors", "weights.pt")
+"""In a folder that `scalesearch train` wrote."""
 SPEC = "spec.yaml"
 """Beside a file of weights, what it is the network of: as `scalesearch train` writes it."""
 
@@ -27,7 +30,8 @@ def start_of(model: ScaledModel, recipe: Recipe) -> ScaledModel:
     """
     if recipe.train.grow_from is None:
         return model
-    file = Path(recipe.train.grow_from)
+    file = Path(recipe.train.grow_from).expanduser()
+    file = next((file / name for name in WEIGHTS if is_file(file / name)), file)
     if not is_file(file):
         raise BaselineError(f"no weights to grow from: there is no file {file}")
     return GrownModel(model, _network_of(file, model, recipe), file)
@@ -62,10 +66,14 @@ def see_grown(models: Iterable[ScaledModel], recipe: Recipe, classes: int, told:
 
 def _network_of(file: Path, model: ScaledModel, recipe: Recipe) -> ScaledModel:
     """The network whose weights a file has: the spec beside it, or the first of those it may be that it fits."""
+    from scalesearch.models.weights import read_weights
+    from scalesearch.models.weights_file import read_about
+
     beside = file.parent / SPEC
     if is_file(beside):
         return model_of(load_spec(beside))
-    from scalesearch.models.weights import read_weights
+    if (about := read_about(file)) is not None:
+        return model_of(about.spec)
 
     weights, reasons = read_weights(file), []
     for small in _possible(model.spec, recipe):
@@ -90,5 +98,6 @@ def _possible(spec: Spec, recipe: Recipe) -> Sequence[ScaledModel]:
     return found
 
 
-def _native(name: str, recipe: Recipe, side: int | None) -> ScaledModel:
-    return model_of(open_baseline(name, recipe.rounding, side).native)
+def _native(name: str, recipe: Recipe, size: Resolution | None) -> ScaledModel:
+    opened = open_baseline(name, recipe.rounding, size)
+    return model_of(opened.meant_for(None, recipe.data.channels).native)

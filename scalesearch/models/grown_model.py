@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import BaselineError, SurgeryError
+from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.spec_model import SpecModel
 from scalesearch.scaling.cost import Cost
@@ -38,9 +39,14 @@ class GrownModel:
         return self.model.fingerprint
 
     @property
-    def resolution(self) -> int:
-        """The side of its square input, pixels."""
+    def resolution(self) -> Resolution:
+        """The size of its images, pixels."""
         return self.model.resolution
+
+    @property
+    def channels(self) -> int:
+        """Of its images."""
+        return self.model.channels
 
     @property
     def shape(self) -> str:
@@ -80,7 +86,7 @@ class GrownModel:
             grown = self.model.build(num_classes)
             names = known.state_dict().keys()
             origins = {name: name if name in names else None for name in deep.state_dict()}
-            grow(known, deep, grown, origins, self.resolution, NOISE)
+            grow(known, deep, grown, origins, image_shape(self.channels, self.resolution), NOISE)
             return grown
         if not (isinstance(large, ModuleSpec) and isinstance(before, ModuleSpec)) or large.module != before.module:
             raise SurgeryError(

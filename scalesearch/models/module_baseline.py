@@ -132,7 +132,6 @@ class ModuleModel:
     @property
     def last_side(self) -> int:
         """Positions along the shorter side of its last map: of the last convolution with more than one."""
-        account = self._at(None).account
         account = self.at(None).account
         maps = [row.positions for row in account.layers if row.kernel and row.positions > 1]
         sides = sorted(height_width(self.spec.resolution))

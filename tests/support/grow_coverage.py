@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import ScaleSearchError
+from scalesearch.image_size import Resolution, height_width, image_shape
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.scale import scale_module
 
@@ -42,9 +43,9 @@ def shake(module: nn.Module, seed: int = 1) -> nn.Module:
     return module
 
 
-def difference(small: nn.Module, large: nn.Module, side: int) -> float:
+def difference(small: nn.Module, large: nn.Module, size: Resolution) -> float:
     """The largest difference between the outputs for random images, as a share of the largest output if that is > 1."""
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(3))
+    images = torch.randn(2, *image_shape(3, size), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         pair = [_leaves(module.eval()(images)) for module in (small, large)]
     worst = 0.0
@@ -58,11 +59,11 @@ def _leaves(value: object) -> list[torch.Tensor]:
     return leaves
 
 
-def tried(module: nn.Module, resolution: int, depth: float, width: float) -> float | str:
+def tried(module: nn.Module, resolution: Resolution, depth: float, width: float) -> float | str:
     """Grow a network whose weights were shaken: how far outputs differ, or why it cannot be grown."""
     small = shake(module)
     try:
-        large = scale_module(small, depth=depth, width=width, resolution=resolution, grow=True)
+        large = scale_module(small, depth=depth, width=width, resolution=height_width(resolution), grow=True)
     except ScaleSearchError as failure:
         return str(failure)
     return difference(small, large, resolution)
@@ -94,8 +95,8 @@ def table(rows: Iterable[Grown], title: str, versions: str) -> str:
         f"# {title}",
         "",
         f"{versions}. Of {len(rows)} networks, grown by `scale_module(..., grow=True)` at (depth, width): {said}. "
-        "Norms, biases and statistics were moved at random first. Numbers are the largest difference between outputs of "
-        "both networks in single precision, as a share of the largest output where that is more than 1.",
+        "Norms, biases and statistics were moved at random first. Numbers are the largest difference between outputs "
+        "of both networks in single precision, as a share of the largest output where that is more than 1.",
         "",
         f"| network | {heads} | why not |",
         "|--|" + "--|" * (len(GROWN) + 1),

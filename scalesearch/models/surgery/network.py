@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -118,16 +119,20 @@ class Network:
 
     def _trace(self, module: nn.Module) -> Trace:
         """Run ``module`` on tagged sizes: on the meta device, or with numbers where it asks for one (``item``)."""
-        kept = {"keep_groups": self.keep_groups, "keep_output_channels": self.keep_output_channels}
+        kept: dict[str, Any] = {
+            "channels": self.channels,
+            "keep_groups": self.keep_groups,
+            "keep_output_channels": self.keep_output_channels,
+        }
         if not self.real:
             try:
-                return trace(copy_skeleton(module), self.resolution, channels=self.channels, **kept)
+                return trace(copy_skeleton(module), self.resolution, **kept)
             except SurgeryError as failure:
                 if "meta" not in failure.reason:
                     raise
                 self.real = True
         real = materialise(copy_skeleton(module))
-        return trace(real, self.resolution, channels=self.channels, laws=module, **kept)
+        return trace(real, self.resolution, laws=module, **kept)
 
     @property
     def found(self) -> Trace:

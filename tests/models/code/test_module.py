@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from scalesearch.errors import ScaleSearchError
+from scalesearch.image_size import image_shape
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.code.constructors import Imports, constructor
 from scalesearch.models.code.module import module_code
@@ -54,20 +55,20 @@ def build_odd():
 """
 
 
-def both(source: str, depth: float, width: float, classes: int = 7) -> tuple[str, nn.Module, int]:
+def both(source: str, depth: float, width: float, classes: int = 7) -> tuple[str, nn.Module, tuple[int, int, int]]:
     model = open_baseline(source).scaled(Multipliers(depth, width, 1))
     network = model.build(classes)
     code = module_code(Written(model, classes, None, "net.safetensors", PLAIN, PLAIN), network)
-    return code, network, model.resolution
+    return code, network, image_shape(model.channels, model.resolution)
 
 
 def test_a_users_network_is_its_own_constructor_and_edits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own_network.py").write_text(OWN)
-    code, network, side = both("own_network.py:build_net", 1.5, 1.5)
+    code, network, image = both("own_network.py:build_net", 1.5, 1.5)
     with running(code, "net", Path("net.py")) as made:
         twin = made.build_model()
-        assert prove_same(network, twin, side, 7, "net").difference == 0
+        assert prove_same(network, twin, image, 7, "net").difference == 0
         made.count(twin)
     assert "from own_network import build_net  # of own_network.py, which lies beside this file" in code
     assert "    repeat(model.stages[2], 2, 2)\n    repeat(model.stages[0], 1, 1)\n" in code
@@ -79,21 +80,21 @@ def test_a_users_network_is_its_own_constructor_and_edits(tmp_path: Path, monkey
 def test_blocks_are_taken_away_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own_network.py").write_text(OWN)
-    code, network, side = both("own_network.py:build_net", 0.5, 1, 10)
+    code, network, image = both("own_network.py:build_net", 0.5, 1, 10)
     assert "del model.stages[2][2:3]" in code and "resize" not in code.split('"""', 2)[2]
     with running(code, "net", Path("net.py")) as made:
-        assert prove_same(network, made.build_model(), side, 10, "net").difference == 0
+        assert prove_same(network, made.build_model(), image, 10, "net").difference == 0
 
 
 def test_a_layer_of_a_class_of_ones_own_is_edited_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("odd_network.py").write_text(OWN)
-    code, network, side = both("odd_network.py:build_odd", 1, 1.5)
+    code, network, image = both("odd_network.py:build_odd", 1, 1.5)
     assert (
         "    model.stem.out_channels = 24\n    model.stem.weight = nn.Parameter(torch.randn((24, 3, 3, 3)) * " in code
     )
     with running(code, "net", Path("net.py")) as made:
-        assert prove_same(network, made.build_model(), side, 7, "net").difference == 0
+        assert prove_same(network, made.build_model(), image, 7, "net").difference == 0
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +136,9 @@ def test_a_layers_call_makes_that_layer(layer: nn.Module, call: str) -> None:
     ],
 )
 def test_other_peoples_networks(source: str, depth: float, width: float) -> None:
-    code, network, side = both(source, depth, width)
+    code, network, image = both(source, depth, width)
     with running(code, "net", Path("net.py")) as made:
         twin = made.build_model()
-        assert prove_same(network, twin, side, 7, "net").difference == 0
+        assert prove_same(network, twin, image, 7, "net").difference == 0
         made.count(twin)
     assert len(code.splitlines()) < 400

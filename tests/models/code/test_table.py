@@ -70,7 +70,7 @@ def test_every_operator_gives_the_same_network_and_it_trains(table: str) -> None
     with running(code, "net", Path("net.py")) as made:
         twin = made.build_model()
         assert list(twin.state_dict()) == list(network.state_dict())
-        assert prove_same(network, twin, 32, 7, "net").difference == 0
+        assert prove_same(network, twin, (3, 32, 32), 7, "net").difference == 0
         made.count(twin)
         torch.manual_seed(0)
         twin.train()(torch.randn(4, 3, 32, 32)).square().mean().backward()

@@ -74,7 +74,7 @@ def test_timm_makes_the_same_network(table: str, request: pytest.FixtureRequest)
     with running(written(spec, entry), entry, Path(f"{entry}.py")) as made:
         theirs = timm.create_model(entry)
         state = with_their_names(network, theirs)
-        assert prove_same(network, theirs, 32, 7, entry, state=state).difference == 0
+        assert prove_same(network, theirs, (3, 32, 32), 7, entry, state=state).difference == 0
         made.count(theirs)
         assert theirs.pretrained_cfg["input_size"] == (3, 32, 32) and theirs.pretrained_cfg["mean"] == PLAIN
         assert _rates(network) <= _rates(theirs), "timm keeps a rate in blocks that have no skip, too"
@@ -94,7 +94,7 @@ def test_timm_makes_the_built_in_networks(name: str) -> None:
     with running(written(builtin(name), entry), entry, Path(f"{entry}.py")) as made:
         theirs = timm.create_model(entry)
         state = with_their_names(network, theirs)
-        assert prove_same(network, theirs, 64, 7, name, state=state).difference == 0
+        assert prove_same(network, theirs, (3, 64, 64), 7, name, state=state).difference == 0
         made.count(theirs)
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from scalesearch.errors import SurgeryError
+from scalesearch.image_size import image_shape
 from scalesearch.models.surgery.grow.deepen import new_blocks, pass_on, take_over
 from scalesearch.models.surgery.grow.follow import follow
 from scalesearch.models.surgery.grow.matching import matched
-from scalesearch.models.surgery.grow.proof import images_of, prove_equal
+from scalesearch.models.surgery.grow.proof import Image, images_of, prove_equal
 from scalesearch.models.surgery.grow.widen import widen
 from scalesearch.models.surgery.scaled import Scaled
 from scalesearch.models.surgery.tagger import named_tensors
@@ -28,7 +29,7 @@ def grow(
     deep: nn.Module,
     large: nn.Module,
     origins: Mapping[str, str | None],
-    resolution: int,
+    image: Image,
     noise: float,
 ) -> tuple[str, ...]:
     """Give ``large`` the weights with which it computes what ``small`` computes, in place.
@@ -36,7 +37,7 @@ def grow(
     Args:
         deep: as deep as ``large`` and as wide as ``small``; it is changed too.
         origins: for each tensor of ``deep`` its name in ``small``, None where it is of a new block.
-        resolution: pixels at which all of them run.
+        image: channels, height and width of the images at which all of them run.
         noise: how much the shares of copies differ (`widen`).
 
     Returns:
@@ -45,27 +46,29 @@ def grow(
     Raises:
         SurgeryError: it cannot be done; the message names the layer.
     """
-    side = running_side(small, resolution)
+    image = running_at(small, image)
     take_over(deep, dict(named_tensors(small)), origins)
-    pass_on(deep, new_blocks(deep, origins), [images_of(side, 2)])
+    pass_on(deep, new_blocks(deep, origins), [images_of(image, 2)])
     if any(origin is None for origin in origins.values()):
-        prove_equal(small, deep, side)
-    image = images_of(side, 1).expand(2, -1, -1, -1)
-    left = widen(deep, large, matched(follow(deep, image), follow(large, image)), noise=noise)
-    prove_equal(small, large, side)
+        prove_equal(small, deep, image)
+    same = images_of(image, 1).expand(2, -1, -1, -1)
+    left = widen(deep, large, matched(follow(deep, same), follow(large, same)), noise=noise)
+    prove_equal(small, large, image)
     return left
 
 
-def running_side(module: nn.Module, resolution: int) -> int:
-    """The smallest of `SIDES` at which the network runs with more than one position in most maps, else its own."""
-    for side in (*(each for each in SIDES if each < resolution), resolution):
+def running_at(module: nn.Module, image: Image) -> Image:
+    """The smallest square of `SIDES` at which the network runs, else its own channels, height and width."""
+    channels, *sides = image
+    for side in (each for each in SIDES if each < min(sides)):
+        smaller = (channels, side, side)
         try:
             with torch.no_grad():
-                module.eval()(images_of(side, 2))
+                module.eval()(images_of(smaller, 2))
         except (RuntimeError, TypeError, ValueError, SurgeryError):
             continue
-        return side
-    return resolution
+        return smaller
+    return image
 
 
 def grow_scaled(small: Scaled, deep: Scaled, large: Scaled, trained: nn.Module, noise: float) -> nn.Module:
@@ -97,5 +100,5 @@ def grow_scaled(small: Scaled, deep: Scaled, large: Scaled, trained: nn.Module, 
     for name, tensor in named_tensors(twin):
         with torch.no_grad():
             tensor.copy_(theirs[name] if name in theirs else theirs[before[name].name or ""])
-    grow(twin, deep.build(), grown, origins, large.account.resolution, noise)
+    grow(twin, deep.build(), grown, origins, image_shape(large.channels, large.account.resolution), noise)
     return grown

@@ -137,11 +137,10 @@ class Marking(TorchFunctionMode):
         shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
         first, second = first.expand(shape), second.expand(shape)
         uniform = [i for i in range(ndim) if first.stride(i) == 0 and second.stride(i) == 0]
-        a, b = (
-            part[tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))] for part in (first, second)
-        )
-        self.tie(a.reshape(-1), b.reshape(-1))
-        return torch.where(a >= 0, a, b).expand(shape)
+        once = tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))
+        left, right = first[once], second[once]
+        self.tie(left.reshape(-1), right.reshape(-1))
+        return torch.where(left >= 0, left, right).expand(shape)
 
     def tie(self, first: Tensor, second: Tensor) -> None:
         """Write down that these numbers are of channels that belong together, pair by pair."""

@@ -17,8 +17,11 @@ TOLERANCE = 1e-5
 
 IMAGES = 3
 
+Image = tuple[int, int, int]
+"""Channels, height and width."""
 
-def prove_equal(first: nn.Module, second: nn.Module, resolution: int) -> None:
+
+def prove_equal(first: nn.Module, second: nn.Module, image: Image) -> None:
     """Both networks give out the same for random images, in eval mode, to `TOLERANCE`; in double precision where they
     run in it, so that rounding hides nothing.
 
@@ -26,7 +29,7 @@ def prove_equal(first: nn.Module, second: nn.Module, resolution: int) -> None:
         SurgeryError: they do not; the message names the first layer where they part.
     """
     pair = [copy.deepcopy(module).eval() for module in (first, second)]
-    images = images_of(resolution)
+    images = images_of(image)
     try:
         double = [module.double() for module in pair]
         outputs = [_run(module, images.double()) for module in double]
@@ -41,10 +44,10 @@ def prove_equal(first: nn.Module, second: nn.Module, resolution: int) -> None:
     )
 
 
-def images_of(resolution: int, count: int = IMAGES) -> Tensor:
+def images_of(image: Image, count: int = IMAGES) -> Tensor:
     """Random images, the same at every call; torch's generator is left as it was."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, 3, resolution, resolution, generator=generator)
+    return torch.randn(count, *image, generator=generator)
 
 
 def _run(module: nn.Module, images: Tensor) -> list[Tensor]:
