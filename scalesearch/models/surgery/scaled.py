@@ -71,6 +71,11 @@ class Scaled:
         return self._variant.real
 
     @property
+    def channels(self) -> int:
+        """Of its images."""
+        return self._variant.channels
+
+    @property
     def has_classes(self) -> bool:
         """Whether one of its outputs is a row of classes."""
         return self._variant.found.classes is not None
