@@ -213,10 +213,19 @@ def _value(tensor: Tensor) -> str | None:
         value = float(flat[0]) if flat.numel() else 0.0
         word = {0.0: "zeros", 1.0: "ones"}.get(value)
         kind = "" if tensor.dtype == torch.float32 else f", dtype={tensor.dtype}"
-        return f"torch.{word}({size}{kind})" if word else f"torch.full({shape}, {value:.9g}{kind})"
+        return f"torch.{word}({size}{kind})" if word else f"torch.full({shape}, {_short(value, tensor.dtype)}{kind})"
     if isinstance(tensor, nn.Parameter):
         return f"torch.randn({size}) * {float(flat.std()):.4g}"
     return None
+
+
+def _short(value: float, kind: torch.dtype) -> str:
+    """The fewest digits that come to the same number in a tensor."""
+    for digits in range(1, 10):
+        text = f"{value:.{digits}g}"
+        if torch.tensor(float(text), dtype=kind) == torch.tensor(value, dtype=kind):
+            return text
+    return repr(value)
 
 
 def _differs(before: nn.Module, after: nn.Module) -> bool:

@@ -72,8 +72,10 @@ def test_a_users_network_is_its_own_constructor_and_edits(tmp_path: Path, monkey
         made.count(twin)
     assert "from own_network import build_net  # of own_network.py, which lies beside this file" in code
     assert "    repeat(model.stages[2], 2, 2)\n    repeat(model.stages[0], 1, 1)\n" in code
-    assert "    for block in model.stages[0]:\n        block.norm = nn.GroupNorm(6, 24)\n" in code
-    assert "        block.scale = nn.Parameter(torch.full((24, 1, 1), 0.1" in code
+    assert (
+        "    for block in model.stages[0]:\n        block.scale = nn.Parameter(torch.full((24, 1, 1), 0.1))\n" in code
+    )
+    assert "        block.norm = nn.GroupNorm(4, 24)\n" in code
     assert "    model.head = nn.Linear(48, 7)\n" in code and len(code.splitlines()) < 120
 
 
