@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, model_validator
+from pydantic import BaseModel
 
 from scalesearch.errors import RecipeError, RunError, ScaleSearchError
 from scalesearch.recipe import load_recipe
@@ -19,300 +19,23 @@ from scalesearch.validation import Model, is_file, parse
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Factor = Annotated[float, Field(gt=0, lt=100)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Amount = Annotated[int, Field(ge=0, lt=2**62)]
-Positive = Annotated[int, Field(gt=0, lt=2**62)]
-
-
-def _size(value: object) -> object:
-    sides = value if isinstance(value, list) and len(value) == 2 else [value]
-    if not all(type(side) is int and 0 < side < 2**62 for side in sides):
-        raise ValueError("a number of pixels, or height and width")
-    return value
-
-
-Size = Annotated[Any, PlainValidator(_size)]
-"""The side of images, pixels, or height and width."""
-
-
-class _Kept(BaseModel):
-    """Types are taken as JSON has them: a number in quotes is none."""
-
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, extra="allow")
-
-
-class RankedRow(_Kept):
-    """A candidate of `ranking.json`. Accuracies are in [0, 1], memory in bytes, latency in milliseconds."""
-
-    rank: Positive
-    alpha: Factor
-    beta: Factor
-    gamma: Factor
-    growth: float
-    shape: str
-    resolution: Size
-    macs: Positive
-    ratio: float = Field(gt=0)
-    params: Positive
-    accuracy: Share
-    seeds: Positive
-    network: str
-    sd: float | None = None
-    pooled: float | None = None
-    gap: float | None = None
-    gap_low: float | None = None
-    gap_high: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_best: Share | None = None
-    val_accuracy: Share | None = None
-    loss: float | None = None
-    front: bool | None = None
-    contender: bool | None = None
-    memory: Amount | None = None
-    estimated_memory: Amount | None = None
-    latency_ms: float | None = None
-    matched: float | None = None
-    matched_ratio: float | None = None
-    label: str | None = None
-    also: str | None = None
-
-
-class FittedShares(_Kept):
-    """The parts of the growth that each dimension gets."""
-
-    depth: Share
-    width: Share
-    resolution: Share
-
-
-class FittedPoint(_Kept):
-    """The highest point of the fitted surface."""
-
-    alpha: Factor
-    beta: Factor
-    gamma: Factor
-    shares: FittedShares
-
-
-class NasTarget(_Kept):
-    """What a search for a baseline was for."""
-
-    space: str
-    target_macs: Positive
-
-
-class RankingFile(_Kept):
-    """`ranking.json`."""
-
-    title: str
-    notes: list[str]
-    ranking: Annotated[list[RankedRow], Field(min_length=1)]
-    metric: Literal["balanced_accuracy", "macro_f1"] | None = None
-    fitted: FittedPoint | None = None
-    nas: NasTarget | None = None
-    match: MatchNote | None = None
-
-
-class MatchedPoint(_Kept):
-    """Coefficients, and what their network costs over the baseline's: measured, with its ``value`` in the quantity's
-    unit, or estimated alone. ``admitted`` is None of a point named by hand."""
-
-    alpha: float = Field(gt=0)
-    beta: float = Field(gt=0)
-    gamma: float = Field(gt=0)
-    ratio: float = Field(gt=0)
-    value: float | None = Field(default=None, gt=0)
-    network: str | None = None
-    admitted: bool | None = None
-
-    @property
-    def missed(self) -> bool:
-        """Whether it was measured, and does not cost what it should."""
-        return self.admitted is False and self.value is not None
-
-
-class MatchedFile(_Kept):
-    """`matched.json`: a plan of equal measured cost, and what it was measured with. ``base`` is what the baseline
-    costs, ``off_median`` and ``off_worst`` are measured costs over their estimates, ``error`` is the
-    median relative standard error of what was admitted; ``asked`` is a digest of what the
-    plan was asked for: another would need other points. ``rows`` are those of a comparison."""
-
-    cost: Literal["latency", "train-time", "energy"]
-    unit: str
-    device: str
-    threads: Positive
-    batch: Positive
-    precision: str
-    base: float = Field(gt=0)
-    target: float = Field(gt=0)
-    tolerance: float = Field(gt=0)
-    pairs: Amount
-    networks: Positive
-    seconds: float = Field(ge=0)
-    off_median: float | None = None
-    off_worst: float | None = None
-    error: float | None = None
-    asked: str = ""
-    rows: list[dict[str, Any]] = Field(default_factory=list)
-    points: list[MatchedPoint]
-
-
-class MatchNote(_Kept):
-    """Of `ranking.json`, by what candidates were made equal, and what follows from it."""
-
-    cost: str
-    unit: str
-    differ: bool
-    words: str
-
-
-class SessionImages(_Kept):
-    """The images that a session found."""
-
-    title: str
-    fingerprint: str
-    train: Amount
-    minival: Amount
-
-
-class SessionEntry(_Kept):
-    """A session of `environment.json`: the command, when (UTC, ISO 8601), on what, with which images."""
-
-    command: str
-    started: str
-    device: str
-    data: SessionImages
-
-
-class VerifiedNetwork(_Kept):
-    """A network that was trained on both schedules, and its two accuracies."""
-
-    network: str
-    short: Share
-    long: Share
-
-
-class VerifyFile(_Kept):
-    """`verify.json`: what a longer schedule, ``longer`` times as long, says of the first."""
-
-    longer: Factor
-    words: str
-    networks: list[VerifiedNetwork]
-
-
-class LengthNetwork(_Kept):
-    """A network after one length of training."""
-
-    network: str
-    accuracy: float
-    low: float
-    high: float
-    p_best: Share
-
-
-class LengthEntry(_Kept):
-    """One length of training: its steps, what it is called, and every network."""
-
-    steps: Positive
-    label: str
-    networks: Annotated[list[LengthNetwork], Field(min_length=1)]
-
-
-class LengthsFile(_Kept):
-    """`lengths.json`: how the answer depends on the length of training."""
-
-    words: str
-    lengths: Annotated[list[LengthEntry], Field(min_length=2)]
-
-
-class TrainedImages(_Kept):
-    """The images of one training; ``val`` where it was evaluated on them."""
-
-    minival: Amount
-    val: Amount | None = None
-
-
-class TrainedEnvironment(_Kept):
-    """What one training was made with."""
-
-    data: TrainedImages
-
-
-class OutcomeFile(_Kept):
-    """`outcome.json` of `scalesearch train`."""
-
-    accuracy: Share
-    val_accuracy: Share | None = None
-    seconds: float = Field(ge=0)
-    images_per_second: float = Field(ge=0)
-    environment: TrainedEnvironment
-
-
-class ClassAccuracy(_Kept):
-    """How often images of one class are right, with its interval."""
-
-    images: Amount
-    accuracy: Share | None = None
-    low: Share | None = None
-    high: Share | None = None
-
-
-class ConfusionEntry(_Kept):
-    """What one network took images for."""
-
-    network: str
-    name: str
-    seeds: Positive
-    accuracy: Share
-    balanced_accuracy: Share
-    macro_f1: Share
-    top5: Share | None = None
-    classes: list[ClassAccuracy]
-    confused: list[Annotated[list[Amount], Field(min_length=3, max_length=3)]]
-
-
-class ClassesFile(_Kept):
-    """`classes.json`: the best candidates, class by class."""
-
-    split: str
-    images: Positive
-    class_names: Annotated[list[str], Field(min_length=1)]
-    confidence: Share
-    networks: list[ConfusionEntry]
-
-    @model_validator(mode="after")
-    def _of_these_classes(self) -> ClassesFile:
-        count = len(self.class_names)
-        for network in self.networks:
-            if len(network.classes) != count:
-                raise ValueError(f"{count} classes of each network, as there are names")
-            if any(
-                max(true, taken) >= count or not network.classes[true].images for true, taken, _ in network.confused
-            ):
-                raise ValueError("confused classes that have names and images")
-        return self
-
-
-class _Settings(_Kept):
-    """`settings.json`: flat, by dotted key."""
-
-    fingerprint: str = Field(alias="data.fingerprint")
-    resolution: Size | None = None
-
-
-class _Sessions(RootModel[list[SessionEntry]]):
-    """`environment.json`, which is a list."""
-
+from scalesearch.run_contents import (
+    ClassesFile,
+    LengthsFile,
+    MatchedFile,
+    OutcomeFile,
+    RankingFile,
+    SessionsFile,
+    SettingsFile,
+    VerifyFile,
+)
 
 MODELS: dict[str, type[BaseModel]] = {
     "ranking.json": RankingFile,
     "verify.json": VerifyFile,
     "matched.json": MatchedFile,
     "lengths.json": LengthsFile,
-    "settings.json": _Settings,
+    "settings.json": SettingsFile,
     "outcome.json": OutcomeFile,
     "classes.json": ClassesFile,
 }
@@ -373,7 +96,7 @@ def read_sessions(run: Path) -> list[dict[str, Any]]:
     """
     file = run / "environment.json"
     found = read_json(file, f"{run} does not say what it was made with")
-    validated(_Sessions, found, file)
+    validated(SessionsFile, found, file)
     return list(found)
 
 

@@ -10,7 +10,7 @@ from scalesearch.candidates.matching import Matched, Measure, axis, matched, ran
 from scalesearch.candidates.quantities import QUANTITIES, CountMemory, Spent, count_of
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Baseline, ScaledModel, Survey
-from scalesearch.run_files import MatchedFile
+from scalesearch.run_contents import MatchedFile
 from scalesearch.scaling.changes import Value
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers
 from scalesearch.scaling.cost import Cost

@@ -14,7 +14,7 @@ from scalesearch.candidates.measured_cost import Solved
 from scalesearch.candidates.quantities import QUANTITIES, CountMemory, counted_ratio
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Survey
-from scalesearch.run_files import MatchedFile
+from scalesearch.run_contents import MatchedFile
 from scalesearch.scaling.compound import AXES, Coefficients
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.points import Points

@@ -15,7 +15,7 @@ from scalesearch.candidates.equal_cost import solve
 from scalesearch.candidates.quantities import Quantity, Ratio
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.protocols import Networks, ScaledModel, Survey
-from scalesearch.run_files import MatchedFile, MatchedPoint
+from scalesearch.run_contents import MatchedFile, MatchedPoint
 from scalesearch.scaling.compound import Coefficients
 from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.points import Floats, Points

@@ -7,6 +7,7 @@ import typer
 
 from scalesearch.cli.keys import Key, format_of, given
 from scalesearch.cli.options import DataOption, FormatOption, JsonOption, SetOption
+from scalesearch.cli.sizes import SIZE, size_of
 from scalesearch.cli.trained_options import (
     NETWORKS,
     CalibrationImagesOption,
@@ -36,7 +37,7 @@ def export(
         typer.Option(min=1, max=10**7, help="Outputs of the classifier (default: 1000; of a folder, its own)."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: the network's own).")
+        str | None, typer.Option(metavar=SIZE, help="Input side, or HEIGHTxWIDTH, pixels (default: the network's own).")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write (default: NAME and the format's suffix).")] = None,
     int8: Annotated[
@@ -59,7 +60,7 @@ def export(
         format_name=format_,
         num_classes=num_classes,
         weights=weights,
-        resolution=resolution,
+        resolution=size_of(resolution),
         out=out,
         int8=int8,
         options=options,
@@ -78,7 +79,7 @@ def quantize(
     recipe: QuantizeRecipeOption = None,
     data: DataOption = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, max=2**14, help="Input side, pixels (default: the network's own).")
+        str | None, typer.Option(metavar=SIZE, help="Input side, or HEIGHTxWIDTH, pixels (default: the network's own).")
     ] = None,
     calibration_images: CalibrationImagesOption = None,
     method: MethodOption = None,
@@ -117,7 +118,7 @@ def quantize(
         options,
         recipe=recipe,
         overrides=overrides_,
-        resolution=resolution,
+        resolution=size_of(resolution),
         out=out,
         dry_run=dry_run,
         form=format_of(format_, json=json_),

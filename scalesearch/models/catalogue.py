@@ -119,7 +119,7 @@ def build_model(spec: Spec, num_classes: int = 1000) -> nn.Module:
     torch.Size([1, 10])
     """
     if isinstance(spec, ModuleSpec):
-        from scalesearch.models.module_baseline import ModuleModel
+        from scalesearch.models.module_model import ModuleModel
 
         return ModuleModel(spec).bare(num_classes)
     return model_of(spec).build(num_classes)
@@ -128,7 +128,7 @@ def build_model(spec: Spec, num_classes: int = 1000) -> nn.Module:
 def model_of(spec: Spec) -> ScaledModel:
     """The network that a spec describes."""
     if isinstance(spec, ModuleSpec):
-        from scalesearch.models.module_baseline import ModuleModel
+        from scalesearch.models.module_model import ModuleModel
 
         return ModuleModel(spec)
     return SpecModel(spec)

@@ -92,7 +92,7 @@ class GrownModel:
             raise SurgeryError(
                 large.name, f"it is no larger {before.name}: {_made_of(large)}, and not {_made_of(before)}"
             )
-        from scalesearch.models.module_baseline import ModuleModel
+        from scalesearch.models.module_model import ModuleModel
 
         deeper = ModuleModel(before.model_copy(update={"depth": large.depth, "rounding": large.rounding}))
         grown = self.model.build(num_classes)

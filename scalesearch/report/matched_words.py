@@ -13,7 +13,7 @@ from scalesearch.scaling.compound import Coefficients
 
 if TYPE_CHECKING:
     from scalesearch.candidates.grid import Plan
-    from scalesearch.run_files import MatchedFile
+    from scalesearch.run_contents import MatchedFile
     from scalesearch.settings import SearchSettings
 
 UNSURE = 0.5

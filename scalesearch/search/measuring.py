@@ -19,7 +19,8 @@ from scalesearch.candidates.resolve import ResolvedBaseline
 from scalesearch.files import kept_one
 from scalesearch.models.protocols import Survey
 from scalesearch.recipe import Recipe
-from scalesearch.run_files import MatchedFile, MatchedPoint, read_result
+from scalesearch.run_contents import MatchedFile, MatchedPoint
+from scalesearch.run_files import read_result
 from scalesearch.run_folder import digest
 from scalesearch.runtime.device import pick_device, pick_precision
 from scalesearch.scaling.compound import AXES, Coefficients, Multipliers

@@ -155,7 +155,7 @@ class Search:
     def _ready(self) -> tuple[Prepared, EngineSettings]:
         self._offer()
         if isinstance(self._baseline, str) and ":" in self._baseline:
-            from scalesearch.models.module_baseline import forget
+            from scalesearch.models.module_model import forget
 
             forget()  # its file may have been edited in this session
         native = self._baseline if isinstance(self._baseline, (ModelSpec, ModuleSpec)) else None
@@ -194,7 +194,7 @@ class Search:
     def _offer(self) -> None:
         """Be the one whose network goes by its name: another search may have had a network of the same name."""
         if self._source is not None:
-            from scalesearch.models.module_baseline import offer
+            from scalesearch.models.module_model import offer
 
             offer(self._source, self._baseline)
 

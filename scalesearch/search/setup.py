@@ -23,7 +23,7 @@ from scalesearch.models.protocols import Baseline
 from scalesearch.ranking.class_metrics import base_rate, metric_of
 from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.recipe import Recipe, refuse_nas
-from scalesearch.run_files import MatchedFile
+from scalesearch.run_contents import MatchedFile
 from scalesearch.run_folder import default_folder, settings_of
 from scalesearch.runtime.device import check_graphs, device_name, pick_device, pick_precision
 from scalesearch.scaling.compound import Multipliers

@@ -13,7 +13,8 @@ from scalesearch.report.class_tables import by_class, classes_markdown, confused
 from scalesearch.report.figures.canvas import NARROW, drawing
 from scalesearch.report.figures.confusion import confusion as confusion_figure
 from scalesearch.report.figures.files import svg_of
-from scalesearch.run_files import ClassesFile, validated
+from scalesearch.run_contents import ClassesFile
+from scalesearch.run_files import validated
 
 
 def _found(classes: int, images: int = 6) -> dict[str, Any]:

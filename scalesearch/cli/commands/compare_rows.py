@@ -17,7 +17,7 @@ from scalesearch.cli.commands.scale import best_of
 from scalesearch.errors import ScaleSearchError
 from scalesearch.recipe import Recipe
 from scalesearch.report.matched_words import measured_in_words
-from scalesearch.run_files import MatchedFile
+from scalesearch.run_contents import MatchedFile
 from scalesearch.run_folder import slug
 from scalesearch.scaling.compound import Coefficients, Multipliers
 

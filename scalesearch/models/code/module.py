@@ -13,7 +13,7 @@ from scalesearch.errors import ScaleSearchError
 from scalesearch.models.code.constructors import Imports
 from scalesearch.models.code.edits import edits_of, rates, repeated
 from scalesearch.models.code.rendering import Written, numbers, rendered
-from scalesearch.models.module_baseline import opened
+from scalesearch.models.module_opening import opened
 from scalesearch.models.surgery.loading import load_module
 from scalesearch.models.surgery.suited import suited
 from scalesearch.scaling.module_spec import ModuleSpec

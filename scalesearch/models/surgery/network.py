@@ -17,11 +17,11 @@ from scalesearch.models.surgery.measure import measure, positions
 from scalesearch.models.surgery.reach import Reach
 from scalesearch.models.surgery.regularisation import follow_rates
 from scalesearch.models.surgery.repeats import refit, set_repeats
-from scalesearch.models.surgery.scaled import Scaled, Variant, layer_rows
+from scalesearch.models.surgery.scaled import Scaled, Variant, channels_before, layer_rows
 from scalesearch.models.surgery.skeleton import copy_skeleton, law_of, materialise, skeleton
 from scalesearch.models.surgery.stages import Stage, find_stages
 from scalesearch.models.surgery.suited import has_few_groups, suited
-from scalesearch.models.surgery.tagger import Trace, named_tensors
+from scalesearch.models.surgery.tagger import Trace
 from scalesearch.models.surgery.trace import trace
 from scalesearch.models.surgery.units import group_units
 from scalesearch.models.surgery.whole_map import Maps, cover_whole_maps, joined, whole_maps_of
@@ -287,7 +287,7 @@ class Network:
             resolution=size,
             stages=tuple((s.name, len(s.blocks), n) for s, n in zip(self.stages, repeats, strict=True)),
             layers=tuple(layer_rows(variant, values, size)),
-            before=self._before(variant),
+            before=channels_before(self.found, variant),
             fixed=self.fixed_widths,
             pools=tuple(path or "forward" for path in self.whole_maps),
             single=tuple(self.unrepeatable.items()),
@@ -311,15 +311,6 @@ class Network:
                 )
         native = sum(row.outputs * row.positions for row in rows)
         return Cost(account.macs, params, account.activations, variant.measured.saved * account.activations // native)
-
-    def _before(self, variant: Variant) -> dict[str, tuple[int, int]]:
-        """Channels in and out that the layers of a variant have in the original network."""
-        base, result = self.found, {}
-        for name, tensor in named_tensors(variant.module):
-            layer = base.layers.get(law_of(tensor).name or "")
-            if layer is not None:
-                result[name] = (int(base.ties.value(layer.inputs, {})), int(base.ties.value(layer.outputs, {})))
-        return result
 
     @property
     def fixed_widths(self) -> tuple[tuple[str, str], ...]:

@@ -179,3 +179,13 @@ def layer_rows(variant: Variant, values: dict[int, int], resolution: Resolution)
         where, times = int(first.get(name, 0) * grown), int(total.get(name, 0) * grown)
         rows.append(LayerAccount(name, inputs, outputs, layer.kernel, groups, where, weights * times))
     return rows
+
+
+def channels_before(base: Trace, variant: Variant) -> dict[str, tuple[int, int]]:
+    """Channels in and out that the layers of a variant have in the original network, which ``base`` is of."""
+    result = {}
+    for name, tensor in named_tensors(variant.module):
+        layer = base.layers.get(law_of(tensor).name or "")
+        if layer is not None:
+            result[name] = (int(base.ties.value(layer.inputs, {})), int(base.ties.value(layer.outputs, {})))
+    return result
