@@ -81,7 +81,8 @@ def _from_timm(name: str, channels: int | None) -> Loaded:
     except Exception as failure:
         what = f"the maps of {name}" if part else name
         raise BaselineError(f"timm cannot build {what}: {failure}") from failure
-    about: dict[str, Any] = getattr(module, "default_cfg", None) or timm.get_pretrained_cfg(name).to_dict()
+    stated = timm.get_pretrained_cfg(name)
+    about: dict[str, Any] = getattr(module, "default_cfg", None) or ({} if stated is None else stated.to_dict())
     size = about.get("input_size", (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION))
     return Loaded(
         module, of_sides(int(size[-2]), int(size[-1])), {"timm": timm.__version__, "torch": torch.__version__}

@@ -40,7 +40,7 @@ class Marking(TorchFunctionMode):
         """While entered, it is known which module runs."""
         handles = []
         for path, part in module.named_modules():
-            handles.append(part.register_forward_pre_hook(lambda *_, path=path: self._stack.append(path)))  # type: ignore[misc]
+            handles.append(part.register_forward_pre_hook(lambda *_, path=path: self._stack.append(path)))
             handles.append(part.register_forward_hook(lambda *_: self._leave()))
         try:
             yield
