@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _from_timm(name: str, channels: int | None) -> Loaded:
         what = f"the maps of {name}" if part else name
         raise BaselineError(f"timm cannot build {what}: {failure}") from failure
     stated = timm.get_pretrained_cfg(name)
-    about: dict[str, Any] = getattr(module, "default_cfg", None) or ({} if stated is None else stated.to_dict())
+    about: dict[str, Any] = getattr(module, "default_cfg", None) or ({} if stated is None else asdict(stated))
     size = about.get("input_size", (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION))
     return Loaded(
         module, of_sides(int(size[-2]), int(size[-1])), {"timm": timm.__version__, "torch": torch.__version__}
