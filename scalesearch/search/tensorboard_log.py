@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError
+from scalesearch.image_size import Rectangle
 from scalesearch.run_folder import slug
 
 if TYPE_CHECKING:
@@ -115,8 +116,10 @@ class TensorBoardLog:
         self._open.clear()
         for row in ranking.to_dict("records"):
             candidate = candidates[str(row["network"])]
-            asked = {name: float(row[name]) for name in ("alpha", "beta", "gamma", "ratio")}
-            asked |= {name: int(row[name]) for name in ("macs", "params", "resolution")}
+            asked: dict[str, float | str] = {name: float(row[name]) for name in ("alpha", "beta", "gamma", "ratio")}
+            asked |= {name: int(row[name]) for name in ("macs", "params")}
+            size = row["resolution"]
+            asked["resolution"] = str(size) if isinstance(size, Rectangle) else int(size)
             found = {METRICS[name]: float(row[name]) for name in METRICS if _known(row.get(name))}
             writer = self._writer(str(self.folder / "ranking" / slug(candidate.name)))
             writer.add_hparams({"candidate": candidate.name, **asked}, found, run_name=".")
