@@ -106,8 +106,8 @@ def write_result(
     Raises:
         RunError: the folder cannot be written.
     """
-    named = in_files(result.metric)
-    trials, ranking = result.trials.rename(columns=named), result.ranking.rename(columns=named)
+    ranking, trials = result.in_files
+    named = result.metric != "accuracy"
     if named:
         more |= {"metric": result.metric}
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
@@ -346,3 +346,9 @@ class Result:
     base: BaseRate | None = None
     error: float = math.nan
     finalists: Confusions | None = None
+
+    @property
+    def in_files(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Ranking and trials with the columns' names of files, where ``accuracy`` is top-1 accuracy whatever ranks."""
+        named = in_files(self.metric)
+        return self.ranking.rename(columns=named), self.trials.rename(columns=named)

@@ -76,14 +76,16 @@ def test_the_ranking_is_a_table_of_hyperparameters(candidates: dict[str, Candida
             "params": 5,
             "resolution": Rectangle(16, 48) if rank > 1 else 16,
         }
-        | {"accuracy": 0.5, "val_accuracy": float("nan"), "p_best": 0.9, "rank": rank}
+        | {"accuracy": 0.5, "macro_f1": 0.25, "val_accuracy": float("nan"), "p_best": 0.9, "rank": rank}
         for rank, name in enumerate(list(candidates)[:2], 1)
     ]
     TensorBoardLog(tmp_path).finish([], candidates, pd.DataFrame(rows))
     shown = _shown(tmp_path / "tensorboard")
     assert [found["ranking/rank"] for found in shown.values()] == [[(0, 1.0)], [(0, 2.0)]] or len(shown) == 2
     assert all(
-        found["ranking/accuracy"] == [(0, 0.5)] and "ranking/val_accuracy" not in found for found in shown.values()
+        (found["ranking/accuracy"], found["ranking/macro_f1"]) == ([(0, 0.5)], [(0, 0.25)])
+        and "ranking/val_accuracy" not in found
+        for found in shown.values()
     )
     for place in shown:
         read = EventAccumulator(str(tmp_path / "tensorboard" / place)).Reload()
