@@ -22,7 +22,7 @@ GrowFromOption = Annotated[
     typer.Option(
         "--grow-from",
         metavar="FILE",
-        help="Start with the function of a smaller network's trained weights (Net2Net); a file, folder or run, as above.",
+        help="Start with the function of a smaller network's trained weights (Net2Net): a file, a folder, or a run.",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -74,7 +74,7 @@ def match_note(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Any] | No
             return None
         measured, place = QUANTITIES["latency"], f"{device_name(prepared.device)}, batch 1"
         pair = winners(ranking, measured="latency_ms", equal="macs")
-        words = in_words(pair, "latency_ms", "macs", measured, place)
+        words = in_words(pair, "latency_ms", "macs", measured, place, prepared.metric)
         return {"cost": measured.name, "unit": measured.unit, "differ": pair.differ, "words": words}
     found = {"cost": quantity.name, "unit": quantity.unit}
     if file is None or ranking["matched"].isna().any():
@@ -83,7 +83,7 @@ def match_note(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Any] | No
     found |= file.model_dump(mode="json", include={"device", "threads", "batch", "precision", "base"})
     return found | {
         "differ": pair.differ,
-        "words": in_words(pair, "matched", "matched", quantity, place_in_words(file)),
+        "words": in_words(pair, "matched", "matched", quantity, place_in_words(file), prepared.metric),
     }
 
 

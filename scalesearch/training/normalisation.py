@@ -117,8 +117,9 @@ def _beside(weights: Path) -> Normalisation | None:
 
 def with_normalisation(recipe: Recipe, model: ScaledModel, source: Source) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe with the file of the weights that it begins with or grows from, where it names a folder or a run, and
-    the normalisation that they expect; and what is said of that. Without weights, ImageNet's for three channels of eight bits, and for others
-    that of the training images.
+    the normalisation that they expect; and what is said of that.
+
+    Without weights, ImageNet's for three channels of eight bits, and for others that of the training images.
 
     Raises:
         BaselineError: there are no such weights.

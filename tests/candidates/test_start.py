@@ -1,4 +1,4 @@
-"""What trainings start from: the function of a smaller network, wherever its weights lie and whatever its images are."""
+"""What trainings start from: the function of a smaller network, wherever its weights lie, whatever its images are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalesearch.data.sources import open_source
 from scalesearch.errors import BaselineError
 from scalesearch.models.build import build_model
 from scalesearch.models.spec_baseline import SpecBaseline
-from scalesearch.models.weights_file import About, write_weights
+from scalesearch.models.weights_file import About, read_safetensors, write_weights
 from scalesearch.recipe import load_recipe
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.scaling.spec import ModelSpec
@@ -53,8 +53,6 @@ def test_a_grey_network_grows_from_one_for_colour(tiny: ModelSpec, small: Path) 
     recipe = load_recipe("quick", {"train.grow_from": str(small / "weights.safetensors")})
     grown = start_of(larger, recipe).build(12).double().eval()
     colour = build_model(tiny, 12).double().eval()
-    from scalesearch.models.weights_file import read_safetensors
-
     colour.load_state_dict(read_safetensors(small / "weights.safetensors"))
     image = torch.rand(2, 1, 16, 16, dtype=torch.float64)
     torch.testing.assert_close(grown(image), colour(image.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
