@@ -111,7 +111,7 @@ def test_what_is_exported_trains_where_there_is_no_scalesearch(run: Run, tmp_pat
 def test_a_rectangles_entry_gets_a_name_that_python_can_import(run: Run, tmp_path: Path) -> None:
     """timm has a resnet18 of its own, so that the size is put behind the name."""
     assert "wrote resnet18_32_64.py" in run("export", "resnet18", "--format", "timm", "--resolution", "32x64")
-    assert '"input_size": (3, 32, 64)' in (tmp_path / "resnet18_32_64.py").read_text()
+    assert "RESOLUTION = 11_689_512, 74_534_912, (32, 64)" in (tmp_path / "resnet18_32_64.py").read_text()
 
 
 def test_an_entry_says_what_of_the_training_timms_program_cannot_repeat(run: Run, tmp_path: Path) -> None:
