@@ -11,7 +11,8 @@ from torch import nn
 from scalesearch.errors import BaselineError, RecipeError
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
-from scalesearch.models.logits import logits_alone
+from scalesearch.models.logits import logits_alone, maps_alone
+from scalesearch.models.probe import Probed
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import load_whole, read_weights
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
@@ -73,6 +74,7 @@ def _network(
     baseline = open_baseline(spec, resolution=resolution)
     model = model_of((baseline if resolution is None else baseline.meant_for(resolution)).native)
     network = model.build(classes)
+    backbone = network.backbone if isinstance(network, Probed) else None
     if tensors is None:
         console.print("its weights are fresh: --weights FILE takes trained ones", style="dim")
     else:
@@ -82,6 +84,11 @@ def _network(
             raise BaselineError(f"{failure} (for {classes} classes: --num-classes)") from failure
         if loaded.by_shape:
             console.print(loaded.words)
+    if backbone is not None:
+        console.print(
+            "a backbone: the file gives out its maps, without the probe head that training gives it", style="dim"
+        )
+        return baseline.name, model, maps_alone(backbone)
     return baseline.name, model, logits_alone(network, model.resolution, classes, baseline.name)
 
 
@@ -113,6 +120,6 @@ def _export_int8(
 
 def _differ(agreement: Agreement) -> str:
     return (
-        f"its logits and the eager model's differ by at most {agreement.difference:.1e} (the largest is "
+        f"its outputs and the eager model's differ by at most {agreement.difference:.1e} (the largest is "
         f"{agreement.largest:.2g})"
     )
