@@ -66,14 +66,19 @@ def _from_timm(name: str) -> Loaded:
         raise BaselineError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}")
     if part not in ("", FEATURES):
         raise BaselineError(f"timm:{name}:{part}: expected timm:{name}, or timm:{name}:{FEATURES} for its maps alone")
+    only: dict[str, Any] = {"features_only": True} if part else {}
     try:
-        module = timm.create_model(name, pretrained=False, **({"features_only": True} if part else {}))
+        module = timm.create_model(name, pretrained=False, **only)
     except Exception as failure:
         what = f"the maps of {name}" if part else name
         raise BaselineError(f"timm cannot build {what}: {failure}") from failure
-    about: dict[str, Any] = getattr(module, "default_cfg", None) or timm.get_pretrained_cfg(name).to_dict()
+    about: dict[str, Any] = getattr(module, "default_cfg", None) or _stated_by_timm(timm.get_pretrained_cfg(name))
     size = int(about.get("input_size", (3, DEFAULT_RESOLUTION))[-1])
     return Loaded(module, size, {"timm": timm.__version__, "torch": torch.__version__})
+
+
+def _stated_by_timm(about: Any) -> dict[str, Any]:
+    return {} if about is None else dict(about.to_dict())
 
 
 def _from_torchvision(name: str) -> Loaded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -114,7 +115,7 @@ class Network:
 
     def _trace(self, module: nn.Module) -> Trace:
         """Run ``module`` on tagged sizes: on the meta device, or with numbers where it asks for one (``item``)."""
-        kept = {"keep_groups": self.keep_groups, "keep_output_channels": self.keep_output_channels}
+        kept: dict[str, Any] = {"keep_groups": self.keep_groups, "keep_output_channels": self.keep_output_channels}
         if not self.real:
             try:
                 return trace(copy_skeleton(module), self.resolution, **kept)

@@ -160,13 +160,14 @@ def _groups(block: nn.Module, given: _Given) -> dict[str, list[Tensor]]:
     """The weights of each module that holds some itself, in the order in which modules have run."""
     order: list[str] = []
     handles = [
-        module.register_forward_hook(lambda *_, name=name: order.append(name))  # type: ignore[misc]
-        for name, module in block.named_modules()
+        module.register_forward_hook(lambda *_, name=name: order.append(name)) for name, module in block.named_modules()
     ]
     _passes_on(block, given)
     for handle in handles:
         handle.remove()
-    held = {name: list(block.get_submodule(name).parameters(recurse=False)) for name in dict.fromkeys(order)}
+    held: dict[str, list[Tensor]] = {
+        name: list[Tensor](block.get_submodule(name).parameters(recurse=False)) for name in dict.fromkeys(order)
+    }
     return {name: own for name, own in held.items() if own}
 
 

@@ -78,7 +78,7 @@ class _Following(Marking):
             marks = self.marks(args[0]) if isinstance(result, Tensor) else None
             if marks is not None and result.shape == args[0].shape:
                 self.mark(result, marks)
-            elif marks is not None and func.__self__.__name__ in _VIEWS:
+            elif marks is not None and getattr(getattr(func, "__self__", None), "__name__", "") in _VIEWS:
                 self.mark(result, Marks(*(func(part) for part in marks)))
             return result
         given = Args(args, kwargs)

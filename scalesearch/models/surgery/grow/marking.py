@@ -40,7 +40,7 @@ class Marking(TorchFunctionMode):
         """While entered, it is known which module runs."""
         handles = []
         for path, part in module.named_modules():
-            handles.append(part.register_forward_pre_hook(lambda *_, path=path: self._stack.append(path)))  # type: ignore[misc]
+            handles.append(part.register_forward_pre_hook(lambda *_, path=path: self._stack.append(path)))
             handles.append(part.register_forward_hook(lambda *_: self._leave()))
         try:
             yield
@@ -137,11 +137,10 @@ class Marking(TorchFunctionMode):
         shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
         first, second = first.expand(shape), second.expand(shape)
         uniform = [i for i in range(ndim) if first.stride(i) == 0 and second.stride(i) == 0]
-        a, b = (
-            part[tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))] for part in (first, second)
-        )
-        self.tie(a.reshape(-1), b.reshape(-1))
-        return torch.where(a >= 0, a, b).expand(shape)
+        one = tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))
+        this, that = first[one], second[one]
+        self.tie(this.reshape(-1), that.reshape(-1))
+        return torch.where(this >= 0, this, that).expand(shape)
 
     def tie(self, first: Tensor, second: Tensor) -> None:
         """Write down that these numbers are of channels that belong together, pair by pair."""
