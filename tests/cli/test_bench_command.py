@@ -219,7 +219,9 @@ def test_piped_tables_fit_80_columns_and_the_file_says_it_all(command: Command, 
 
 
 def test_if_none_runs_the_exit_code_is_one(command: Command) -> None:
-    code, shown, _ = command("bench", "tiny.yaml", "--resolution", str(2**24), "--device", "cpu", "--json")
+    code, shown, _ = command(
+        "bench", "tiny.yaml", "--resolution", "16384", "--batch-size", "4096", "--device", "cpu", "--json"
+    )
     assert code == 1
     (row,) = json.loads(shown)["networks"]
     assert row["failures"] == {"single": "out of memory", "batch": "out of memory"}
