@@ -32,7 +32,7 @@ def step_in_last_maps(candidates: Sequence[Candidate], resolution: Resolution) -
     if not _has_step([(side, pixels) for side, every in sides.items() for pixels in every]):
         return None
     told = [
-        f"{f'{side} × {side}' if square else side} positions ({_pixels(every)})"
+        f"{f'{side} × {side} positions' if square else f'{side} position' + 's' * (side != 1)} ({_pixels(every)})"
         for side, every in sorted(sides.items())
     ]
     halved = max(round(math.log2(pixels / side)) for side, every in sides.items() for pixels in every)

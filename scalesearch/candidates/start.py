@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scalesearch.errors import BaselineError, ScaleSearchError, SurgeryError
 from scalesearch.image_size import Resolution
-from scalesearch.models.catalogue import builtin, builtin_names, model_of, open_baseline
+from scalesearch.models.catalogue import baseline_of, builtin, builtin_names, model_of, open_baseline
 from scalesearch.models.grown_model import GrownModel, trained
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.spec_model import SpecModel
@@ -16,8 +16,6 @@ from scalesearch.scaling.module_spec import ModuleSpec
 from scalesearch.scaling.spec_files import Spec, load_spec
 from scalesearch.validation import is_file
 
-WEIGHTS = ("weights.safetensors", "weights.pt")
-"""In a folder that `scalesearch train` wrote."""
 SPEC = "spec.yaml"
 """Beside a file of weights, what it is the network of: as `scalesearch train` writes it."""
 
@@ -25,16 +23,20 @@ SPEC = "spec.yaml"
 def start_of(model: ScaledModel, recipe: Recipe) -> ScaledModel:
     """``model`` as the recipe has it start: grown from a file's weights, if there is one.
 
+    Of weights for images of other channels the first kernel is adapted, as where a training begins with them.
+
     Raises:
         BaselineError: nobody knows which network the file is of.
     """
     if recipe.train.grow_from is None:
         return model
     file = Path(recipe.train.grow_from).expanduser()
-    file = next((file / name for name in WEIGHTS if is_file(file / name)), file)
     if not is_file(file):
         raise BaselineError(f"no weights to grow from: there is no file {file}")
-    return GrownModel(model, _network_of(file, model, recipe), file)
+    small = _network_of(file, model, recipe)
+    if small.channels != model.channels:
+        small = model_of(baseline_of(small.spec).meant_for(None, model.channels).native)
+    return GrownModel(model, small, file)
 
 
 def see_grown(models: Iterable[ScaledModel], recipe: Recipe, classes: int, told: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ GrowFromOption = Annotated[
     typer.Option(
         "--grow-from",
         metavar="FILE",
-        help="Start larger networks with the function that the trained weights of the smaller one compute (Net2Net).",
+        help="Start with the function of a smaller network's trained weights (Net2Net): a file, a folder, or a run.",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalesearch.ranking.class_metrics import METRICS
 from scalesearch.ranking.ranking import EXPONENT
 from scalesearch.scaling.compound import Coefficients
 
@@ -48,22 +49,26 @@ def winners(ranking: pd.DataFrame, *, measured: str, equal: str) -> Winners:
     return Winners(best[measured], best["macs"])
 
 
-def in_words(found: Winners, measured: str, equal: str, quantity: Quantity, place: str) -> str:
+def in_words(
+    found: Winners, measured: str, equal: str, quantity: Quantity, place: str, metric: str = "accuracy"
+) -> str:
     """Both of them in a sentence, or that they are one.
 
     Args:
         place: the machine, in words.
+        metric: what stands as accuracy in the ranking.
     """
-    cost = quantity.words
+    cost, name = quantity.words, METRICS.get(metric, metric)
+    what = "" if metric == "accuracy" else f" {name}"
 
     def told(row: dict[str, Any]) -> str:
         at = f"{float(row[measured]):.3g} {quantity.unit}, {row['macs'] / 1e6:.3g} M MACs"
-        return f"{_name(row)} ({100 * row['accuracy']:.1f} %, {at})"
+        return f"{_name(row)} ({100 * row['accuracy']:.1f} %{what}, {at})"
 
     if not found.differ:
         return f"{_name(found.on_machine)} wins both on this machine ({cost}, {place}) and by MACs"
     how = [
-        f"at equal {words}" if column == equal else f"accuracy·{words}^{str(EXPONENT).replace('-', '−')}"
+        f"at equal {words}" if column == equal else f"{name}·{words}^{str(EXPONENT).replace('-', '−')}"
         for column, words in ((measured, cost), ("macs", "MACs"))
     ]
     return (

@@ -227,8 +227,12 @@ def markdown_page(title: str, notes: Iterable[str], table: Table) -> str:
     return "\n".join([f"# {title}", "", *(f"- {note}" for note in notes), "", table.markdown(aligned=False)])
 
 
-def verified_table(verified: Mapping[str, Any], ranking: Sequence[Mapping[str, Any]]) -> Table:
-    """Of `verify.json`'s networks, in the order of the short schedule: accuracy and place on both schedules."""
+def verified_table(
+    verified: Mapping[str, Any], ranking: Sequence[Mapping[str, Any]], metric: str = "accuracy"
+) -> Table:
+    """Of `verify.json`'s networks, in the order of the short schedule: accuracy, or the metric that they are ranked by,
+    and place on both schedules."""
+    acc = HEADINGS[metric]
     short = {row["network"]: row for row in ranking}
     longest = sorted((each["long"] for each in verified["networks"]), reverse=True)
     rows, records = [], []
@@ -237,7 +241,7 @@ def verified_table(verified: Mapping[str, Any], ranking: Sequence[Mapping[str, A
         percents = [f"{100 * each[schedule]:.1f}" for schedule in ("short", "long")]
         rows.append([*(f"{row[name]:.4g}" for name in AXES), str(place), percents[0], str(later), percents[1]])
         records.append({name: row[name] for name in AXES} | each | {"short_rank": place, "long_rank": later})
-    headings = ("α", "β", "γ", "#", "acc %", f"# ×{verified['longer']:g}", f"acc % ×{verified['longer']:g}")
+    headings = ("α", "β", "γ", "#", f"{acc} %", f"# ×{verified['longer']:g}", f"{acc} % ×{verified['longer']:g}")
     return Table.of(headings, rows, records)
 
 

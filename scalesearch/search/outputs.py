@@ -74,7 +74,7 @@ def match_note(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Any] | No
             return None
         measured, place = QUANTITIES["latency"], f"{device_name(prepared.device)}, batch 1"
         pair = winners(ranking, measured="latency_ms", equal="macs")
-        words = in_words(pair, "latency_ms", "macs", measured, place)
+        words = in_words(pair, "latency_ms", "macs", measured, place, prepared.metric)
         return {"cost": measured.name, "unit": measured.unit, "differ": pair.differ, "words": words}
     found = {"cost": quantity.name, "unit": quantity.unit}
     if file is None or ranking["matched"].isna().any():
@@ -83,7 +83,7 @@ def match_note(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Any] | No
     found |= file.model_dump(mode="json", include={"device", "threads", "batch", "precision", "base"})
     return found | {
         "differ": pair.differ,
-        "words": in_words(pair, "matched", "matched", quantity, place_in_words(file)),
+        "words": in_words(pair, "matched", "matched", quantity, place_in_words(file), prepared.metric),
     }
 
 
@@ -106,8 +106,8 @@ def write_result(
     Raises:
         RunError: the folder cannot be written.
     """
-    named = in_files(result.metric)
-    trials, ranking = result.trials.rename(columns=named), result.ranking.rename(columns=named)
+    ranking, trials = result.in_files
+    named = result.metric != "accuracy"
     if named:
         more |= {"metric": result.metric}
     folder.write("trials.csv", trials.to_csv(index=False, lineterminator="\n"))
@@ -346,3 +346,9 @@ class Result:
     base: BaseRate | None = None
     error: float = math.nan
     finalists: Confusions | None = None
+
+    @property
+    def in_files(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Ranking and trials with the columns' names of files, where ``accuracy`` is top-1 accuracy whatever ranks."""
+        named = in_files(self.metric)
+        return self.ranking.rename(columns=named), self.trials.rename(columns=named)

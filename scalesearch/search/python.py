@@ -149,7 +149,7 @@ class Search:
             raise
         winner = prepared.planner.by_network[str(result.ranking["network"].iloc[0])].model.spec
         classes = len(prepared.source.classes)
-        return SearchResult(self.folder, result.ranking, result.trials, winner, classes, verified)
+        return SearchResult(self.folder, *result.in_files, winner, classes, verified)
 
     @cached_property
     def _ready(self) -> tuple[Prepared, EngineSettings]:

@@ -85,7 +85,7 @@ def run(
     publish(prepared, folder, result)
     best.keep(result.ranking, session.records())
     if session.log is not None:
-        session.log.finish(session.records(), session.by_network, result.ranking)
+        session.log.finish(ledger.records(), session.by_network, result.in_files[0])
     write_report(folder.path)
     return result
 

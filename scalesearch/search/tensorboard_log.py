@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import RunError
+from scalesearch.image_size import Rectangle
+from scalesearch.ranking.class_metrics import METRICS
 from scalesearch.run_folder import slug
 
 if TYPE_CHECKING:
@@ -26,13 +28,8 @@ FOLDER = "tensorboard"
 
 ACCURACY, LOSS = "minival/accuracy", "minival/loss"
 
-METRICS = {
-    "accuracy": "ranking/accuracy",
-    "val_accuracy": "ranking/val_accuracy",
-    "p_best": "ranking/p_best",
-    "rank": "ranking/rank",
-}
-"""What the table of hyperparameters shows as measured, by the ranking's column."""
+SHOWN = ("accuracy", *METRICS, *(f"val_{name}" for name in ("accuracy", *METRICS)), "p_best", "rank")
+"""Columns of the ranking that the table of hyperparameters shows as measured, where they are there."""
 
 ENDED = ("complete", "dropped", "failed", "lost")
 
@@ -108,6 +105,7 @@ class TensorBoardLog:
 
         Args:
             candidates: by network.
+            ranking: its columns as files call them.
         """
         self.follow(records, candidates)
         for writer in self._open.values():
@@ -115,9 +113,11 @@ class TensorBoardLog:
         self._open.clear()
         for row in ranking.to_dict("records"):
             candidate = candidates[str(row["network"])]
-            asked = {name: float(row[name]) for name in ("alpha", "beta", "gamma", "ratio")}
-            asked |= {name: int(row[name]) for name in ("macs", "params", "resolution")}
-            found = {METRICS[name]: float(row[name]) for name in METRICS if _known(row.get(name))}
+            asked: dict[str, float | str] = {name: float(row[name]) for name in ("alpha", "beta", "gamma", "ratio")}
+            asked |= {name: int(row[name]) for name in ("macs", "params")}
+            size = row["resolution"]
+            asked["resolution"] = str(size) if isinstance(size, Rectangle) else int(size)
+            found = {f"ranking/{name}": float(row[name]) for name in SHOWN if _known(row.get(name))}
             writer = self._writer(str(self.folder / "ranking" / slug(candidate.name)))
             writer.add_hparams({"candidate": candidate.name, **asked}, found, run_name=".")
             writer.close()

@@ -116,9 +116,10 @@ def _beside(weights: Path) -> Normalisation | None:
 
 
 def with_normalisation(recipe: Recipe, model: ScaledModel, source: Source) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with the file of the weights that it begins with, where it names a folder, and the normalisation that
-    they expect; and what is said of that. Without weights, ImageNet's for three channels of eight bits, and for others
-    that of the training images.
+    """The recipe with the file of the weights that it begins with or grows from, where it names a folder or a run, and
+    the normalisation that they expect; and what is said of that.
+
+    Without weights, ImageNet's for three channels of eight bits, and for others that of the training images.
 
     Raises:
         BaselineError: there are no such weights.
@@ -129,9 +130,10 @@ def with_normalisation(recipe: Recipe, model: ScaledModel, source: Source) -> tu
     if given is not None and len(given) != channels:
         raise RecipeError("data.mean", f"{channels} number{'s' * (channels != 1)}, one for each channel", list(given))
     images = Images(source, recipe.data, model.resolution)
-    if recipe.train.from_weights is not None:
-        file = weights_file(recipe.train.from_weights)
-        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"from_weights": str(file)})})
+    key = "grow_from" if recipe.train.grow_from is not None else "from_weights"
+    if (asked := getattr(recipe.train, key)) is not None:
+        file = weights_file(asked)
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={key: str(file)})})
         found = normalisation_of(file, model.spec, recipe.data, images)
     elif given is not None or source.train.view == View(crop=source.train.view.crop):
         return recipe, ()

@@ -40,6 +40,9 @@ def timm_schedule(recipe: Recipe, entry: str, files: TrainedFiles | None, dropou
     )
     if data.limit is not None:
         unlike.append(f"{data.limit:,} training images were taken, and train.py takes all")
+    if data.crop != "centre":
+        how = {"squash": "squashed", "pad": "padded"}[data.crop]
+        unlike.append(f"images of another ratio were {how} (data.crop), and train.py takes their centre")
     _other(train, unlike)
     call = f"import {entry}, runpy; runpy.run_path('train.py', run_name='__main__')"
     return Schedule(_lines([f'python -c "{call}"', *_pairs(words)]), unlike)
@@ -123,6 +126,10 @@ def _other(train: TrainSettings, unlike: list[str]) -> None:
         unlike.append("images grew in stages (progressive learning), and train.py has none of that")
     if train.from_weights is not None:
         unlike.append(f"it began with the weights of {train.from_weights} (--initial-checkpoint, under timm's names)")
+    if train.grow_from is not None:
+        unlike.append(f"it was grown from the weights of {train.grow_from}, and train.py grows none")
+    if train.class_weights != "none":
+        unlike.append("images counted by their class (class_weights), and train.py counts all alike")
     if train.freeze or train.head_only_epochs or train.features_rate != 1:
         unlike.append("the classifier was trained alone, or at a rate of its own; train.py trains all layers alike")
     if train.lengths:

@@ -190,8 +190,9 @@ def weights_file(asked: str) -> Path:
     Raises:
         BaselineError: there is none.
     """
-    file = Path(asked).expanduser()
-    if is_file(file) or (file.suffix and not _is_folder(file)):
+    file, (before, _, _) = Path(asked).expanduser(), asked.rpartition(":")
+    in_run = before and _is_folder(Path(before).expanduser())  # whose name may have a dot, as its candidates' have
+    if is_file(file) or (file.suffix and not _is_folder(file) and not in_run):
         return file
     found = trained_files(asked)
     if found is None:
@@ -232,11 +233,15 @@ def _crop(recipe: Path) -> float | None:
 
 
 def _chosen(folder: Path, kept: Kept, which: str) -> KeptWeights:
-    """The network that a name means by its place, its label or its coefficients."""
+    """The network that a name means by its place, its label or its coefficients, whole or as they are shown."""
     labels = [each.label or f"{each.alpha:g},{each.beta:g},{each.gamma:g}" for each in kept.weights]
+    asked = which.replace(" ", "")
     for place, (each, label) in enumerate(zip(kept.weights, labels, strict=True), 1):
-        if which in (str(place), label) or which.replace(" ", "") == f"{each.alpha:g},{each.beta:g},{each.gamma:g}":
+        if which in (str(place), label) or asked == f"{each.alpha:g},{each.beta:g},{each.gamma:g}":
             return each
+    shown = [each for each in kept.weights if asked == f"{each.alpha:.4g},{each.beta:.4g},{each.gamma:.4g}"]
+    if len(shown) == 1:
+        return shown[0]
     listed = "; ".join(f"{place} ({label})" for place, label in enumerate(labels, 1))
     raise BaselineError(f"{folder} has kept no network {which!r}, but {listed}")
 

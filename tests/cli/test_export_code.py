@@ -108,6 +108,21 @@ def test_what_is_exported_trains_where_there_is_no_scalesearch(run: Run, tmp_pat
     assert "names differ" in run("export", "separable.safetensors", "--format", "pt", "--out", "back.pt")
 
 
+def test_a_rectangles_entry_gets_a_name_that_python_can_import(run: Run, tmp_path: Path) -> None:
+    """timm has a resnet18 of its own, so that the size is put behind the name."""
+    assert "wrote resnet18_32_64.py" in run("export", "resnet18", "--format", "timm", "--resolution", "32x64")
+    assert '"input_size": (3, 32, 64)' in (tmp_path / "resnet18_32_64.py").read_text()
+
+
+def test_an_entry_says_what_of_the_training_timms_program_cannot_repeat(run: Run, tmp_path: Path) -> None:
+    recipe = "data: {crop: squash}\ntrain: {epochs: 1, class_weights: balanced, grow_from: small}\n"
+    (tmp_path / "own.yaml").write_text(recipe)
+    run("export", "separable-trained", "--format", "timm", "--recipe", "own.yaml")
+    told = " ".join((tmp_path / "separable.py").read_text().split())
+    for what in ("it was grown from the weights of small", "counts all alike", "were squashed (data.crop)"):
+        assert what in told, what
+
+
 def test_weights_are_written_in_either_form(run: Run, tmp_path: Path) -> None:
     assert "classes, resolution, normalisation and spec are in it" in run(
         "export", "tiny-trained", "--format", "safetensors", "--out", "again.safetensors"

@@ -23,6 +23,8 @@ def test_at_equal_latency_the_more_accurate_wins_here_and_the_cheaper_may_by_mac
         "two winners: on this machine α 1 β 1.4 γ 1 (60.0 %, 10 ms, 4e-05 M MACs), at equal latency (cpu: a chip, "
         "1 thread); by MACs α 2 β 1 γ 1 (59.0 %, 10.2 ms, 2e-05 M MACs), accuracy·MACs^−0.07"
     )
+    words = in_words(found, "matched", "matched", QUANTITIES["latency"], "here", "macro_f1")
+    assert "α 1 β 1.4 γ 1 (60.0 % macro F1, 10 ms" in words and words.endswith("macro F1·MACs^−0.07")
 
 
 def test_one_network_that_wins_by_both_is_said_to() -> None:

@@ -139,6 +139,8 @@ def test_what_a_longer_schedule_found_is_shown_in_the_short_ones_order() -> None
         ("1", "1", "1.2", "2", "40.0", "1", "60.0"),
     ]
     assert [(record["network"], record["long_rank"]) for record in table.records] == [("a", 2), ("b", 1)]
+    by_class = verified_table({"longer": 4, "networks": networks}, ranking, "macro_f1")
+    assert [column.heading for column in by_class.columns][-3:] == ["F1 %", "# ×4", "F1 % ×4"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -45,6 +46,24 @@ def test_python_finds_what_the_command_line_finds(cli: Cli, tmp_path: Path) -> N
     typed, called = ((tmp_path / folder / "ranking.csv").read_bytes() for folder in ("typed", "called"))
     assert called == typed
     assert len(result.ranking) == len(Search(tmp_path / "tiny.yaml", **SMALL, step=0.4).plan) == 3
+
+
+def test_what_python_and_tensorboard_call_accuracy_is_accuracy_whatever_ranks(tiny: ModelSpec, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = Search(
+        tiny, **SMALL, step=0.4, workers=0, out=tmp_path / "run", objective="macro_f1", log="tensorboard"
+    ).run()
+    written = pd.read_csv(tmp_path / "run" / "ranking.csv")
+    assert result.ranking.columns.tolist() == written.columns.tolist()
+    assert result.ranking["accuracy"].tolist() == pytest.approx(written["accuracy"].tolist())
+    shown = []
+    for place in (tmp_path / "run" / "tensorboard" / "ranking").iterdir():
+        read = EventAccumulator(str(place)).Reload()
+        shown.append(tuple(read.Scalars(f"ranking/{name}")[0].value for name in ("rank", "accuracy", "macro_f1")))
+    wanted = written[["rank", "accuracy", "macro_f1"]].itertuples(index=False, name=None)
+    assert [value for row in sorted(shown) for value in row] == pytest.approx([v for row in wanted for v in row])
 
 
 def test_the_example_runs_and_goes_on(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from scalesearch.candidates.grid import Candidate, plan
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.errors import RunError
+from scalesearch.image_size import Rectangle
 from scalesearch.recipe import Recipe
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.search.tensorboard_log import TensorBoardLog, load_tensorboard
@@ -73,20 +74,22 @@ def test_the_ranking_is_a_table_of_hyperparameters(candidates: dict[str, Candida
             "ratio": 2.0,
             "macs": 7,
             "params": 5,
-            "resolution": 16,
+            "resolution": Rectangle(16, 48) if rank > 1 else 16,
         }
-        | {"accuracy": 0.5, "val_accuracy": float("nan"), "p_best": 0.9, "rank": rank}
+        | {"accuracy": 0.5, "macro_f1": 0.25, "val_accuracy": float("nan"), "p_best": 0.9, "rank": rank}
         for rank, name in enumerate(list(candidates)[:2], 1)
     ]
     TensorBoardLog(tmp_path).finish([], candidates, pd.DataFrame(rows))
     shown = _shown(tmp_path / "tensorboard")
     assert [found["ranking/rank"] for found in shown.values()] == [[(0, 1.0)], [(0, 2.0)]] or len(shown) == 2
     assert all(
-        found["ranking/accuracy"] == [(0, 0.5)] and "ranking/val_accuracy" not in found for found in shown.values()
+        (found["ranking/accuracy"], found["ranking/macro_f1"]) == ([(0, 0.5)], [(0, 0.25)])
+        and "ranking/val_accuracy" not in found
+        for found in shown.values()
     )
-    place = tmp_path / "tensorboard" / next(iter(shown))
-    read = EventAccumulator(str(place)).Reload()
-    assert "_hparams_/session_start_info" in read.summary_metadata
+    for place in shown:
+        read = EventAccumulator(str(tmp_path / "tensorboard" / place)).Reload()
+        assert "_hparams_/session_start_info" in read.summary_metadata
 
 
 def test_without_tensorboard_the_pip_line_is_told() -> None:

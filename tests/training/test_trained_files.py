@@ -16,7 +16,7 @@ from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import dump_spec
 from scalesearch.training.trained import open_network, open_networks
 from scalesearch.training.trained_files import SPEC, WEIGHTS, all_trained_files, trained_files, weights_file
-from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, write_kept
+from scalesearch.training.weights_index import FOLDER, Kept, KeptWeights, read_kept, write_kept
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ def test_every_name_that_a_trained_network_has_finds_its_files(here: Path) -> No
         assert trained_files(asked) is None, asked
     assert str(weights_file("run")) == "run/weights/a.pt" and str(weights_file("run:wide")) == "run/weights/b.pt"
     assert str(weights_file("tiny.pt")) == "tiny.pt" and str(weights_file("winner")) == f"winner/{WEIGHTS}"
+
+
+def test_a_candidate_is_found_by_its_coefficients_as_they_are_shown(here: Path) -> None:
+    """Those of equal cost are solved: 1.0156 is shown as 1.016. A run's name may have a dot."""
+    Path("run").rename("net-phi0.5")
+    kept = read_kept(Path("net-phi0.5"))
+    assert kept is not None
+    rows = (kept.weights[0].model_copy(update={"gamma": 1.01563}), kept.weights[1])
+    write_kept(Path("net-phi0.5"), kept.model_copy(update={"weights": rows}))
+    for which in ("1", "1.2,1,1.01563", "1.2, 1, 1.016"):
+        assert str(weights_file(f"net-phi0.5:{which}")) == "net-phi0.5/weights/a.pt", which
+    with pytest.raises(ScaleSearchError, match="has kept no network"):
+        weights_file("net-phi0.5:1.2,1,1.02")
 
 
 def test_a_file_that_says_its_network_is_one(here: Path, tiny: ModelSpec) -> None:

@@ -58,7 +58,7 @@ def export_command(
         code = format_name in ("python", "timm")
         name = take_home.identifier(network.name) if code else network.name
         if format_name == "timm" and take_home.theirs_already(name):
-            name = f"{name}_{network.model.resolution}"
+            name = take_home.identifier(f"{name}_{network.model.resolution}")
         target = out or Path(f"{name}{take_home.FORMATS[format_name]}")
         if format_name == "timm":
             beside = network.files.recipe if network.files is not None else None

@@ -75,15 +75,14 @@ def _show(run: Path, page: Page, *, verified: bool) -> None:
         _comparison(comparison_as_ranked(read_result(run, "comparison.json")), page)
         return
     found = read_result(run, "ranking.json")
-    console = page.remarks()
+    console, metric = page.remarks(), found.get("metric") or "accuracy"
     if verified:
         told = read_result(run, "verify.json")
-        page.show([verified_table(told, found["ranking"])], told, indent=1)
+        page.show([verified_table(told, found["ranking"], metric)], told, indent=1)
         console.print(f"\n{told['words']}", style="dim")
         return
     if page.is_terminal:
         console.print(f"{found['title']}\n", style="bold")
-    metric = found.get("metric") or "accuracy"
     rows = [as_ranked(row, metric) for row in found["ranking"]]
     if "nas" in found:
         table = architectures_table(rows, metric)
