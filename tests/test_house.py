@@ -18,8 +18,8 @@ def test_the_package_is_ten_folders_and_a_handful_of_files() -> None:
     ]  # fmt: skip
     files = sorted(path.name for path in HOUSE.glob("*.py") if not path.name.startswith("__"))
     assert files == [
-        "errors.py", "files.py", "image_size.py", "recipe.py", "run_files.py", "run_folder.py",
-        "settings.py", "trials.py", "validation.py", "version.py",
+        "errors.py", "files.py", "image_size.py", "recipe.py", "run_contents.py", "run_files.py",
+        "run_folder.py", "settings.py", "trials.py", "validation.py", "version.py",
     ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.candidates.quantities import Quantity, Ratio
+from scalesearch.candidates.counted_cost import Ratio
+from scalesearch.candidates.quantities import Quantity
 from scalesearch.errors import EmptyGridError, ScalingError
 from scalesearch.scaling.points import Floats, Ints, Points
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from scalesearch.candidates.counted_cost import CountMemory, count_of
 from scalesearch.candidates.matching import Matched, Measure, axis, matched, range_of
-from scalesearch.candidates.quantities import QUANTITIES, CountMemory, Spent, count_of
+from scalesearch.candidates.quantities import QUANTITIES, Spent
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Baseline, ScaledModel, Survey
 from scalesearch.run_contents import MatchedFile

@@ -9,9 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from scalesearch.candidates.counted_cost import CountMemory, counted_ratio
 from scalesearch.candidates.equal_cost import solve
 from scalesearch.candidates.measured_cost import Solved
-from scalesearch.candidates.quantities import QUANTITIES, CountMemory, counted_ratio
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.errors import EmptyGridError, ScaleSearchError
 from scalesearch.models.protocols import Survey
 from scalesearch.run_contents import MatchedFile

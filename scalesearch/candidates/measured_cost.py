@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from scalesearch.candidates.cost_estimate import Estimate, sample
+from scalesearch.candidates.counted_cost import Ratio
 from scalesearch.candidates.equal_cost import solve
-from scalesearch.candidates.quantities import Quantity, Ratio
+from scalesearch.candidates.quantities import Quantity
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.protocols import Networks, ScaledModel, Survey
 from scalesearch.run_contents import MatchedFile, MatchedPoint

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from scalesearch.candidates.counted_cost import CountMemory, Ratio, counted_ratio
 from scalesearch.candidates.measured_cost import FINAL, ROUNDS, MeasuredCost
-from scalesearch.candidates.quantities import QUANTITIES, CountMemory, Quantity, Ratio, counted_ratio
+from scalesearch.candidates.quantities import QUANTITIES, Quantity
 from scalesearch.errors import EmptyGridError
 from scalesearch.models.protocols import ScaledModel, Survey
 from scalesearch.scaling.compound import Coefficients

@@ -1,23 +1,12 @@
-"""What a network may cost: by which quantity candidates are made equal, and how a counted one is counted."""
+"""What a network may cost: the quantities by which candidates can be made equal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from scalesearch.errors import ScaleSearchError
-from scalesearch.models.protocols import Survey
 from scalesearch.scaling.compound import AXES
-from scalesearch.scaling.cost import Cost
-from scalesearch.scaling.points import Floats, Points
 from scalesearch.settings import SearchSettings
-
-Ratio = Callable[[Points], Floats]
-"""What each point's network costs over the baseline, (N,)."""
-CountMemory = Callable[[Cost], int]
-"""Bytes that one training step of a network takes."""
 
 
 @dataclass(frozen=True)
@@ -64,32 +53,3 @@ class Spent:
 def is_measured(search: SearchSettings) -> bool:
     """Whether candidates are matched by what is measured on a device."""
     return search.match in QUANTITIES and QUANTITIES[search.match].measured
-
-
-def count_of(name: str, memory: CountMemory | None) -> Callable[[Cost], int]:
-    """How a counted quantity follows from a network's counts.
-
-    Args:
-        memory: bytes of a training step, for ``memory``.
-
-    Raises:
-        ScaleSearchError: memory is asked for where no batch size is known.
-    """
-    if name == "memory":
-        if memory is None:
-            raise ScaleSearchError("memory needs a batch size and an optimiser: use grid --dry-run")
-        return memory
-    return lambda cost: int(getattr(cost, name))
-
-
-def counted_ratio(name: str, survey: Survey, base: Cost, memory: CountMemory | None) -> Ratio:
-    """A counted quantity over the baseline's."""
-    if name == "macs":
-        return lambda points: (survey.macs(points) / base.macs).astype(np.float64)
-    count = count_of(name, memory)
-    whole = count(base)
-
-    def ratio(points: Points) -> Floats:
-        return np.array([count(Cost(*row)) / whole for row in survey.costs(points).tolist()], np.float64)
-
-    return ratio

@@ -12,8 +12,9 @@ from dataclasses import replace
 from itertools import product
 
 from scalesearch.candidates.comparison import AXIS, ComparisonRow, scalable
+from scalesearch.candidates.counted_cost import Ratio
 from scalesearch.candidates.pricing import Counted, Pricing
-from scalesearch.candidates.quantities import Quantity, Ratio
+from scalesearch.candidates.quantities import Quantity
 from scalesearch.errors import EmptyGridError
 from scalesearch.image_size import height_width
 from scalesearch.models.protocols import Baseline, Survey

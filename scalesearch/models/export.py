@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from scalesearch.errors import RunError, ScaleSearchError
 from scalesearch.models.onnx_file import OnnxNetwork, need_onnx, said, save_onnx
@@ -25,7 +26,7 @@ NOTHING = 1e-7
 """A difference between logits that float32 makes of numbers of any size."""
 
 Write = Callable[[nn.Module, Tensor, Path], None]
-Run = Callable[[Path, Tensor], Tensor]
+Run = Callable[[Path, Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The largest difference between the file's logits and the module's, and the module's largest logit."""
+    """The largest difference between the file's outputs and the module's, and the module's largest number."""
 
     difference: float
     largest: float
@@ -56,7 +57,7 @@ class Agreement:
 
 
 def export_network(network: nn.Module, image: tuple[int, int, int], target: Path, format_name: str) -> Agreement:
-    """Write a network in evaluation mode that gives out logits; the file appears once its logits are checked.
+    """Write a network in evaluation mode that gives out logits or maps; the file appears once they are checked.
 
     Args:
         image: channels, height and width of its images.
@@ -70,7 +71,7 @@ def export_network(network: nn.Module, image: tuple[int, int, int], target: Path
     form.needs()
     images = torch.randn(2, *image, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted: Tensor = network(images)
+        wanted: list[Tensor] = pytree.tree_leaves(network(images))
     if target.is_dir():
         raise RunError(f"cannot write {target}: it is a folder, and --out names a file")
     try:
@@ -91,10 +92,15 @@ def export_network(network: nn.Module, image: tuple[int, int, int], target: Path
             raise RunError(f"cannot write {target}: {failure.strerror or failure}") from failure
         except Exception as failure:  # of the exporters, in many kinds
             raise ScaleSearchError(f"{format_name} cannot hold this network: {said(failure)}") from failure
-        agreement = Agreement(float((got - wanted).abs().max()), float(wanted.abs().max()))
+        if [tuple(each.shape) for each in got] != [tuple(each.shape) for each in wanted]:
+            raise ScaleSearchError(f"{target} was not written: it would give out {len(got)} outputs of other shapes")
+        agreement = Agreement(
+            max(float((a - b).abs().max()) for a, b in zip(got, wanted, strict=True)),
+            max(float(each.abs().max()) for each in wanted),
+        )
         if not agreement.holds:
             raise ScaleSearchError(
-                f"{target} was not written: its logits would differ from the module's by {agreement.difference:.2g}, "
+                f"{target} was not written: its outputs would differ from the module's by {agreement.difference:.2g}, "
                 f"where the largest is {agreement.largest:.2g}"
             )
         try:
@@ -114,14 +120,14 @@ def _write_pt2(network: nn.Module, images: Tensor, target: Path) -> None:
     torch.export.save(program, target)
 
 
-def _run_pt2(file: Path, images: Tensor) -> Tensor:
+def _run_pt2(file: Path, images: Tensor) -> list[Tensor]:
     with torch.no_grad():
-        logits: Tensor = torch.export.load(file).module()(images)
-    return logits
+        outputs: list[Tensor] = pytree.tree_leaves(torch.export.load(file).module()(images))
+    return outputs
 
 
-def _run_onnx(file: Path, images: Tensor) -> Tensor:
-    return torch.from_numpy(OnnxNetwork(file)(images.numpy()))
+def _run_onnx(file: Path, images: Tensor) -> list[Tensor]:
+    return [torch.from_numpy(output) for output in OnnxNetwork(file).outputs(images.numpy())]
 
 
 def _needed(package: str, extra: str, *modules: str) -> Callable[[], None]:
@@ -154,12 +160,13 @@ def _write_executorch(network: nn.Module, images: Tensor, target: Path) -> None:
     target.write_bytes(lowered.buffer)
 
 
-def _run_executorch(file: Path, images: Tensor) -> Tensor:
+def _run_executorch(file: Path, images: Tensor) -> list[Tensor]:
     with _silence():
         from executorch.runtime import Runtime
 
         method = Runtime.get().load_program(str(file)).load_method("forward")
-        return torch.cat([method.execute([image[None].contiguous()])[0].clone() for image in images])
+        each = [[out.clone() for out in method.execute([image[None].contiguous()])] for image in images]
+    return [torch.cat(outputs) for outputs in zip(*each, strict=True)]
 
 
 def _write_litert(network: nn.Module, images: Tensor, target: Path) -> None:
@@ -169,19 +176,19 @@ def _write_litert(network: nn.Module, images: Tensor, target: Path) -> None:
         litert_torch.convert(network, (images[:1],)).export(str(target))
 
 
-def _run_litert(file: Path, images: Tensor) -> Tensor:
+def _run_litert(file: Path, images: Tensor) -> list[Tensor]:
     with _silence():
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(file))
         interpreter.allocate_tensors()
-        (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-        logits = []
+        (taken,), given = interpreter.get_input_details(), interpreter.get_output_details()
+        each = []
         for image in images:
             interpreter.set_tensor(taken["index"], image[None].numpy())
             interpreter.invoke()
-            logits.append(torch.from_numpy(interpreter.get_tensor(given["index"]).copy()))
-    return torch.cat(logits)
+            each.append([torch.from_numpy(interpreter.get_tensor(output["index"]).copy()) for output in given])
+    return [torch.cat(outputs) for outputs in zip(*each, strict=True)]
 
 
 @contextmanager

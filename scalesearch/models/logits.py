@@ -1,4 +1,4 @@
-"""A network's row of classes alone, as a file for other programs holds it."""
+"""What a file for other programs holds of a network: its row of classes alone, or all the maps of a backbone."""
 
 from __future__ import annotations
 
@@ -41,3 +41,18 @@ def logits_alone(network: nn.Module, image: tuple[int, int, int], classes: int, 
         str(tuple(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves[:4]
     )
     raise ScaleSearchError(f"{name} returns no logits of {classes} classes, but {kinds}: it cannot be exported")
+
+
+class _Maps(nn.Module):
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Every map, in the order in which the backbone holds them."""
+        return tuple(leaf for leaf in pytree.tree_leaves(self.backbone(images)) if isinstance(leaf, Tensor))
+
+
+def maps_alone(backbone: nn.Module) -> nn.Module:
+    """The backbone in evaluation mode, its maps as one tuple."""
+    return _Maps(backbone).eval()

@@ -139,6 +139,15 @@ def scaled_module(
     size: Resolution | None = None,
     channels: int | None = None,
 ) -> Scaled:
+    """The module at ``source`` at these multipliers and ``resolution``; remembered for the process.
+
+    Args:
+        size: at which the module is opened.
+        channels: of its images.
+
+    Raises:
+        BaselineError, SurgeryError: as `opened` and `Network.scaled`.
+    """
     network = opened(source, rounding, size, channels).network
     return network.scaled(depth, width, resolution, rounding=rounding, num_classes=num_classes)
 

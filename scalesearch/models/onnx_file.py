@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from scalesearch.errors import ScaleSearchError
 
@@ -45,6 +46,8 @@ def save_onnx(model: nn.Module, images: Tensor, target: Path) -> None:
     need_onnx()
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    with torch.no_grad():
+        count = len(pytree.tree_leaves(model(images)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -52,7 +55,7 @@ def save_onnx(model: nn.Module, images: Tensor, target: Path) -> None:
                 model,
                 (images,),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT] if count == 1 else [f"map{place}" for place in range(count)],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
                 dynamo=True,
                 verbose=False,
@@ -91,6 +94,11 @@ class OnnxNetwork:
         if threads is not None:
             options.intra_op_num_threads = threads
         self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def outputs(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """All that the network gives out for normalised images, (N, 3, S, S)."""
+        outputs: list[NDArray[np.float32]] = self._session.run(None, {INPUT: images})
+        return outputs
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits, (N, classes), of normalised images, (N, 3, S, S)."""

@@ -133,4 +133,5 @@ def read_comparison(path: Path) -> FinishedComparison:
         RunError: `comparison.json` cannot be read, or a field of it breaks its rule; the message names it.
     """
     found = read_json(path / FILE, f"{path} is no comparison's folder")
+    validated(FinishedComparison, found, path / FILE)
     return validated(FinishedComparison, comparison_as_ranked(found), path / FILE)

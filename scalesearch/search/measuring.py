@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from scalesearch.candidates.comparison import ComparisonRow
+from scalesearch.candidates.counted_cost import CountMemory
 from scalesearch.candidates.matching import Measure, range_of
 from scalesearch.candidates.measured_cost import MeasuredCost, Meter, Solved, Wish, match_measured
 from scalesearch.candidates.pricing import Measured, Pricing
-from scalesearch.candidates.quantities import QUANTITIES, CountMemory
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.candidates.resolve import ResolvedBaseline
 from scalesearch.files import kept_one
 from scalesearch.models.protocols import Survey

@@ -1,4 +1,4 @@
-"""What trainings start from: the function of a smaller network, wherever its weights lie, whatever its images are."""
+"""Candidates that start with the function of a smaller, trained network."""
 
 from __future__ import annotations
 
@@ -7,58 +7,81 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalesearch.candidates.start import start_of
-from scalesearch.data.batches import MEAN, STD
-from scalesearch.data.sources import open_source
-from scalesearch.errors import BaselineError
-from scalesearch.models.build import build_model
-from scalesearch.models.spec_baseline import SpecBaseline
-from scalesearch.models.weights_file import About, read_safetensors, write_weights
+from scalesearch.candidates.start import see_grown, start_of
+from scalesearch.errors import BaselineError, RecipeError, SurgeryError
+from scalesearch.models.grown_model import GrownModel
+from scalesearch.models.spec_model import SpecModel
 from scalesearch.recipe import load_recipe
-from scalesearch.scaling.compound import Multipliers
+from scalesearch.run_folder import settings_of
+from scalesearch.scaling.compound import Multipliers, Rounding, scale_spec
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.scaling.spec_files import dump_spec
-from scalesearch.settings import DataSettings
-from scalesearch.training.normalisation import with_normalisation
+from tests.support.grow_coverage import difference, shake
 
-HALF = (0.5, 0.5, 0.5)
+SMALL = ModelSpec.model_validate({
+    "name": "small", "resolution": 32, "activation": "silu", "stem": {"channels": 8}, "stochastic_depth": 0.2,
+    "stages": [
+        {"op": "mbconv", "channels": 8, "repeats": 1, "expand": 1, "se": 0.25},
+        {"op": "mbconv", "channels": 16, "repeats": 2, "stride": 2, "expand": 4, "se": 0.25},
+    ],
+    "head": {"channels": 32},
+})  # fmt: skip
 
 
 @pytest.fixture
-def small(tiny: ModelSpec, tmp_path: Path) -> Path:
-    """A folder of `train`, whose images were normalised by halves."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    write_weights(
-        folder / "weights.safetensors", build_model(tiny, 12).state_dict(), About(tiny, None, 16, MEAN, STD, 1.0)
-    )
-    (folder / "spec.yaml").write_text(dump_spec(tiny))
-    (folder / "recipe.yaml").write_text("data: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}\n")
-    (folder / "settings.json").write_text("{}")
-    return folder
+def trained(tmp_path: Path) -> Path:
+    """Weights of the small network for five classes, and its spec beside them, as `train` leaves them."""
+    torch.manual_seed(0)
+    torch.save(shake(SpecModel(SMALL).build(5)).state_dict(), tmp_path / "weights.pt")
+    (tmp_path / "spec.yaml").write_text(dump_spec(SMALL))
+    return tmp_path / "weights.pt"
 
 
-def test_a_folder_names_its_weights_and_how_images_are_normalised_for_them(tiny: ModelSpec, small: Path) -> None:
-    larger = SpecBaseline(tiny).scaled(Multipliers(1, 1.5, 1))
-    recipe = load_recipe("quick", {"train.grow_from": str(small)})
-    decided, said = with_normalisation(recipe, larger, open_source(DataSettings()))
-    assert decided.train.grow_from == str(small / "weights.safetensors")
-    assert (decided.data.mean, decided.data.std) == (HALF, HALF) and "recipe.yaml says of their training" in said[0]
-    assert start_of(larger, decided).build(12)
+def _larger(depth: float, width: float) -> SpecModel:
+    return SpecModel(scale_spec(SMALL, Multipliers(depth, width, 1), Rounding()))
 
 
-def test_a_grey_network_grows_from_one_for_colour(tiny: ModelSpec, small: Path) -> None:
-    """A grey image as three equal channels gives the small network what its sum over them gives the grown one."""
-    larger = SpecBaseline(tiny).at(channels=1).scaled(Multipliers(1, 1.5, 1))
-    recipe = load_recipe("quick", {"train.grow_from": str(small / "weights.safetensors")})
-    grown = start_of(larger, recipe).build(12).double().eval()
-    colour = build_model(tiny, 12).double().eval()
-    colour.load_state_dict(read_safetensors(small / "weights.safetensors"))
-    image = torch.rand(2, 1, 16, 16, dtype=torch.float64)
-    torch.testing.assert_close(grown(image), colour(image.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(("depth", "width"), [(1, 1.5), (2, 1), (1.5, 2)])
+def test_a_table_of_stages_starts_with_the_same_logits(trained: Path, depth: float, width: float) -> None:
+    recipe = load_recipe("quick", {"train.grow_from": str(trained)})
+    small = SpecModel(SMALL).build(5)
+    small.load_state_dict(torch.load(trained, weights_only=True))
+    large = start_of(_larger(depth, width), recipe)
+    assert isinstance(large, GrownModel) and large.fingerprint == _larger(depth, width).fingerprint
+    assert difference(small, large.build(5), 32) < 1e-5
 
 
-def test_weights_that_are_not_there_are_said_in_a_line(tiny: ModelSpec, tmp_path: Path) -> None:
-    recipe = load_recipe("quick", {"train.grow_from": str(tmp_path / "none.pt")})
-    with pytest.raises(BaselineError, match=r"there is no file .*none\.pt"):
-        start_of(SpecBaseline(tiny).scaled(Multipliers(1, 1.5, 1)), recipe)
+def test_without_the_key_nothing_is_grown() -> None:
+    model = _larger(1, 2)
+    assert start_of(model, load_recipe("quick", {})) is model
+
+
+def test_what_is_smaller_is_refused_before_anything_is_trained(trained: Path) -> None:
+    recipe = load_recipe("quick", {"train.grow_from": str(trained)})
+    with pytest.raises(SurgeryError, match="fewer channels than small's"):
+        see_grown([_larger(2, 1), _larger(1, 0.5)], recipe, 5, print)
+
+
+def test_weights_of_nobody_knows_what_are_refused(trained: Path) -> None:
+    (trained.parent / "spec.yaml").unlink()
+    recipe = load_recipe("quick", {"train.grow_from": str(trained)})
+    with pytest.raises(BaselineError, match=r"put its spec\.yaml beside it"):
+        start_of(_larger(1, 2), recipe)
+
+
+def test_a_network_starts_once() -> None:
+    with pytest.raises(RecipeError, match="not both"):
+        load_recipe("quick", {"train.grow_from": "a.pt", "train.from_weights": "b.pt"})
+
+
+def test_a_run_goes_by_what_the_file_holds(trained: Path, tmp_path: Path) -> None:
+    def settings(file: Path) -> dict[str, object]:
+        return settings_of(load_recipe("quick", {"train.grow_from": str(file)}), {}, "f")
+
+    same, other = _written(tmp_path / "same.pt", trained.read_bytes()), _written(tmp_path / "other.pt", b"other")
+    assert settings(trained) == settings(same) != settings(other)
+
+
+def _written(file: Path, content: bytes) -> Path:
+    file.write_bytes(content)
+    return file

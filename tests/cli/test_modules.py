@@ -119,7 +119,10 @@ def test_export_to_onnx_runs_elsewhere(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("export", "tiny.yaml", "--format", "tflite"), "--format: expected pt2, onnx, executorch or litert, got"),
+        (
+            ("export", "tiny.yaml", "--format", "tflite"),
+            "--format: expected pt2, onnx, executorch, litert, safetensors, pt, python or timm, got",
+        ),
         (("export", "nowhere.yaml"), "no spec file at nowhere.yaml"),
         (("export", "tiny.yaml", "--weights", "nowhere.pt"), "no weights: there is no file nowhere.pt"),
         (("export", "tiny.yaml", "--int8"), "--int8: expected --format onnx"),

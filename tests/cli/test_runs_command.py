@@ -121,7 +121,7 @@ def test_nested_runs_are_found_and_broken_ones_are_told(cli: Cli, tmp_path: Path
         (("runs", "."), "error: no run in ."),
         (("show", "--watch", "nowhere"), "error: no folder at nowhere"),
         (("show", "--watch"), "error: --watch: expected a run's folder, or --storage URL with --study NAME"),
-        (("show", "--watch", "x", "--json"), "leave out --verified and --format"),
+        (("show", "--watch", "x", "--json"), "leave out --verified, --classes and --format"),
         (("show",), "expected a finished run's folder"),
     ],
 )

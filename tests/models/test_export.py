@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from scalesearch.errors import BaselineError, ScaleSearchError
 from scalesearch.models.export import FORMATS, Agreement, export_network
-from scalesearch.models.logits import logits_alone
+from scalesearch.models.logits import logits_alone, maps_alone
 from scalesearch.models.weights import load_whole
 
 
@@ -42,7 +43,8 @@ def test_a_file_gives_the_logits_that_the_network_gives(form: str, tmp_path: Pat
     assert done.holds and done.largest > 0
     images = torch.randn(3, 3, 16, 16)
     with torch.no_grad():
-        assert FORMATS[form].run(file, images) == pytest.approx(network(images).numpy(), abs=1e-5)
+        (logits,) = FORMATS[form].run(file, images)
+        assert logits == pytest.approx(network(images).numpy(), abs=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["net"]
 
 
@@ -78,3 +80,12 @@ def test_weights_that_leave_a_layer_untrained_are_refused() -> None:
     ):
         load_whole(ours, theirs.state_dict(), "w.pt")
     assert load_whole(theirs, theirs.state_dict(), "w.pt").new == ()
+
+
+def test_a_backbones_file_gives_its_maps(tmp_path: Path) -> None:
+    """As many as the backbone gives out, in its order."""
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1))
+    backbone = maps_alone(create_feature_extractor(body, {"1": "fine", "2": "coarse"}))
+    assert export_network(backbone, (3, 16, 16), tmp_path / "maps.pt2", "pt2").holds
+    maps = FORMATS["pt2"].run(tmp_path / "maps.pt2", torch.zeros(1, 3, 16, 16))
+    assert [tuple(each.shape) for each in maps] == [(1, 4, 8, 8), (1, 6, 4, 4)]

@@ -25,7 +25,7 @@ def _run(rows: list[tuple[float, float, float, float, float]], **settings: objec
     frame["rank"] = range(1, len(frame) + 1)
     frame["low"], frame["high"] = frame["accuracy"] - 0.02, frame["accuracy"] + 0.02
     frame["contender"] = frame["high"] >= frame["low"].max()
-    return SimpleNamespace(ranking=frame, settings=SETTINGS | settings)
+    return SimpleNamespace(ranking=frame, settings=SETTINGS | settings, metric="accuracy")
 
 
 def _nominal(accuracies: tuple[float, ...]) -> Any:

@@ -181,6 +181,7 @@ def test_keywords_are_keys_of_a_recipe() -> None:
         overrides_of({"workers": 3})
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_is_run_once_and_goes_on_after_ctrl_c(cli: Cli, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     words = ", ".join(f"{name}={value!r}" for name, value in (SMALL | {"steps": 20, "step": 0.4}).items())

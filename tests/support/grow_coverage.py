@@ -95,7 +95,7 @@ def table(rows: Iterable[Grown], title: str, versions: str) -> str:
         f"# {title}",
         "",
         f"{versions}. Of {len(rows)} networks, grown by `scale_module(..., grow=True)` at (depth, width): {said}. "
-        "Norms, biases and statistics were moved at random first. Numbers are the largest difference between outputs "
+        "Norms, biases and statistics were moved at random first. Numbers: the largest difference between the outputs "
         "of both networks in single precision, as a share of the largest output where that is more than 1.",
         "",
         f"| network | {heads} | why not |",

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scalesearch.candidates.comparison import Comparison, ComparisonRow, lines_of, scalable
+from scalesearch.candidates.counted_cost import CountMemory
 from scalesearch.candidates.pricing import Counted, Pricing
-from scalesearch.candidates.quantities import QUANTITIES, CountMemory
+from scalesearch.candidates.quantities import QUANTITIES
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.candidates.strategies import at_equal_cost, matched
 from scalesearch.candidates.sweep import swept

@@ -14,7 +14,8 @@ from scalesearch.files import write_text
 from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.catalogue import model_of, open_baseline
 from scalesearch.models.export import FORMATS, Agreement, export_network
-from scalesearch.models.logits import logits_alone
+from scalesearch.models.logits import logits_alone, maps_alone
+from scalesearch.models.probe import Probed
 from scalesearch.recipe import load_recipe
 from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_files
 from scalesearch.training.normalisation import normalisation_of, unsaid
@@ -72,7 +73,11 @@ def export_command(
     form, side = FORMATS[format_name], network.model.resolution
     target = out or Path(f"{network.name}{form.suffix}")
     image = image_shape(network.model.channels, side)
-    alone = logits_alone(network.module, image, network.classes, network.name)
+    if isinstance(network.module, Probed):
+        console.print("a backbone: the file gives out its maps, without the probe head of training", style="dim")
+        alone = maps_alone(network.module.backbone)
+    else:
+        alone = logits_alone(network.module, image, network.classes, network.name)
     done = export_network(alone, image, target, format_name)
     batches = "any batch" if form.any_batch else "batches of one"
     named = _say_classes(target, None if network.files is None else network.files.classes, network.classes)
@@ -168,6 +173,6 @@ def _export_int8(
 
 def _differ(agreement: Agreement) -> str:
     return (
-        f"its logits and the eager model's differ by at most {agreement.difference:.1e} (the largest is "
+        f"its outputs and the eager model's differ by at most {agreement.difference:.1e} (the largest is "
         f"{agreement.largest:.2g})"
     )

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,22 @@ def _from_timm(name: str, channels: int | None) -> Loaded:
         raise BaselineError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}")
     if part not in ("", FEATURES):
         raise BaselineError(f"timm:{name}:{part}: expected timm:{name}, or timm:{name}:{FEATURES} for its maps alone")
+    only: dict[str, Any] = {"features_only": True} if part else {}
     try:
-        options: dict[str, Any] = ({} if channels is None else {"in_chans": channels}) | (
-            {"features_only": True} if part else {}
-        )
+        options = only if channels is None else only | {"in_chans": channels}
         module = timm.create_model(name, pretrained=False, **options)
     except Exception as failure:
         what = f"the maps of {name}" if part else name
         raise BaselineError(f"timm cannot build {what}: {failure}") from failure
-    stated = timm.get_pretrained_cfg(name)
-    about: dict[str, Any] = getattr(module, "default_cfg", None) or ({} if stated is None else asdict(stated))
+    about: dict[str, Any] = getattr(module, "default_cfg", None) or _stated_by_timm(timm.get_pretrained_cfg(name))
     size = about.get("input_size", (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION))
     return Loaded(
         module, of_sides(int(size[-2]), int(size[-1])), {"timm": timm.__version__, "torch": torch.__version__}
     )
+
+
+def _stated_by_timm(about: Any) -> dict[str, Any]:
+    return {} if about is None else dict(about.to_dict())
 
 
 def _from_torchvision(name: str) -> Loaded:

@@ -13,7 +13,7 @@ import numpy as np
 from scalesearch.candidates.grid import Candidate, Plan, Rejections
 from scalesearch.candidates.resolve import resolve_baseline
 from scalesearch.candidates.space import Space, open_space
-from scalesearch.errors import EmptyGridError, ScaleSearchError
+from scalesearch.errors import EmptyGridError, RecipeError, ScaleSearchError
 from scalesearch.models.spec_baseline import SpecBaseline
 from scalesearch.recipe import Recipe
 from scalesearch.report.units import amount
@@ -115,6 +115,10 @@ def prepare_nas(recipe: Recipe) -> PreparedNas:
         EmptyGridError: no architecture of the space costs about what it should.
         ScaleSearchError: whatever else the user can mend.
     """
+    if recipe.train.grow_from is not None:
+        raise RecipeError(
+            "train.grow_from", "nothing: architectures of a space do not grow from one network", recipe.train.grow_from
+        )
     space = open_space(recipe.nas.space)
     recipe = recipe.model_copy(update={"baseline": space.table.skeleton})
     baseline = resolve_baseline(recipe, space.skeleton).baseline

@@ -165,7 +165,9 @@ def test_shared_weights_are_shared_by_new_blocks_and_frozen_ones_kept() -> None:
 
 def test_features_that_are_returned_too_are_not_the_classes() -> None:
     scaled = scale_module(nasties.WithFeatures(), width=1.5, resolution=32, num_classes=5)
-    assert scaled.head.weight.shape == (5, 16), "what leaves the network keeps its shape"
+    assert scaled.head.weight.shape == (5, 24)
+    kept = scale_module(nasties.WithFeatures(), width=1.5, resolution=32, num_classes=5, keep_output_channels=True)
+    assert kept.head.weight.shape == (5, 16), "what leaves the network keeps its shape"
 
 
 def test_a_scale_of_the_width_follows_it() -> None:

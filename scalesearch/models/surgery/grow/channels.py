@@ -81,6 +81,7 @@ def of_operation(operation: int) -> int:
 
 
 def mixed(versions: Sequence[Tensor], operation: int) -> Tensor:
+    """Versions of what an operation makes of elements with these versions."""
     total = versions[0] * FIRST
     for version in versions[1:]:
         total = total * THIRD + version * SECOND

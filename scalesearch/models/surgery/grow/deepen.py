@@ -166,7 +166,7 @@ def _groups(block: nn.Module, given: _Given) -> dict[str, list[Tensor]]:
     for handle in handles:
         handle.remove()
     held: dict[str, list[Tensor]] = {
-        name: list(block.get_submodule(name).parameters(recurse=False)) for name in dict.fromkeys(order)
+        name: list[Tensor](block.get_submodule(name).parameters(recurse=False)) for name in dict.fromkeys(order)
     }
     return {name: own for name, own in held.items() if own}
 

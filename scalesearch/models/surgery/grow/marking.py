@@ -137,10 +137,10 @@ class Marking(TorchFunctionMode):
         shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
         first, second = first.expand(shape), second.expand(shape)
         uniform = [i for i in range(ndim) if first.stride(i) == 0 and second.stride(i) == 0]
-        once = tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))
-        left, right = first[once], second[once]
-        self.tie(left.reshape(-1), right.reshape(-1))
-        return torch.where(left >= 0, left, right).expand(shape)
+        one = tuple(slice(0, 1) if i in uniform else slice(None) for i in range(ndim))
+        this, that = first[one], second[one]
+        self.tie(this.reshape(-1), that.reshape(-1))
+        return torch.where(this >= 0, this, that).expand(shape)
 
     def tie(self, first: Tensor, second: Tensor) -> None:
         """Write down that these numbers are of channels that belong together, pair by pair."""

@@ -69,9 +69,9 @@ def _see_same(narrow: Run, wide: Run) -> None:
             raise SurgeryError("forward", f"it runs {second} where the smaller network runs {first}")
     readings = [(each.where, each.what, each.how) for each in wide.readings]
     before = [(each.where, each.what, each.how) for each in narrow.readings]
-    for one, other in zip(before, readings, strict=False):
-        if one != other:
-            raise SurgeryError(other[0], f"{other[1]} reads other channels than in the smaller network")
+    for was, reads in zip(before, readings, strict=False):
+        if was != reads:
+            raise SurgeryError(reads[0], f"{reads[1]} reads other channels than in the smaller network")
     if len(before) != len(readings) or list(narrow.numbered) != list(wide.numbered):
         raise SurgeryError("forward", "other layers run than in the smaller network")
 
