@@ -117,8 +117,8 @@ def test_a_rectangles_entry_gets_a_name_that_python_can_import(run: Run, tmp_pat
 def test_an_entry_says_what_of_the_training_timms_program_cannot_repeat(run: Run, tmp_path: Path) -> None:
     recipe = "data: {crop: squash}\ntrain: {epochs: 1, class_weights: balanced, grow_from: small}\n"
     (tmp_path / "own.yaml").write_text(recipe)
-    run("export", "separable-trained", "--format", "timm", "--recipe", "own.yaml")
-    told = " ".join((tmp_path / "separable.py").read_text().split())
+    run("export", "separable-trained", "--format", "timm", "--recipe", "own.yaml", "--out", "squashed.py")
+    told = " ".join((tmp_path / "squashed.py").read_text().split())
     for what in ("it was grown from the weights of small", "counts all alike", "were squashed (data.crop)"):
         assert what in told, what
 
