@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scalesearch.scaling.compound import AXES
-from scalesearch.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from scalesearch.settings import SearchSettings
 
 
 @dataclass(frozen=True)

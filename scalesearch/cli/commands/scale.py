@@ -14,7 +14,6 @@ from scalesearch.models.catalogue import baseline_of, builtin_names, model_of, o
 from scalesearch.models.protocols import Baseline
 from scalesearch.report.formats import Page
 from scalesearch.report.tables import baselines_table, spec_table, stage_table
-from scalesearch.run_files import read_recipe_settings, read_result
 from scalesearch.scaling.compound import (
     AXES,
     PAPER,
@@ -54,7 +53,7 @@ def scale(
     if preset not in ("formula", "published"):
         raise ScaleSearchError(f"--preset: expected formula or published, got {preset!r}")
     given = {key: value for key, value in rounding.items() if value is not None}
-    kept: dict[str, object] = read_recipe_settings(run)["rounding"] if run else {}
+    kept = _kept_rounding(run) if run else {}
     rules = parse(Rounding, kept | given, RecipeError)
     chosen, origin = _coefficients(coefficients, run, fitted=fitted)
     if run and not baseline:
@@ -179,12 +178,21 @@ def _coefficients(given: tuple[float | None, ...], run: Path | None, *, fitted: 
     return Coefficients(*values), origin
 
 
+def _kept_rounding(run: Path) -> dict[str, object]:
+    from scalesearch.run_files import read_recipe_settings
+
+    rounding: dict[str, object] = read_recipe_settings(run)["rounding"]
+    return rounding
+
+
 def best_of(run: Path, *, fitted: bool) -> Coefficients:
     """The coefficients of a run's winner, or of its fitted optimum.
 
     Raises:
         RunError: there is no finished ranking, or no fitted optimum.
     """
+    from scalesearch.run_files import read_result
+
     found = read_result(run, "ranking.json")
     if found.get("nas"):
         raise RunError(f"{run} searched for a baseline and scaled nothing: it is --baseline {run / 'winner.yaml'}")
