@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,11 @@ class Verified:
     @property
     def words(self) -> str:
         """How far the two orders agree, in a sentence."""
+        if math.isnan(self.agreement.tau.value):
+            return (
+                f"on a schedule {self.longer:g} times as long, or on the short one, all {self.agreement.candidates} "
+                "candidates have the same accuracy: whether the two agree cannot be said"
+            )
         tau, rho = (_told(c) for c in (self.agreement.tau, self.agreement.rho))
         best = "stayed" if self.best_stayed_best else "did not stay"
         return (
