@@ -202,7 +202,7 @@ class _Following(Marking):
             return
         if name == "group_norm":
             groups = int(given.get(1, "num_groups"))
-            grouped = Marks(*(small(part).reshape(_split(small(part).shape, groups)) for part in marks))
+            grouped = Marks(*torch.broadcast_tensors(*(_in_groups(part, groups) for part in marks)))
             self.read(self.where, name, "even", grouped, list(range(2, grouped.number.ndim)))
             self._affine(image, [given.get(2, "weight"), given.get(3, "bias")], result)
             return
@@ -360,6 +360,14 @@ class _Following(Marking):
 
 def _squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
     return tensor[tuple(0 if axis in axes else slice(None) for axis in range(tensor.ndim))]
+
+
+def _in_groups(part: Tensor, groups: int) -> Tensor:
+    """Of images (N, C, …): (N, groups, C/groups, …), with one index of whatever else is the same everywhere."""
+    once, channels = small(part), part.shape[1]
+    if once.shape[1] < channels:  # all channels alike
+        once = once.expand(-1, channels, *(-1 for _ in once.shape[2:]))
+    return once.reshape(_split(once.shape, groups))
 
 
 def _split(shape: Sequence[int], groups: int) -> list[int]:

@@ -21,7 +21,7 @@ SIDE = 32
 
 FAMILIES = (
     "resnet18", "regnetx_002", "mnasnet_050", "rexnet_100", "densenet121", "convnext_femto_ols", "ecaresnet50t",
-    "resnetv2_50d_frn",
+    "resnetv2_50d_frn", "resnet50_gn",
 )  # fmt: skip
 """Of timm: one of a kind each, and small."""
 
