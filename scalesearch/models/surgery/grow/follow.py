@@ -202,7 +202,7 @@ class _Following(Marking):
             return
         if name == "group_norm":
             groups = int(given.get(1, "num_groups"))
-            grouped = Marks(*torch.broadcast_tensors(*(_in_groups(part, groups) for part in marks)))
+            grouped = Marks(*torch.broadcast_tensors(*(_in_groups(part, groups) for part in marks)))  # type: ignore[no-untyped-call]
             self.read(self.where, name, "even", grouped, list(range(2, grouped.number.ndim)))
             self._affine(image, [given.get(2, "weight"), given.get(3, "bias")], result)
             return
