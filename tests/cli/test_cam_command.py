@@ -47,9 +47,8 @@ def test_a_comparisons_networks_are_drawn_on_the_same_images(cli: Cli, tmp_path:
     shutil.rmtree(run / "weights")
     none = cli("cam", str(run), "--data", "folder:moved")
     assert none.returncode == 2 and "its own command, given again with --keep-weights 3, keeps" in none.stderr
-    assert cli("cam", "nowhere").stderr == (
-        "error: no such folder: nowhere, and no baseline either (`scalesearch baselines` lists those)\n"
-    )
+    lost = cli("cam", "nothing/here")
+    assert (lost.returncode, lost.stderr) == (2, "error: no such folder: nothing/here\n")
 
 
 def test_images_come_one_of_every_class_in_turn_and_by_the_seed_alone(tmp_path: Path) -> None:
