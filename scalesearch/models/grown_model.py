@@ -110,17 +110,13 @@ def trained(small: ScaledModel, weights: Mapping[str, Tensor], source: str, num_
     Raises:
         BaselineError: a layer would stay untrained: the weights are another network's.
     """
-    from scalesearch.models.weights import classifier_of, load_weights
+    from scalesearch.models.weights import load_weights, untrained
 
     module = small.build(num_classes)
-    loaded = load_weights(module, weights, source)
-    head = {id(tensor) for tensor in classifier_of(module, num_classes).parameters()}
-    named = dict(module.named_parameters())
-    shapes = {name: value.shape for name, value in module.state_dict().items()}
-    untrained = [name for name in loaded.new if shapes[name] and id(named.get(name)) not in head]
-    if untrained:
+    _, beyond = untrained(module, load_weights(module, weights, source), num_classes)
+    if beyond:
         raise BaselineError(
-            f"{source} has no weights for {len(untrained)} tensors of {small.spec.name} ({untrained[0]}): only a "
+            f"{source} has no weights for {len(beyond)} tensors of {small.spec.name} ({beyond[0]}): only a "
             "trained network can be grown"
         )
     return module

@@ -195,6 +195,22 @@ def load_whole(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
     return loaded
 
 
+def untrained(model: nn.Module, loaded: Loaded, classes: int) -> tuple[list[str], list[str]]:
+    """The tensors that keep what they were initialised with, and those of them that are not the classifier's. Counters
+    of batches, which change no output, are none of them.
+
+    Raises:
+        BaselineError: there are some, and the network has no classifier.
+    """
+    own = model.state_dict()
+    fresh = [name for name in loaded.new if own[name].ndim]
+    if not fresh:
+        return [], []
+    heads = {id(parameter) for parameter in classifier_of(model, classes).parameters()}
+    head = {name for name, value in model.named_parameters() if id(value) in heads}
+    return fresh, [name for name in fresh if name not in head]
+
+
 def _counts(name: str) -> bool:
     return name.rpartition(".")[2] == COUNTER
 

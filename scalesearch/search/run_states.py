@@ -85,10 +85,8 @@ def _state(path: Path) -> RunState:
     ledger = LedgerReader(journal) if journal.is_file() else None
     records = ledger.records() if ledger else []
     searched = ledger is not None or (path / "candidates.csv").is_file()
-    told = next((file for file in RESULTS if (path / file).is_file()), None)
-    finished = told is not None and not (ledger and ledger.noted("open"))
-    state = "running" if is_at_work(path, records, recipe) else "finished" if finished else "stopped"
-    done, total = _trials(path, records, recipe) if searched else (int(finished), 1)
+    told, state = _result_of(path), state_of(path, ledger, records, recipe)
+    done, total = _trials(path, records, recipe) if searched else (int(state == "finished"), 1)
     if searched:
         best = _ranked(path) if state == "finished" else _leading(path, records)
         return RunState(path, about(recipe), state, done, total, age=_age(path), **best)
@@ -114,6 +112,22 @@ def about(recipe: Mapping[str, Any]) -> str:
         return f"nas {Path(str(recipe['nas']['space'])).name.removesuffix('.yaml')}"
     rows = recipe["search"]["rows"]
     return f"compare {name}" if rows else f"grid {name} φ {recipe['phi']:g}"
+
+
+def state_of(path: Path, ledger: LedgerReader | None, records: Iterable[Record], recipe: Mapping[str, Any]) -> str:
+    """Whether a run is running, finished or stopped.
+
+    Args:
+        ledger: of its trials; None where it has none.
+        recipe: as plain values.
+    """
+    if is_at_work(path, records, recipe):
+        return "running"
+    return "finished" if _result_of(path) and not (ledger and ledger.noted("open")) else "stopped"
+
+
+def _result_of(path: Path) -> str | None:
+    return next((file for file in RESULTS if (path / file).is_file()), None)
 
 
 def is_at_work(path: Path, records: Iterable[Record], recipe: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from scalesearch.errors import RunError, UnreachableError
 from scalesearch.recipe import Recipe
 from scalesearch.search.ledger.journal import JOURNAL
 from scalesearch.search.ledger.reader import LedgerReader
-from scalesearch.search.run_states import about, is_at_work, labels, leaders, name_of, progress, runs_in
+from scalesearch.search.run_states import about, labels, leaders, name_of, progress, runs_in, state_of
 from scalesearch.trials import Record
 
 GRACE = 10.0
@@ -108,10 +108,7 @@ class FolderWatch:
         if not self._named.get(path):
             self._named[path] = labels(path)
         records, recipe = reader.records(), _recipe(reader)
-        if is_at_work(path, records, recipe):
-            state = "running"
-        else:
-            state = "finished" if (path / "ranking.json").is_file() and not reader.noted("open") else "stopped"
+        state = state_of(path, reader, records, recipe)
         return Look(str(path), about(recipe), state, records, *progress(records, recipe), self._named[path])
 
 

@@ -19,10 +19,7 @@ from scalesearch.models.weights_file import read_about
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.spec_files import Spec
 from scalesearch.settings import DataSettings
-from scalesearch.training.trained_files import weights_file
-
-RECIPE = "recipe.yaml"
-"""What lies beside the weights that scalesearch wrote, and says how they were trained."""
+from scalesearch.training.trained_files import RECIPE, weights_file
 
 
 class Images(NamedTuple):

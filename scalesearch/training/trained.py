@@ -13,7 +13,7 @@ from scalesearch.errors import BaselineError, DataError, RecipeError
 from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import baseline_of, model_of, open_baseline
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.models.weights import Loaded, classifier_of, load_weights, load_whole, read_weights
+from scalesearch.models.weights import Loaded, load_weights, load_whole, read_weights, untrained
 from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.training.normalisation import Normalisation, normalisation_of
@@ -164,13 +164,10 @@ def ready(
     trainer = Trainer(network.model, classes, made, device)
     weights = read_weights(network.weights)
     loaded = load_weights(trainer.model, weights, str(network.weights))
-    own = trainer.model.state_dict()
-    fresh = [name for name in loaded.new if own[name].ndim]  # counters of batches change no output
+    fresh, beyond = untrained(trainer.model, loaded, classes)
     if not fresh:
         return trainer, loaded
-    heads = {id(parameter) for parameter in classifier_of(trainer.model, classes).parameters()}
-    head = {name for name, value in trainer.model.named_parameters() if id(value) in heads}
-    if set(fresh) <= head:
+    if not beyond:
         theirs = [weights[name] for name in fresh if name in weights] or [weights[n] for n in loaded.unused]
         number = f"{theirs[0].shape[0]:,}" if theirs and theirs[0].ndim else "other"
         raise BaselineError(

@@ -55,20 +55,7 @@ def export_command(
         return
     network = _network(asked, weights, resolution, num_classes, console)
     if format_name in take_home.FORMATS:
-        code = format_name in ("python", "timm")
-        name = take_home.identifier(network.name) if code else network.name
-        if format_name == "timm" and take_home.theirs_already(name):
-            name = take_home.identifier(f"{name}_{network.model.resolution}")
-        target = out or Path(f"{name}{take_home.FORMATS[format_name]}")
-        if format_name == "timm":
-            beside = network.files.recipe if network.files is not None else None
-            chosen = recipe or (None if beside is None else str(beside))
-            lines = take_home.write_entry(network, target, None if chosen is None else load_recipe(chosen))
-            take_home.show(lines, console)
-        elif code:
-            take_home.show(take_home.write_code(network, target), console)
-        else:
-            take_home.show(take_home.write_weights_alone(network, target), console)
+        take_home.show(_taken_home(network, format_name, out, recipe), console)
         return
     form, side = FORMATS[format_name], network.model.resolution
     target = out or Path(f"{network.name}{form.suffix}")
@@ -83,6 +70,21 @@ def export_command(
     named = _say_classes(target, None if network.files is None else network.files.classes, network.classes)
     console.print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {side} px, {batches}{named}")
     console.print(_differ(done), style="dim")
+
+
+def _taken_home(network: take_home.Network, format_name: str, out: Path | None, recipe: str | None) -> list[str]:
+    """Write weights or source code; what there is to say of it."""
+    if format_name not in ("python", "timm"):
+        return take_home.write_weights_alone(network, out or Path(f"{network.name}{take_home.FORMATS[format_name]}"))
+    name = take_home.identifier(network.name)
+    if format_name == "timm" and take_home.theirs_already(name):
+        name = take_home.identifier(f"{name}_{network.model.resolution}")
+    target = out or Path(f"{name}{take_home.FORMATS[format_name]}")
+    if format_name == "python":
+        return take_home.write_code(network, target)
+    beside = network.files.recipe if network.files is not None else None
+    chosen = recipe or (None if beside is None else str(beside))
+    return take_home.write_entry(network, target, None if chosen is None else load_recipe(chosen))
 
 
 def _check_int8(int8: bool, format_name: str, options: Mapping[str, object]) -> None:
