@@ -74,7 +74,7 @@ def comparison_table(
 ) -> Table:
     """The rows of one baseline, ranked by ``metric``; ``paper`` and ``top-1`` are what the source printed."""
     columns = [
-        Column(heading, cells, heading == "", heading == "" and _is_sweep(rows))
+        Column(heading, cells, heading == "", heading == "" and _is_sweep(rows), spare=heading == "params")
         for heading, cells in _columns(rows, metric)
     ]
     notes = [f"  {row['label']}: {row['note']}" for row in rows if row["note"]]

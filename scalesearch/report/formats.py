@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 MANY_ROWS = 1000
 """Rows from which on a table is printed without rich's."""
+
+INDENT = "   "
+"""Before what goes on in a row's next line."""
 
 MATHS = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "φ": r"\varphi", "τ": r"\tau", "ρ": r"\rho", "×": r"\times",
@@ -36,18 +41,28 @@ WORDS = {
 class Column:
     """A heading and a cell for every row; ``words`` start flush left, numbers end flush right.
 
-    Cells keep their line, unless the column ``folds``.
+    Cells keep their line, unless the column ``folds``. A ``spare`` one is left out, and that is said, where a terminal
+    is too narrow for all; the other forms have it.
     """
 
     heading: str
     cells: Sequence[str]
     words: bool = False
     folds: bool = False
+    spare: bool = False
+
+    @property
+    def narrowest(self) -> int:
+        """Places on a line that it needs at least."""
+        cells = [self.heading, *self.cells]
+        return max(map(cell_len, " ".join(cells).split() if self.folds else cells), default=0)
 
 
 @dataclass(frozen=True)
 class Table:
     """What is shown, column by column, and the same as values for machines, record by record; ``notes`` go below.
+
+    On a terminal no cell is ever cut: what has no place on a row's line goes on in the next.
 
     A record's values are plain: numbers in full precision, words, truths, or None where nothing is known. Records are
     read at most once, so that they may be made on the way.
@@ -79,21 +94,26 @@ class Table:
         """The cells, row by row."""
         return zip(*(column.cells for column in self.columns), strict=True)
 
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         from rich.table import Table as Shown
         from rich.text import Text
 
-        if len(self.columns[0].cells) > MANY_ROWS:
-            left = [column.heading for column in self.columns if column.words]
-            return Listing([column.heading for column in self.columns], list(self.rows), self.notes, left)
+        columns, notes = self.columns, list(self.notes)
+        if not _fit(columns, options.max_width):
+            columns = [column for column in columns if not column.spare]
+            left_out = [column.heading for column in self.columns if column.spare]
+            notes += [f"for want of width without {', '.join(left_out)}"] if left_out else []
+        if len(columns[0].cells) > MANY_ROWS or not _fit(columns, options.max_width):
+            yield Listing(columns, notes)
+            return
         shown = Shown(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        for each in self.columns:
+        for each in columns:
             side = "left" if each.words else "right"
             shown.add_column(each.heading, justify=side, no_wrap=not each.folds, overflow="fold")  # type: ignore[arg-type]
-        for row in self.rows:
+        for row in zip(*(column.cells for column in columns), strict=True):
             shown.add_row(*row)
-        return Group(shown, *(Text(note, style="dim") for note in self.notes))
+        yield shown
+        yield from (Text(note, style="dim") for note in notes)
 
     def markdown(self, *, aligned: bool = True) -> str:
         """GitHub's Markdown; ``aligned`` numbers end flush right."""
@@ -190,20 +210,38 @@ def titled(table: Table) -> str:
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows under headings and dim notes below, one line each, as wide as they are. Columns named in ``left`` start
-    flush left, the others end flush right."""
+    """Columns under their headings, and dim notes below. Nothing is cut: what has no place on a row's line goes on in
+    the next one."""
 
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    columns: Sequence[Column]
     notes: Sequence[str] = ()
-    left: Sequence[str] = ()
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        widths = [max(map(len, column)) for column in zip(self.headings, *self.rows, strict=True)]
-        sides = ["<" if heading in self.left else ">" for heading in self.headings]
-        line = " ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)) + " \n"
-        yield Segment(line.format(*self.headings), Style(bold=True))
-        for row in self.rows:
-            yield Segment(line.format(*row))
-        for note in self.notes:
-            yield Segment(f"{note}\n", Style(dim=True))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        cells = [[column.heading, *column.cells] for column in self.columns]
+        widths = [max(map(len, column)) for column in cells]
+        lines: list[list[str]] = [[]]
+        taken = 0
+        for column, width in zip(self.columns, widths, strict=True):
+            if lines[-1] and taken + width > options.max_width:
+                lines.append([INDENT])
+                taken = len(INDENT) + 1
+            lines[-1].append(f"{{:{'<' if column.words else '>'}{width}}}")
+            taken += width + 1
+        line = "\n".join(map(" ".join, lines)) + "\n"
+        heading, *rows = zip(*cells, strict=True)
+        yield Segment(_folded(line.format(*heading), options.max_width), Style(bold=True))
+        for row in rows:
+            yield Segment(_folded(line.format(*row), options.max_width))
+        yield from (Text(note, style="dim") for note in self.notes)
+
+
+def _folded(lines: str, width: int) -> str:
+    """With a new line wherever one is longer than ``width``."""
+    return re.sub(f"(.{{{width}}})(?=.*\\S)", r"\1\n", lines) if max(map(len, lines.splitlines())) > width else lines
+
+
+def _fit(columns: Sequence[Column], width: int) -> bool:
+    """Whether every cell has its place on a line of so many."""
+    return sum(column.narrowest for column in columns) + len(columns) - 1 <= width

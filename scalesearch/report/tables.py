@@ -158,7 +158,12 @@ def ranking_table(
         "P": ["" if row.get("p_best") is None else f"{row['p_best']:.2f}" for row in ranking],
         "val %": ["" if row["val_accuracy"] is None else f"{100 * row['val_accuracy']:.1f}" for row in ranking],
     }
-    shown = [Column(heading, cells, heading in WORDS) for heading, cells in columns.items() if any(cells)]
+    spare = () if match else ("MACs",)  # the ratio says it too
+    shown = [
+        Column(heading, cells, heading in WORDS, spare=heading in spare)
+        for heading, cells in columns.items()
+        if any(cells)
+    ]
     notes = [f"  #{row['rank']} is also {row['also']}" for row in ranking if row["also"]]
     return Table(shown, ranking, notes)
 

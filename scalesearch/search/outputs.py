@@ -142,13 +142,26 @@ def _specs(prepared: Prepared, ranking: pd.DataFrame) -> dict[str, Spec]:
     return family
 
 
-def caveats(prepared: Prepared, result: Result) -> list[str]:
-    """What a reader must know before believing the ranking, one sentence a line."""
+COLUMNS = {
+    "to first": "the difference to the first, in points",
+    "to baseline": "the difference to the baseline, in points",
+    "interval": "the row's own accuracy",
+}
+"""What the tables' intervals are of, by their columns' headings."""
+
+
+def caveats(prepared: Prepared, result: Result, column: str = "to first") -> list[str]:
+    """What a reader must know before believing the ranking, one sentence a line.
+
+    Args:
+        column: that of `COLUMNS` which the table has.
+    """
     recipe, trials, ranking = prepared.recipe, result.trials, result.ranking
+    sure = f"{100 * result.judgement.confidence:g} %"
     notes = [
         *certainty(prepared, result),
-        f"to first: {100 * result.judgement.confidence:g} % interval of the difference to the first, in points; it, P "
-        f"(of being the best) and the order know seeds, images{'' if recipe.search.rows else ', neighbours'} and cost",
+        f"{column}: {sure} interval of {COLUMNS[column]}; it, P (of being the best) and the order know seeds, images"
+        f"{'' if recipe.search.rows else ', neighbours'} and cost",
         MACS,
     ]
     match = match_note(prepared, ranking)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from scalesearch.cli.commands.replay import _markdown, _table
+from scalesearch.ranking.metric_columns import as_ranked
 from scalesearch.report.comparison_tables import comparison_markdown
-from scalesearch.report.formats import FORMATS, Column, Page, Table, comma_separated, tex
-from scalesearch.report.tables import verified_table
+from scalesearch.report.formats import FORMATS, MANY_ROWS, Column, Page, Table, comma_separated, tex
+from scalesearch.report.tables import ranking_table, verified_table
 from tests.support.small import RESULTS, Cli
 
 SMALL = Table(
@@ -57,6 +61,45 @@ def test_markdown_aligns_numbers_and_escapes_bars() -> None:
 def test_csv_keeps_full_precision_under_the_records_names() -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated([SMALL, SMALL]))))
     assert len(rows) == 4 and float(rows[1]["alpha"]) == 1 / 3 and rows[1]["accuracy"] == ""
+
+
+def on_terminal(table: Table, width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, highlight=False)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", range(8, 120, 7))
+@pytest.mark.parametrize("rows", [3, MANY_ROWS + 1])
+def test_no_terminal_is_too_narrow_for_a_cell(width: int, rows: int) -> None:
+    names = ["", "α", "acc %", "to first", "a heading"]
+    wide = Table.of(names, [[f"{c}{r}.5" * (c % 3 + 1) for c in range(5)] for r in range(rows)], notes=["and a note"])
+    shown = on_terminal(wide, width)
+    assert max(map(len, shown.splitlines())) <= width
+    if width < 24:  # of the longest cell
+        shown = "".join(shown.split())
+        assert all(cell.replace(" ", "") in shown for row in (*wide.rows, names) for cell in row)
+        return
+    assert all(re.search(rf"(?<!\S){re.escape(cell)}(?!\S)", shown) for row in (*wide.rows, names) for cell in row)
+    assert "and a note" in " ".join(shown.split())
+
+
+def test_a_spare_column_goes_first_and_that_is_said() -> None:
+    table = Table([Column("α", ["1.25"]), Column("MACs", ["46.7 M"], spare=True), Column("acc", ["55.0 ± 1.2"])])
+    assert "46.7 M" in on_terminal(table, 22)
+    narrow = on_terminal(table, 21)
+    assert "46.7 M" not in narrow and "without MACs" in " ".join(narrow.split()) and "55.0 ± 1.2" in narrow
+
+
+@pytest.mark.parametrize("run", sorted(RESULTS.rglob("ranking.json")), ids=lambda path: path.parent.name)
+def test_eighty_columns_show_all_of_a_kept_run_but_what_is_spare(run: Path) -> None:
+    found = json.loads(run.read_text())
+    rows = [as_ranked(row, "accuracy") for row in found["ranking"]]
+    table = ranking_table(rows, match=found.get("match"))
+    shown = on_terminal(table, 80)
+    kept = [column for column in table.columns if not column.spare]
+    assert all(cell.strip() in shown for column in kept for cell in (column.heading, *column.cells))
 
 
 def test_only_the_table_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:

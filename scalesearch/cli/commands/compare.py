@@ -228,6 +228,7 @@ def _compare(
         console.print(comparison_table(plain["groups"][i]["rows"], metric=each.metric), "", sep="\n")
         for sentence in filter(None, ((plain["groups"][i]["gain"] or {}).get("words"), plain["groups"][i]["words"])):
             console.print(sentence, style="dim")
+    console.print("", *_notes(prepared, results), sep="\n", style="dim")
     write_report(root)
     console.print(
         f"\nwrote   {root}/report.html · comparison.json, .md · figures/ · a run's folder for each baseline",
@@ -242,23 +243,28 @@ def _document(
     results: Sequence[Result | None],
     schedules: Sequence[Saved | None],
 ) -> dict[str, Any]:
-    from scalesearch.search.outputs import caveats
-
-    notes = [
-        note
-        for (_, each), result in zip(prepared, results, strict=True)
-        if result is not None
-        for note in caveats(each, result)[1:]
-    ]
     return {
         "title": comparison.title,
         "source": comparison.source,
         "about": comparison.about,
         "match": wish.as_written,
         **({"metric": prepared[0][1].metric} if prepared[0][1].metric != "accuracy" else {}),
-        "notes": list(dict.fromkeys(notes)),
+        "notes": _notes(prepared, results),
         "groups": [
             group_json(group, slug(each.baseline.name), result, schedule)
             for (group, each), result, schedule in zip(prepared, results, schedules, strict=True)
         ],
     }
+
+
+def _notes(prepared: Sequence[tuple[BaselineRows, Prepared]], results: Sequence[Result | None]) -> list[str]:
+    """What holds of every baseline, once; what holds of some, with their names."""
+    from scalesearch.search.outputs import caveats
+
+    said: dict[str, list[str]] = {}
+    for (group, each), result in zip(prepared, results, strict=True):
+        column = "to baseline" if group.is_sweep else "interval"
+        for note in caveats(each, result, column)[1:] if result is not None else ():
+            said.setdefault(note, []).append(group.name)
+    trained = sum(result is not None for result in results)
+    return [note if len(names) == trained else f"{', '.join(names)}: {note}" for note, names in said.items()]

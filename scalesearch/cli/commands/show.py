@@ -116,3 +116,5 @@ def _comparison(plain: Mapping[str, Any], page: Page) -> None:
             page.show([table])
         said = filter(None, ((group["gain"] or {}).get("words"), group["words"]))
         console.print(*said, "", sep="\n", style="dim")
+    for note in plain["notes"]:
+        console.print(note, style="dim")
