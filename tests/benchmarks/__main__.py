@@ -112,6 +112,14 @@ def across_phi(
 
 
 @app.command()
+def kept(runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]) -> None:
+    """What kept runs were made of: network, images, trials, the signal in them, and what they cost."""
+    from tests.benchmarks.kept import kept as measure
+
+    measure(runs)
+
+
+@app.command()
 def proxies(runs: Annotated[list[Path], typer.Argument(help="Folders of runs with several seeds.")]) -> None:
     """Parameters, MACs, latency, SynFlow and NASWOT beside trained accuracies: how far they order alike."""
     from tests.benchmarks.proxies import proxies as measure

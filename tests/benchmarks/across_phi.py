@@ -65,10 +65,23 @@ def held(smaller: Bank, larger: Bank) -> Held:
 def across_phi(smaller: Path, larger: Path) -> None:
     """Hold the first bank against the second, print, and write the page."""
     first, second = read_bank(smaller), read_bank(larger)
+    notes = (
+        f"Shares of depth, width and resolution in the growth, as {smaller.name} ({_size(first)}) judges them, for the "
+        f"candidates of {larger.name} ({_size(second)}), beside what those are there. On these very images; intervals "
+        "know trainings' luck, not another set of images."
+    )
+    title = f"Does what is best at one φ hold at another: {smaller.name}, {larger.name}"
+    command = f"across-phi {smaller} {larger}"
+    write_page("across-phi", title, HEADER, rows(smaller, larger), notes, command, torch.device("cpu"))
+
+
+def rows(smaller: Path, larger: Path) -> list[list[str]]:
+    """What the page's table says, from nothing but the two folders."""
+    first, second = read_bank(smaller), read_bank(larger)
     found = held(first, second)
     assert second.neighbours.points is not None
-    taus, rows = found.taus(), []
-    rows.append(["Kendall's τ of the two orders", f"{np.median(taus):.2f}", _range(taus, 2)])
+    taus = found.taus()
+    made = [["Kendall's τ of the two orders", f"{np.median(taus):.2f}", _range(taus, 2)]]
     named = {
         f"best by {smaller.name}": int(found.told.mean(axis=0).argmax()),
         "nearest to the paper's shares": second.names.index(second.nearest(PAPER_SHARES.depth, PAPER_SHARES.width)),
@@ -77,19 +90,13 @@ def across_phi(smaller: Path, larger: Path) -> None:
     for words, number in named.items():
         shares = " ".join(f"{100 * share:.0f}" for share in second.neighbours.points[number])
         lost = 100 * found.lost(number)
-        rows.append([f"points lost at {larger.name}: {words} ({shares} %)", f"{lost.mean():.2f}", _range(lost, 2)])
+        made.append([f"points lost at {larger.name}: {words} ({shares} %)", f"{lost.mean():.2f}", _range(lost, 2)])
     spread = 100 * found.own.mean(axis=0)
-    rows.append([f"points between best and median at {larger.name}", f"{spread.max() - np.median(spread):.2f}", ""])
+    made.append([f"points between best and median at {larger.name}", f"{spread.max() - np.median(spread):.2f}", ""])
     for run, bank in ((smaller, first), (larger, second)):
         scores = {name: {t.seed: t.accuracy for t in ts} for name, ts in bank.trained.items()}
-        rows.append([f"signal of final accuracy, {run.name}", str(signal(scores)), ""])
-    notes = (
-        f"Shares of depth, width and resolution in the growth, as {smaller.name} ({_size(first)}) judges them, for the "
-        f"candidates of {larger.name} ({_size(second)}), beside what those are there. On these very images; intervals "
-        "know trainings' luck, not another set of images."
-    )
-    title = f"Does what is best at one φ hold at another: {smaller.name}, {larger.name}"
-    write_page("across-phi", title, HEADER, rows, notes, f"across-phi {smaller} {larger}", torch.device("cpu"))
+        made.append([f"signal of final accuracy, {run.name}", str(signal(scores)), ""])
+    return made
 
 
 def _draws(posterior: Posterior) -> Floats:
