@@ -100,12 +100,15 @@ class Lengths:
 
 
 def at_length(records: Sequence[Record], steps: int) -> list[Record]:
-    """The complete trials as if they had ended after so many steps: those of which a shorter schedule branched off."""
+    """The complete trials as if they had ended after so many steps: those of which a shorter schedule branched off.
+
+    Their curves are its end alone."""
     found = []
     for record in records:
         for each in (record.outcome or {}).get("shorter", ()) if record.state == "complete" else ():
             if int(each["steps"]) == steps:
-                found.append(replace(record, outcome=dict(each)))
+                end = [[steps, each["accuracy"], each["loss"]]]
+                found.append(replace(record, outcome={**each, "curve": end}))
     return found
 
 

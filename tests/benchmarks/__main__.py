@@ -112,6 +112,14 @@ def across_phi(
 
 
 @app.command()
+def forecast(run: Annotated[Path, typer.Argument(help="A run with --lengths, of three or more.")]) -> None:
+    """Whether the order after a longer training can be told from two shorter ones."""
+    from tests.benchmarks.forecast import forecast as measure
+
+    measure(run)
+
+
+@app.command()
 def kept(runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]) -> None:
     """What kept runs were made of: network, images, trials, the signal in them, and what they cost."""
     from tests.benchmarks.kept import kept as measure

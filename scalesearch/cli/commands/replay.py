@@ -18,6 +18,7 @@ import pandas as pd
 from scalesearch.errors import RecipeError, RunError
 from scalesearch.files import write_text
 from scalesearch.ranking.class_metrics import LACKING, METRICS, Measure, is_known, seen
+from scalesearch.ranking.lengths import at_length
 from scalesearch.ranking.replay.bank import Bank, bank_of
 from scalesearch.ranking.replay.game import Policy
 from scalesearch.ranking.replay.optuna_peers import OPTUNA
@@ -108,12 +109,13 @@ def _peers() -> Mapping[str, Policy]:
     return found
 
 
-def read_bank(run: Path, objective: str | None = None) -> Bank:
+def read_bank(run: Path, objective: str | None = None, *, steps: int | None = None) -> Bank:
     """The bank that a run's folder is.
 
     Args:
         objective: accuracy or one of `class_metrics.METRICS`; by default the run's own, or accuracy where that is
             another.
+        steps: of a run with ``--lengths``, as it was after a schedule of so many.
 
     Raises:
         RunError: it is no run's, its candidates do not have two seeds each, or its trials do not say what the objective
@@ -130,6 +132,8 @@ def read_bank(run: Path, objective: str | None = None) -> Bank:
     ratios = {str(name): float(r) for name, r in zip(admitted["network"], admitted["ratio"], strict=True)}
     ledger = Ledger(run / JOURNAL, run.name, create=False)
     records, wanted = ledger.records(), objective or str(read_recipe_settings(run).get("objective"))
+    if steps is not None:
+        records = at_length(records, steps)
     if wanted in METRICS:
         labels = labels_of(ledger)
         if labels is None or not all(map(is_known, records)):
