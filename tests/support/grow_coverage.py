@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -83,6 +85,20 @@ def look(name: str) -> Grown:
         except Exception as failure:
             outcomes.append(f"BROKEN {type(failure).__name__}: {failure}")
     return Grown(name, tuple(outcomes), time.perf_counter() - start)
+
+
+def read(file: Path) -> dict[str, Grown]:
+    """The outcomes that `append` kept, by network."""
+    if not file.exists():
+        return {}
+    found = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    return {row["name"]: Grown(row["name"], tuple(row["outcomes"]), row["seconds"]) for row in found}
+
+
+def append(file: Path, row: Grown) -> None:
+    """One more line."""
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
 
 
 def table(rows: Iterable[Grown], title: str, versions: str) -> str:

@@ -120,12 +120,16 @@ def _scaled(chosen: list[str], options: argparse.Namespace) -> str:
 def _grown(chosen: list[str], options: argparse.Namespace) -> str:
     from tests.support import grow_coverage
 
-    rows = []
+    known = grow_coverage.read(options.kept) if options.kept else {}
+    rows = [known[name] for name in chosen if name in known]
     with ProcessPoolExecutor(options.workers) as pool:
-        for row in pool.map(grow_coverage.look, chosen):
+        for row in pool.map(grow_coverage.look, [name for name in chosen if name not in known]):
             rows.append(row)
+            if options.kept:
+                grow_coverage.append(options.kept, row)
             cells = "  ".join(f"{o:.0e}" if isinstance(o, float) else f"✗ {o}" for o in row.outcomes)
             print(f"{row.name:<44} {row.seconds:5.1f} s  {cells}", flush=True)
+    rows.sort(key=lambda row: chosen.index(row.name))
     return grow_coverage.table(rows, f"What can be grown in {options.library}", _versions())
 
 
@@ -143,6 +147,7 @@ def main() -> None:
     parser.add_argument("library", choices=("timm", "torchvision"))
     parser.add_argument("--only", nargs="*", help="these networks alone")
     parser.add_argument("--grow", action="store_true", help="grow each network, in place of scaling it")
+    parser.add_argument("--kept", type=Path, help="with --grow: JSON lines; what is there is not tried again")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
