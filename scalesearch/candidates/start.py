@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from scalesearch.candidates.grid import Candidate
 from scalesearch.errors import BaselineError, ScaleSearchError, SurgeryError
 from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import baseline_of, builtin, builtin_names, model_of, open_baseline
@@ -64,6 +65,27 @@ def see_grown(models: Iterable[ScaledModel], recipe: Recipe, classes: int, told:
     if count:
         whom = "the network starts" if count == 1 else f"all {count} networks start"
         told(f"{whom} with the function of {recipe.train.grow_from} ({small}), proved by running both")
+
+
+def try_grown(candidates: Sequence[Candidate], recipe: Recipe, classes: int, told: Callable[[str], None]) -> None:
+    """Grow the deepest and the widest candidate, for a plan that trains nothing, if the recipe grows them.
+
+    Args:
+        told: is given a line about what was done.
+
+    Raises:
+        ScaleSearchError: of `see_grown`.
+    """
+    if recipe.train.grow_from is None:
+        return
+    deepest = max(candidates, key=lambda c: (c.coefficients.alpha, c.cost.macs))
+    widest = max(candidates, key=lambda c: (c.coefficients.beta, c.cost.macs))
+    far = {c.model.fingerprint: c.model for c in (deepest, widest)}
+    see_grown(far.values(), recipe, classes, lambda _: None)
+    if len(far) < len(candidates):
+        told(f"{len(far)} of {len(candidates)} networks were grown to see; the others are before the first is trained")
+    else:
+        told(f"all {len(far)} networks can be grown from {recipe.train.grow_from}")
 
 
 def _network_of(file: Path, model: ScaledModel, recipe: Recipe) -> ScaledModel:

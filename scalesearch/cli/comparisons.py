@@ -35,6 +35,7 @@ from scalesearch.cli.options import (
     WorkersOption,
 )
 from scalesearch.cli.sizes import ResolutionOption
+from scalesearch.cli.start_options import FromWeightsOption, GrowFromOption
 
 
 def compare(
@@ -95,6 +96,8 @@ def compare(
     epochs: EpochsOption = None,
     steps: StepsOption = None,
     lengths: LengthsOption = None,
+    from_weights: FromWeightsOption = None,
+    grow_from: GrowFromOption = None,
     eval_resolution: EvalResolutionOption = None,
     batch_size: BatchSizeOption = None,
     compile_: CompileOption = None,

@@ -164,6 +164,7 @@ def _say_plan(comparison: Comparison, groups: Sequence[BaselineRows], console: C
 
 
 def _price(prepared: Sequence[Prepared], console: Console) -> None:
+    from scalesearch.candidates.start import try_grown
     from scalesearch.search.estimate import told_quote
     from scalesearch.search.progress import price
 
@@ -175,6 +176,8 @@ def _price(prepared: Sequence[Prepared], console: Console) -> None:
         f"{trials} trials on {prepared[0].device}, {max(quote.memory for quote in quotes) / 2**30:.2f} GiB at the peak "
         f"(estimated)\n{price(quotes)}"
     )
+    for each in prepared:
+        try_grown(each.plan.candidates, each.recipe, len(each.source.classes), console.print)
 
 
 def without_progressive(prepared: Prepared) -> Prepared | None:

@@ -140,6 +140,7 @@ def command_line() -> list[str]:
 
 
 def _dry_run(prepared: Prepared, page: Page) -> None:
+    from scalesearch.candidates.start import try_grown
     from scalesearch.search.estimate import told_quote
     from scalesearch.search.progress import price
 
@@ -167,6 +168,7 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
     )
     for words in (prepared.about_images, *filter(None, [prepared.source.note]), *prepared.tuned):
         page.remarks().print(words)
+    try_grown(prepared.plan.candidates, recipe, len(prepared.source.classes), page.remarks().print)
 
 
 def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
