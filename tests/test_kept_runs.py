@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import across_phi, kept
+from tests.benchmarks import across_phi, forecast, kept
 
 ROOT = Path(__file__).parents[1]
 BANKS = (ROOT / "results/banks/resnet12-phi1", ROOT / "results/banks/resnet12-phi2")
@@ -40,6 +40,13 @@ def test_the_table_of_runs_is_what_their_folders_say(page: Path) -> None:
 @pytest.mark.parametrize("page", [ROOT / "results/benchmarks/across-phi.md", PAPER], ids=lambda page: page.name)
 def test_the_table_of_two_phis_is_what_the_banks_say(page: Path) -> None:
     assert lines(across_phi.rows(*BANKS)) in [table[2:] for table in tables(page)]
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "results/benchmarks/forecast-resnet12-lengths.md", PAPER], ids=lambda page: page.name
+)
+def test_the_table_of_lengths_is_what_the_run_says(page: Path) -> None:
+    assert lines(forecast.rows(ROOT / "results/banks/resnet12-lengths")) in [table[2:] for table in tables(page)]
 
 
 def test_a_run_is_told_by_its_folder_alone() -> None:
