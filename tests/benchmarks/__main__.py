@@ -112,17 +112,6 @@ def across_phi(
 
 
 @app.command()
-def looks(
-    run: Annotated[Path, typer.Argument(help="A bank made with train.readings.")],
-    replays: Annotated[int, typer.Option(help="How often each policy plays.")] = 120,
-) -> None:
-    """What a search would save that trains every candidate for an eighth of the schedule first: an experiment."""
-    from tests.benchmarks.looks import looks as measure
-
-    measure(run, replays)
-
-
-@app.command()
 def forecast(run: Annotated[Path, typer.Argument(help="A run with --lengths, of three or more.")]) -> None:
     """Whether the order after a longer training can be told from two shorter ones."""
     from tests.benchmarks.forecast import forecast as measure

@@ -40,10 +40,6 @@ class Game:
         """Of one whole training, in shares of training everything."""
         return self.bank.trained[name][0].whole / self._whole
 
-    def ahead(self, name: str) -> Trained:
-        """What `begin` would train next."""
-        return self._ahead[name][0]
-
     def begin(self, name: str) -> Iterator[tuple[int, float]]:
         """Train a candidate with its next seed: (step, accuracy) of one evaluation after the other, each paid for when
         it is reached. Whoever has enough stops asking.
