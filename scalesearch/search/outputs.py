@@ -272,8 +272,8 @@ def _told_apart(trials: pd.DataFrame) -> list[str]:
     found = signal(scores)
     if found is None:
         return []
-    verdict = "" if found.p < 0.05 else ": that candidates differ by more than seeds is not shown, and the order may be luck"
-    return [f"variance between candidates over what seeds leave: {found}{verdict}"]
+    verdict = ": that candidates differ by more than seeds is not shown, and the order may be luck"
+    return [f"variance between candidates over what seeds leave: {found}{verdict if found.p >= 0.05 else ''}"]
 
 
 def _fitted(result: Result) -> dict[str, Any] | None:
