@@ -17,7 +17,7 @@ from rich.style import Style
 from scalesearch.errors import RecipeError
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, RenderResult
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 MANY_ROWS = 1000
@@ -94,7 +94,7 @@ class Table:
         """The cells, row by row."""
         return zip(*(column.cells for column in self.columns), strict=True)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.table import Table as Shown
         from rich.text import Text
 
@@ -216,7 +216,7 @@ class Listing:
     columns: Sequence[Column]
     notes: Sequence[str] = ()
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
         cells = [[column.heading, *column.cells] for column in self.columns]
