@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 
 from scalesearch.errors import RecipeError
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 MANY_ROWS = 1000
