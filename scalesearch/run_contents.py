@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, RootModel, model_validator
 
 if TYPE_CHECKING:
     pass
 
 Factor = Annotated[float, Field(gt=0, lt=100)]
-Share = Annotated[float, Field(ge=0, le=1)]
+ROUNDING = 1e-9
+"""By which a share may be below nothing or above all, of a sum that was rounded."""
+
+
+def _without_rounding(value: object) -> object:
+    if not isinstance(value, float):
+        return value
+    return min(1.0, max(0.0, value)) if -ROUNDING <= value <= 1 + ROUNDING else value
+
+
+Share = Annotated[float, BeforeValidator(_without_rounding), Field(ge=0, le=1)]
 Amount = Annotated[int, Field(ge=0, lt=2**62)]
 Positive = Annotated[int, Field(gt=0, lt=2**62)]
 

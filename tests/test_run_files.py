@@ -142,6 +142,20 @@ def _kept() -> Iterator[Path]:
         yield file.parent
 
 
+@pytest.mark.parametrize(("share", "read"), [(1.0000000000000002, True), (-1e-17, True), (1.001, False), (-0.1, False)])
+def test_a_share_that_was_rounded_is_one(share: float, read: bool, run: Path) -> None:
+    found = json.loads((run / "ranking.json").read_text())
+    c = {"alpha": 1.0, "beta": 1.0, "gamma": 1.4, "accuracy": 0.5, "flat": False}
+    c["ranges"] = {name: [0.0, 1.0] for name in ("depth", "width", "resolution")}
+    found["fitted"] = {**c, "shares": {"depth": 0.0, "width": 0.0, "resolution": share}}
+    (run / "ranking.json").write_text(json.dumps(found))
+    if read:
+        assert read_result(run, "ranking.json")["fitted"]
+        return
+    with pytest.raises(RunError, match=r"fitted\.shares\.resolution"):
+        read_result(run, "ranking.json")
+
+
 def test_every_run_that_is_kept_can_be_read() -> None:
     for folder in _kept():
         assert read_run(folder).ranking["accuracy"].between(0, 1).all()

@@ -42,8 +42,13 @@ def shares(coefficients: Coefficients) -> Shares:
     if growth <= 1:
         raise ValueError(f"expected coefficients that grow the cost, got {coefficients}: growth {growth:.4g}")
     total = math.log2(growth)
-    depth, width = math.log2(coefficients.alpha) / total, 2 * math.log2(coefficients.beta) / total
-    return Shares(depth, width, 2 * math.log2(coefficients.gamma) / total)
+    parts = (math.log2(coefficients.alpha), 2 * math.log2(coefficients.beta), 2 * math.log2(coefficients.gamma))
+    return Shares(*(_exact(part / total) for part in parts))
+
+
+def _exact(share: float) -> float:
+    """Nothing and all as they are: logarithms leave 1.0000000000000002 of what grows alone."""
+    return next((float(whole) for whole in (0, 1) if abs(share - whole) < 1e-12), share)
 
 
 PAPER_SHARES, DWR = shares(PAPER), Shares(0.1, 0.8, 0.1)

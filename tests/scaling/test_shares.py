@@ -40,6 +40,14 @@ def test_shares_and_coefficients_are_two_names_of_one_thing(a: float, b: float, 
     assert astuple(shares(there)) == pytest.approx((depth, rest * b, rest * (1 - b)), abs=1e-9)
 
 
+@pytest.mark.parametrize("at", range(3))
+def test_what_grows_alone_gets_all_whatever_logarithms_leave(at: int) -> None:
+    for step in range(1, 2_000):
+        values = [1.0, 1.0, 1.0]
+        values[at] = 1 + step / 1_000
+        assert astuple(shares(Coefficients(*values))) == tuple(float(i == at) for i in range(3))
+
+
 def test_without_noise_the_top_is_found_and_nothing_else_may_be_it() -> None:
     fitted = fit(GRID, list(hill((0.3, 0.3, 0.4))), resamples=100)
     assert astuple(fitted.optimum) == pytest.approx((0.3, 0.3, 0.4))
