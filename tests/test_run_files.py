@@ -145,9 +145,8 @@ def _kept() -> Iterator[Path]:
 @pytest.mark.parametrize(("share", "read"), [(1.0000000000000002, True), (-1e-17, True), (1.001, False), (-0.1, False)])
 def test_a_share_that_was_rounded_is_one(share: float, read: bool, run: Path) -> None:
     found = json.loads((run / "ranking.json").read_text())
-    c = {"alpha": 1.0, "beta": 1.0, "gamma": 1.4, "accuracy": 0.5, "flat": False}
-    c["ranges"] = {name: [0.0, 1.0] for name in ("depth", "width", "resolution")}
-    found["fitted"] = {**c, "shares": {"depth": 0.0, "width": 0.0, "resolution": share}}
+    parts = {"depth": 0.0, "width": 0.0, "resolution": share}
+    found["fitted"] = {"alpha": 1.0, "beta": 1.0, "gamma": 1.4, "accuracy": 0.5, "flat": False, "shares": parts}
     (run / "ranking.json").write_text(json.dumps(found))
     if read:
         assert read_result(run, "ranking.json")["fitted"]

@@ -15,9 +15,10 @@ from scalesearch.ranking.rank_correlation import rank_agreement
 
 def accuracies(folder: Path) -> dict[tuple[float, float, float], float]:
     """Accuracy of each candidate of a run, by alpha, beta and gamma; a mean over its seeds."""
-    ranking = read_run(folder).complete
-    keys = zip(ranking["alpha"], ranking["beta"], ranking["gamma"], strict=True)
-    return dict(zip(keys, ranking["accuracy"], strict=True))
+    trials = read_run(folder).complete
+    means = trials.groupby(["alpha", "beta", "gamma"], as_index=False)["accuracy"].mean()
+    keys = zip(means["alpha"], means["beta"], means["gamma"], strict=True)
+    return dict(zip(keys, means["accuracy"], strict=True))
 
 
 def grown(bank: Path, short: Path, fresh: Path | None = None) -> None:
@@ -31,4 +32,10 @@ def grown(bank: Path, short: Path, fresh: Path | None = None) -> None:
         if len(shared) < 3:
             raise RunError(f"{folder} and {bank} share {len(shared)} candidates: expected three or more of the same φ")
         agreement = rank_agreement([own[key] for key in shared], [long[key] for key in shared])
-        print(f"{name}  {folder.name}: {len(shared)} candidates, {agreement}")
+        best = max(shared, key=lambda key: own[key])
+        lost = 100 * (max(long[key] for key in shared) - long[best])
+        told = ", ".join(
+            f"{sign} {c.value:.2f} ({c.low:.2f} to {c.high:.2f})"
+            for sign, c in (("τ", agreement.tau), ("ρ", agreement.rho))
+        )
+        print(f"{name}: {len(shared)} candidates, {told}; its first is {lost:.1f} points below the bank's best")
