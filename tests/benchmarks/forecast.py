@@ -1,7 +1,7 @@
 """Can a ranking be told for a longer training than there was? The first two lengths of a run, held against the later.
 
 Each candidate's distance to the mean of all is a line over the logarithm of the length, through the first two; what
-that line says of each later length, and what the second length says as it is, are held against the trainings of that
+that line says of each later length, and what either of the two says as it is, are held against the trainings of that
 length. All are drawn from the model of each length's trials (`ranking.pooled`), so that intervals know their luck.
 """
 
@@ -31,7 +31,7 @@ def forecast(run: Path) -> None:
     settings = read_recipe_settings(run)
     notes = (
         f"`{run.name}`: how the order after a longer schedule is told by the line through the first two lengths (over "
-        "the logarithm of the length), and by the second length as it is. Medians of draws from the model of each "
+        "the logarithm of the length), and by each of the two as it is. Medians of draws from the model of each "
         "length's trials, with 95 % intervals; points below the best of what is named first, by the trainings of that "
         f"length; shares of the growth, depth, width, resolution. Whole schedule: {settings['train']['epochs']} epochs."
     )
@@ -56,7 +56,7 @@ def rows(run: Path) -> list[list[str]]:
     for later in range(2, len(steps)):
         for words, expected in (
             (f"{labels[0]} and {labels[1]}, a line", line(steps[:2], drawn[:2], steps[later])),
-            (f"{labels[1]}, as it is", drawn[1]),
+            *((f"{label}, as it is", of_length) for label, of_length in zip(labels[:2], drawn[:2], strict=True)),
         ):
             made.append([labels[later], words, *_held(banks[later], expected, drawn[later])])
     for label, bank in zip(labels, banks, strict=True):
