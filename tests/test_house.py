@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 HOUSE = Path(__file__).parent.parent / "scalesearch"
 LONGEST = 400
@@ -32,6 +35,18 @@ def test_a_packages_init_holds_a_docstring_alone() -> None:
 def test_no_file_is_long() -> None:
     lengths = {str(path.relative_to(HOUSE)): len(path.read_text().splitlines()) for path in HOUSE.rglob("*.py")}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_nothing_that_a_command_wrote_lies_at_the_top() -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    listed = subprocess.run(["git", "ls-files"], cwd=HOUSE.parent, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no clone")
+    assert {name.partition("/")[0] for name in listed.stdout.splitlines()} <= {
+        ".ci", ".dockerignore", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "LICENSE",
+        "README.md", "docs", "pyproject.toml", "recipes", "results", "scalesearch", "tests",
+    }  # fmt: skip
 
 
 def test_imports_go_one_way_and_in_no_circle() -> None:
