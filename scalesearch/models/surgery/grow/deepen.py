@@ -211,10 +211,10 @@ def _passes_on(block: nn.Module, given: _Given) -> bool:
 def _learns(block: nn.Module, given: _Given, silent: Sequence[Tensor]) -> bool:
     """Whether a tensor that was set to zero gets a gradient."""
     with torch.enable_grad():
+        trained = [tensor for tensor in silent if tensor.requires_grad]
         outputs = [out for out in flatten(block(*_copied(given.args[0]), **given.kwargs[0])) if out.requires_grad]
-        if not outputs:
+        if not outputs or not trained:
             return False
         total = torch.stack([(out * torch.randn_like(out)).sum() for out in outputs]).sum()
-        trained = [tensor for tensor in silent if tensor.requires_grad]
         gradients = torch.autograd.grad(total, trained, allow_unused=True)
     return any(gradient is not None and bool((gradient != 0).any()) for gradient in gradients)
