@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +52,17 @@ def signal(scores: Mapping[str, Mapping[int, float]]) -> Signal | None:
         return None
     f = (reduced - full) / between / (full / within)
     return Signal(float(f), between, within, float(stats.f.sf(f, between, within)))
+
+
+def signal_of(trials: pd.DataFrame) -> Signal | None:
+    """The signal in the accuracies of a run's complete trials, rows of `trials.csv`."""
+    complete = trials[trials["state"] == "complete"]
+    return signal(
+        {
+            str(network): dict(zip(rows["seed"].astype(int), rows["accuracy"].astype(float), strict=True))
+            for network, rows in complete.groupby("network", sort=False)
+        }
+    )
 
 
 def _columns(labels: list[Any]) -> Floats:

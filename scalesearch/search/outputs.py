@@ -18,7 +18,7 @@ from scalesearch.ranking.class_metrics import METRICS, BaseRate
 from scalesearch.ranking.confusions import CLASSES, Confusions
 from scalesearch.ranking.metric_columns import in_files
 from scalesearch.ranking.ranking import records_json
-from scalesearch.ranking.signal import signal
+from scalesearch.ranking.signal import signal_of
 from scalesearch.ranking.winners import in_words, winners
 from scalesearch.report.class_tables import classes_markdown
 from scalesearch.report.matched_words import place_in_words
@@ -264,12 +264,7 @@ def images(prepared: Prepared, ranking: pd.DataFrame) -> list[str]:
 
 def _told_apart(trials: pd.DataFrame) -> list[str]:
     """How much candidates differ over how much seeds do, where several seeds say so."""
-    complete = trials[trials["state"] == "complete"]
-    scores = {
-        str(network): dict(zip(rows["seed"].astype(int), rows["accuracy"].astype(float), strict=True))
-        for network, rows in complete.groupby("network", sort=False)
-    }
-    found = signal(scores)
+    found = signal_of(trials)
     if found is None:
         return []
     verdict = ": that candidates differ by more than seeds is not shown, and the order may be luck"

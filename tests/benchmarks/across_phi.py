@@ -19,9 +19,8 @@ from scalesearch.errors import RunError
 from scalesearch.ranking.pooled import Neighbours, Posterior, pool
 from scalesearch.ranking.replay.bank import Bank, measured
 from scalesearch.ranking.seed_scores import Floats
-from scalesearch.ranking.signal import signal
 from scalesearch.scaling.shares import DWR, PAPER_SHARES
-from tests.benchmarks.common import write_page
+from tests.benchmarks.common import bank_signal, shares_told, write_page
 
 DRAWS = 2_000
 HEADER = ("what", "value", "95 % interval")
@@ -79,7 +78,6 @@ def rows(smaller: Path, larger: Path) -> list[list[str]]:
     """What the page's table says, from nothing but the two folders."""
     first, second = read_bank(smaller), read_bank(larger)
     found = held(first, second)
-    assert second.neighbours.points is not None
     taus = found.taus()
     made = [["Kendall's τ of the two orders", f"{np.median(taus):.2f}", _range(taus, 2)]]
     named = {
@@ -88,14 +86,18 @@ def rows(smaller: Path, larger: Path) -> list[list[str]]:
         "nearest to dWr": second.names.index(second.nearest(DWR.depth, DWR.width)),
     }
     for words, number in named.items():
-        shares = " ".join(f"{100 * share:.0f}" for share in second.neighbours.points[number])
         lost = 100 * found.lost(number)
-        made.append([f"points lost at {larger.name}: {words} ({shares} %)", f"{lost.mean():.2f}", _range(lost, 2)])
+        made.append(
+            [
+                f"points lost at {larger.name}: {words} ({shares_told(second, number)})",
+                f"{lost.mean():.2f}",
+                _range(lost, 2),
+            ]
+        )
     spread = 100 * found.own.mean(axis=0)
     made.append([f"points between best and median at {larger.name}", f"{spread.max() - np.median(spread):.2f}", ""])
     for run, bank in ((smaller, first), (larger, second)):
-        scores = {name: {t.seed: t.accuracy for t in ts} for name, ts in bank.trained.items()}
-        made.append([f"signal of final accuracy, {run.name}", str(signal(scores)), ""])
+        made.append([f"signal of final accuracy, {run.name}", str(bank_signal(bank)), ""])
     return made
 
 

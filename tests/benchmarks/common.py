@@ -15,6 +15,8 @@ import torch
 
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.protocols import ScaledModel
+from scalesearch.ranking.replay.bank import Bank
+from scalesearch.ranking.signal import Signal, signal
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.search.provenance import environment
 
@@ -89,6 +91,17 @@ def write_page(
     ]
     (RESULTS / f"{name}.md").write_text("\n".join(lines))
     print("\n".join(lines))
+
+
+def bank_signal(bank: Bank) -> Signal | None:
+    """The signal in a bank's final accuracies."""
+    return signal({name: {t.seed: t.accuracy for t in trained} for name, trained in bank.trained.items()})
+
+
+def shares_told(bank: Bank, row: int) -> str:
+    """Which parts of the growth depth, width and resolution have in a bank's candidate, in per cent."""
+    assert bank.neighbours.points is not None
+    return " ".join(f"{100 * share:.0f}" for share in bank.neighbours.points[row]) + " %"
 
 
 def baseline(name: str, size: int) -> ScaledModel:

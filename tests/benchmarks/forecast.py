@@ -18,9 +18,8 @@ from scalesearch.cli.commands.replay import read_bank
 from scalesearch.errors import RunError
 from scalesearch.ranking.replay.bank import Bank
 from scalesearch.ranking.seed_scores import Floats
-from scalesearch.ranking.signal import signal
 from scalesearch.run_files import read_json, read_recipe_settings
-from tests.benchmarks.common import write_page
+from tests.benchmarks.common import bank_signal, shares_told, write_page
 
 DRAWS = 2_000
 HEADER = ("what", "told by", "Kendall's τ with what came", "its first, points below the best", "that one")
@@ -60,8 +59,8 @@ def rows(run: Path) -> list[list[str]]:
         ):
             made.append([labels[later], words, *_held(banks[later], expected, drawn[later])])
     for label, bank in zip(labels, banks, strict=True):
-        scores = {name: {t.seed: t.accuracy for t in ts} for name, ts in bank.trained.items()}
-        made.append([label, f"signal: {signal(scores)}", "", "", f"first: {_shares(bank, bank.expected().mean)}"])
+        first = shares_told(bank, int(bank.expected().mean.argmax()))
+        made.append([label, f"signal: {bank_signal(bank)}", "", "", f"first: {first}"])
     return made
 
 
@@ -81,10 +80,5 @@ def _held(bank: Bank, told: Floats, own: Floats) -> list[str]:
     return [
         f"{np.median(taus):.2f} ({low:.2f} to {high:.2f})",
         f"{lost.mean():.2f} ({near:.2f} to {far:.2f})",
-        _shares(bank, told.mean(axis=0)),
+        shares_told(bank, named),
     ]
-
-
-def _shares(bank: Bank, means: Floats) -> str:
-    assert bank.neighbours.points is not None
-    return " ".join(f"{100 * share:.0f}" for share in bank.neighbours.points[int(means.argmax())]) + " %"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.ranking.signal import signal
+from scalesearch.ranking.signal import signal_of
 from scalesearch.report.units import pixels
 from scalesearch.run_files import read_recipe_settings, read_sessions, read_table
 from tests.benchmarks.common import write_page
@@ -37,11 +37,7 @@ def _row(run: Path) -> list[str]:
     trials = read_table(run, "trials.csv")
     complete = trials[trials["state"] == "complete"]
     steps = int(str(complete["curve"].iloc[0]).rsplit(" ", 1)[-1].split(":")[0])
-    scores = {
-        str(network): dict(zip(rows["seed"].astype(int), rows["accuracy"].astype(float), strict=True))
-        for network, rows in complete.groupby("network", sort=False)
-    }
-    found = signal(scores)
+    found = signal_of(trials)
     inside = run.resolve().relative_to(KEPT) if run.resolve().is_relative_to(KEPT) else Path(run.name)
     return [
         f"`{inside}`",

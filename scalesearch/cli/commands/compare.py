@@ -231,7 +231,7 @@ def _compare(
         console.print(comparison_table(plain["groups"][i]["rows"], metric=each.metric), "", sep="\n")
         for sentence in filter(None, ((plain["groups"][i]["gain"] or {}).get("words"), plain["groups"][i]["words"])):
             console.print(sentence, style="dim")
-    console.print("", *_notes(prepared, results), sep="\n", style="dim")
+    console.print("", *plain["notes"], sep="\n", style="dim")
     write_report(root)
     console.print(
         f"\nwrote   {root}/report.html · comparison.json, .md · figures/ · a run's folder for each baseline",
