@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,21 @@ def test_every_exported_name_has_an_example_that_runs(
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     said: list[str] = []
     assert runner.run(found, out=said.append).failed == 0, "".join(said)
+
+
+def _with_examples() -> list[str]:
+    """The modules of the package that hold an example."""
+    paths = [path for path in HOUSE.rglob("*.py") if ">>> " in path.read_text(encoding="utf-8")]
+    return sorted(".".join(path.relative_to(HOUSE.parent).with_suffix("").parts) for path in paths)
+
+
+@pytest.mark.parametrize("name", _with_examples())
+def test_every_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    parts = [part for part in doctest.DocTestFinder().find(module, name) if part.examples]
+    assert parts
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    said: list[str] = []
+    for part in parts:
+        assert runner.run(part, out=said.append).failed == 0, "".join(said)

@@ -101,7 +101,7 @@ class Space:
         >>> space = open_space("mbconv")
         >>> spec = space.realise({axis: values[0] for axis, values in space.axes.items()})
         >>> spec.blocks, spec.stages[1].op, spec.stages[1].channels
-        (10, 'mbconv', 16)
+        (11, 'mbconv', 16)
         """
         stages = []
         for place, (own, options) in enumerate(zip(self.skeleton.stages, self.options, strict=True)):

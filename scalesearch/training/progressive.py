@@ -32,14 +32,13 @@ class Stage:
 
 def stages(recipe: Recipe, resolution: Resolution, steps: int) -> list[Stage]:
     """The stages of a schedule of so many steps, for a network that is meant for images of ``resolution``; of a
-        schedule that is not progressive, one.
+    schedule that is not progressive, one.
 
-        >>> from scalesearch.image_size import Resolution, area, each_side
-    from scalesearch.recipe import load_recipe
-        >>> progressive = {"stages": 4, "resolution": [128, 300], "variant": "code"}
-        >>> made = load_recipe("quick", {"train.steps": 100, "train.progressive": progressive})
-        >>> [(stage.start, stage.resolution) for stage in stages(made, 300, 100)]
-        [(0, 171), (25, 214), (50, 257), (75, 300)]
+    >>> from scalesearch.recipe import load_recipe
+    >>> progressive = {"stages": 4, "resolution": [128, 300], "variant": "code"}
+    >>> made = load_recipe("quick", {"train.steps": 100, "train.progressive": progressive})
+    >>> [(stage.start, stage.resolution) for stage in stages(made, 300, 100)]
+    [(0, 171), (25, 214), (50, 257), (75, 300)]
     """
     settings, augment = recipe.train.progressive, recipe.augment
     if settings is None:
