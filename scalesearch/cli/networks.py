@@ -193,6 +193,10 @@ def train(
         str | None, Key("device"), typer.Option(help="auto, cpu, mps, cuda or cuda:N.", rich_help_panel=MACHINE)
     ] = None,
     assign: SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be trained and how long it takes.", rich_help_panel=OUTPUT),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the result (default: results/NAME-FROM-SETTINGS).", rich_help_panel=OUTPUT),
@@ -206,8 +210,8 @@ def train(
     from scalesearch.training.single import TrainRequest
 
     wish = TrainRequest(spec, recipe, overrides(train, ctx, assign), seed, size_of(resolution), sync_batchnorm, out)
-    with notifying(notify) as ended:
-        train_command(wish, ended, processes=nproc_per_node, as_json=json_)
+    with notifying(notify, dry_run=dry_run) as ended:
+        train_command(wish, ended, processes=nproc_per_node, as_json=json_, dry_run=dry_run)
 
 
 def linear(

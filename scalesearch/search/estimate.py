@@ -1,4 +1,4 @@
-"""What a search will take, from a few real steps on this device."""
+"""What a search, or one training, will take, from a few real steps on this device."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from scalesearch.runtime.device import Clock, is_out_of_memory, release_memory
 from scalesearch.runtime.threads import threads, worker_threads, workers_side_by_side
 from scalesearch.training.legs import steps_in_all
 from scalesearch.training.progressive import shortened
+from scalesearch.training.single import Job
 from scalesearch.training.step_timing import noise, timed_steps
 from scalesearch.training.train import total_steps
 from scalesearch.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from scalesearch.search.setup import Prepared
+
+    Planned = Prepared | Job
 
 
 STEPS = 4
@@ -48,16 +51,31 @@ class Quote:
 
 def is_worthwhile(prepared: Prepared, steps: int = STEPS) -> bool:
     """Whether the probe is so much shorter than the search that it is no part of it to speak of: three per cent."""
-    recipe = prepared.recipe
-    batch = min(recipe.train.batch_size, prepared.train_images)
-    length = _steps(prepared, batch)
-    return 3 * (steps + 2) <= 0.03 * length * len(prepared.tasks)
+    return 3 * (steps + 2) <= 0.03 * _steps(prepared) * len(prepared.tasks)
 
 
-def _steps(prepared: Prepared, batch: int) -> int:
-    """Of one trial, branches included."""
-    settings = prepared.recipe.train
-    return steps_in_all(settings, total_steps(settings, prepared.train_images // batch))
+def _batch(planned: Planned) -> int:
+    return min(planned.recipe.train.batch_size, planned.train_images)
+
+
+def _steps(planned: Planned) -> int:
+    """Of one training, branches included."""
+    settings = planned.recipe.train
+    return steps_in_all(settings, total_steps(settings, planned.train_images // _batch(planned)))
+
+
+def is_long(job: Job, steps: int = STEPS) -> bool:
+    """Whether one training is so long that foreseeing it is no part of it to speak of: three per cent."""
+    return steps + 2 <= 0.03 * _steps(job)
+
+
+def training_seconds(job: Job, steps: int = STEPS) -> float:
+    """Expected seconds of one network's training by one process, with what it measures on the minival and at the end on
+    the validation images, if there are any; what decoding them takes is not foreseen."""
+    length, val = _steps(job), job.source.val
+    per_step, per_image = probe(job, job.model, steps)
+    measured = job.minival_images * min(job.recipe.train.evaluations, length) + (len(val.labels) if val else 0)
+    return length * per_step * shortened(job.recipe, job.model.resolution, length) + measured * per_image
 
 
 def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
@@ -65,14 +83,12 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
 
     On a CPU with as many threads as a worker will have.
     """
-    recipe = prepared.recipe
-    batch = min(recipe.train.batch_size, prepared.train_images)
+    recipe, batch, length = prepared.recipe, _batch(prepared), _steps(prepared)
     by_cost = prepared.plan.by_cost
     probed = [by_cost[i] for i in sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
-    length = _steps(prepared, batch)
     held_out = prepared.minival_images * min(recipe.train.evaluations, length)
     with threads(worker_threads(recipe, prepared.device)):
-        measured = [probe(prepared, candidate.model, batch, steps) for candidate in probed]
+        measured = [probe(prepared, candidate.model, steps) for candidate in probed]
     seconds = [
         length * per_step * shortened(recipe, candidate.model.resolution, length) + held_out * per_image
         for candidate, (per_step, per_image) in zip(probed, measured, strict=True)
@@ -107,13 +123,14 @@ def told_quote(prepared: Prepared) -> Quote:
         ) from failure
 
 
-def probe(prepared: Prepared, model: ScaledModel, batch: int, steps: int) -> tuple[float, float]:
+def probe(planned: Planned, model: ScaledModel, steps: int) -> tuple[float, float]:
     """Seconds of one training step and of evaluating one image, on random images, after a step or more to warm up."""
-    recipe, device, classes = prepared.recipe, prepared.device, len(prepared.source.classes)
+    recipe, device, classes = planned.recipe, planned.device, len(planned.source.classes)
     size = recipe.data.cache_resolution or model.resolution
     trainer = Trainer(model, classes, recipe, device)
-    per_step = timed_steps(trainer, recipe, device, noise(batch, size, classes, model.channels).on(device), steps)
-    held_out = noise(min(trainer.evaluated_together, prepared.minival_images), size, classes, model.channels).on(device)
+    batch = noise(_batch(planned), size, classes, model.channels).on(device)
+    per_step = timed_steps(trainer, recipe, device, batch, steps)
+    held_out = noise(min(trainer.evaluated_together, planned.minival_images), size, classes, model.channels).on(device)
     trainer.evaluate(held_out)  # the first time is none of the others'
     clock = Clock(device)
     trainer.evaluate(held_out)

@@ -54,6 +54,11 @@ class Checkpoints:
             return state
         return None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is none to go on from."""
+        return not self._files()
+
     def clear(self) -> None:
         """Remove them: the trial is done."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -55,6 +55,7 @@ class Job:
     device: torch.device
     seed: int
     train_images: int
+    minival_images: int
     folder: Path
     settings: dict[str, Any]
     tuned: tuple[str, ...] = ()
@@ -105,7 +106,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     weights = weights_words(recipe.train, labels[0].tolist(), source.classes)
     base = base_rate("accuracy", labels[1]).words("accuracy", source.classes)
     told = (*seen.words, *normalised, *tuned, *idle, *weights, base)
-    return Job(recipe, model, source, device, wish.seed, images, folder, settings, told)
+    return Job(recipe, model, source, device, wish.seed, images, len(labels[1]), folder, settings, told)
 
 
 def _shared_out(batch: int, wanted: int, team: Team) -> None:

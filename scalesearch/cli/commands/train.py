@@ -22,12 +22,14 @@ from scalesearch.models.weights_file import write_weights
 from scalesearch.ranking.class_metrics import base_rate
 from scalesearch.ranking.confusions import confusion
 from scalesearch.ranking.image_intervals import share
-from scalesearch.report.units import duration
+from scalesearch.report.units import amount, duration, params
 from scalesearch.run_files import read_result
 from scalesearch.run_folder import RunFolder
+from scalesearch.runtime.device import is_out_of_memory, release_memory
 from scalesearch.runtime.team import ALONE, Team, place_in
 from scalesearch.runtime.torchrun import connect, launch, membership
 from scalesearch.scaling.spec_files import dump_spec
+from scalesearch.search.estimate import is_long, training_seconds
 from scalesearch.search.provenance import environment
 from scalesearch.training.checkpoints import Checkpoints
 from scalesearch.training.single import Job, TrainRequest, job_of
@@ -40,8 +42,9 @@ SHOWN, WORST = 12, 5
 """Classes up to which all are printed; of more, how many of the least and the most accurate."""
 
 
-def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: bool) -> None:
-    """Train the network and print what came out; with several processes, have torchrun do this in each of them.
+def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: bool, dry_run: bool = False) -> None:
+    """Train the network and print what came out; with several processes, have torchrun do this in each of them. With
+    ``dry_run``, print what would be trained and how long that takes, and stop.
 
     Raises:
         ScaleSearchError: whatever the user can mend; what ended a process, in one line.
@@ -50,13 +53,20 @@ def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: 
     try:
         if place is None and processes > 1:
             last = Team(processes - 1, processes, processes - 1, wish.sync_batchnorm)
-            ended.run = job_of(wish, last).folder  # mistakes are told here, once
-            launch(processes)
+            job = job_of(wish, last)  # mistakes are told here, once
+            ended.run = job.folder
+            if dry_run:
+                _foresee(job, last, as_json=as_json)
+            else:
+                launch(processes)
             return
         team = replace(place or ALONE, sync_batchnorm=wish.sync_batchnorm)
         with membership(team):
             job = job_of(wish, team)
             ended.run = job.folder
+            if dry_run:
+                _foresee(job, team, as_json=as_json)
+                return
             connect(team, job.device)
             _take_part(job, team, as_json=as_json)
     except KeyboardInterrupt:
@@ -65,7 +75,7 @@ def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: 
 
 
 def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True, quiet=as_json or not team.leads)
+    console = _console(quiet=as_json or not team.leads)
     with ExitStack() as stack:
         if team.leads:
             stack.enter_context(RunFolder(job.folder)).adopt(job.recipe, job.settings)
@@ -81,6 +91,63 @@ def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
         console.print(f"wrote   {weights_in(job.folder)} · {OUTCOME} · {SPEC} · recipe.yaml")
 
 
+def _console(*, quiet: bool = False) -> Console:
+    return Console(highlight=False, markup=False, soft_wrap=True, quiet=quiet)
+
+
+def _foresee(job: Job, team: Team, *, as_json: bool) -> None:
+    """A dry run: everything that opening the files tells, and the price."""
+    console = _console(quiet=as_json)
+    cost, done = job.model.cost(len(job.source.classes)), _kept(job) is not None
+    console.print(_headline(job, team), *job.tuned, sep="\n")
+    console.print(f"{amount(cost.macs)} multiply-adds, {params(cost.params)} parameters")
+    _say_inputs(job, console)
+    seconds = None if done or team.world > 1 else _seconds(job)
+    if done:
+        console.print(f"{job.folder} holds this training, finished: nothing would be trained")
+    elif team.world > 1:
+        console.print("how long several processes take is not foreseen")
+    elif seconds is None:
+        console.print(
+            f"it does not fit on {job.device} with {job.recipe.train.batch_size} images a step, and would split its "
+            "batches: how long that takes is not foreseen"
+        )
+    else:
+        console.print(_price(seconds))
+    if as_json:
+        told = {
+            "network": job.model.spec.name, "resolution": job.model.resolution, "macs": cost.macs,
+            "params": cost.params, "seconds": seconds, "finished": done, "folder": str(job.folder),
+        }  # fmt: skip
+        print(json.dumps(told, ensure_ascii=False))
+
+
+def _price(seconds: float) -> str:
+    return f"about {duration(seconds)} (from a few steps)"
+
+
+def _seconds(job: Job) -> float | None:
+    """How long the training takes, by steps of it; None where they do not fit on the device."""
+    try:
+        return training_seconds(job)
+    except (RuntimeError, MemoryError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+        return None
+    finally:
+        release_memory(job.device)
+
+
+def _say_inputs(job: Job, console: Console, images: Images | None = None) -> None:
+    """What is known of the images, decoded or not, and of the weights that the training begins with."""
+    for words in [described(job.source), *filter(None, [job.source.note]), *(doubts(images) if images else ())]:
+        console.print(words)
+    classes = len(job.source.classes)
+    if job.recipe.train.from_weights is not None:
+        console.print(fitted(job.recipe.train.from_weights, job.model, classes).words)
+    see_grown([job.model], job.recipe, classes, console.print)
+
+
 def _kept(job: Job) -> dict[str, Any] | None:
     """The outcome of this very training, if it was finished before."""
     file = job.folder / OUTCOME
@@ -93,15 +160,12 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     recipe = job.recipe
     side = recipe.data.cache_resolution or job.model.resolution
     images = team.in_turn(lambda: load_images(job.source, recipe.data, side))
-    if team.leads:
-        for words in [described(job.source), *filter(None, [job.source.note]), *doubts(images)]:
-            console.print(words, soft_wrap=True)
-    if recipe.train.from_weights is not None and team.leads:
-        console.print(fitted(recipe.train.from_weights, job.model, images.num_classes).words)
-    if team.leads:
-        see_grown([job.model], recipe, images.num_classes, console.print)
-    images = images.on(job.device)
     checkpoints = Checkpoints(job.folder / "checkpoints")
+    if team.leads:
+        _say_inputs(job, console, images)
+    if team.world == 1 and is_long(job) and checkpoints.is_empty and (seconds := _seconds(job)) is not None:
+        console.print(_price(seconds))
+    images = images.on(job.device)
     count = counted(job.model, images.num_classes)
     outcome, trainer = train(
         job.model,
