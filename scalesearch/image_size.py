@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainSerializer, PlainValidator, PositiveInt, TypeAdapter, ValidationError
@@ -99,6 +99,17 @@ def decoded_at(kept: Resolution | None, own: Resolution, share: float) -> Resolu
     if kept is None:
         return covering([own], share=share)
     return kept if near_ratio(kept, own) else times(own, max(height_width(kept)) / max(height_width(own)))
+
+
+def decoded_for(resolutions: Sequence[Resolution], kept: Resolution | None, share: float) -> Resolution:
+    """The size at which images are decoded to measure trained networks on them: what a recipe has them kept at, unless
+    ``share`` of that is less than the largest network wants, as where it is measured at another size than its own.
+
+    >>> decoded_for([32], 40, 1.0), decoded_for([64], 40, 1.0), decoded_for([64, 70], None, 0.875)
+    (40, 64, 80)
+    """
+    needed = covering(resolutions, share=share)
+    return needed if kept is None else covering([needed, decoded_at(kept, needed, 1)])
 
 
 def near_ratio(one: Resolution, other: Resolution) -> bool:

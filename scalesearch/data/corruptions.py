@@ -156,7 +156,7 @@ def brightened(images: Tensor, by: float) -> Tensor:
     """
     value = images.amax(1, keepdim=True)
     brighter = (value + by).clamp(max=255)
-    return torch.where(value > 0, images * (brighter / value.clamp(min=1)), brighter)
+    return torch.where(value > 0, images * (brighter / torch.where(value > 0, value, 1)), brighter)
 
 
 def _levels(images: Tensor, dtype: torch.dtype) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from scalesearch.data.broken import without
 from scalesearch.data.images import Split, decoded_parts, own_size, split_indices
+from scalesearch.data.pixels import as_array
 from scalesearch.data.sources import Source
 from scalesearch.errors import DataError, RecipeError
 from scalesearch.image_size import Resolution
@@ -71,6 +73,15 @@ def kind_of(source: Source, wanted: str) -> str:
     if wanted != "auto":
         return wanted
     return "val" if source.val is not None else "minival"
+
+
+def readable(source: Source, kind: str, indices: Sequence[int]) -> Iterator[int]:
+    """Those of the `chosen` images that can be decoded, in their order, each tried when it is asked for."""
+    part = source.val if kind == "val" and source.val else source.train
+    for index in indices:
+        with suppress(Exception):  # all that are broken are told together, when all are decoded
+            as_array(part.load(index, 0), part.view)
+            yield index
 
 
 def held_out(

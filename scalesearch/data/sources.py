@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,12 @@ def folder(root: Path, max_pixels: int = MAX_PIXELS) -> Source:
         names = f"{(train_folder or root).name}/ and {held_out.name}/"
         raise DataError(f"{root}: {names} differ in classes: {', '.join(odd[:5])}")
     skipped = train.skipped + (val.skipped if val else ())
-    digest, touched = hashlib.sha256(), hashlib.sha256()
-    for name, label in train.files + (val.files if val else ()):
-        path = Path(name)
-        try:
-            found = path.stat()
-        except OSError as failure:
-            raise DataError(f"cannot read {path}: {failure.strerror}") from failure
-        digest.update(os.fsencode(path.relative_to(root)) + f"\0{label}\0{found.st_size}\n".encode())
-        touched.update(str(found.st_mtime_ns).encode())
+    fingerprint, cache_key = _digests(train.files + (val.files if val else ()), root)
     return Source(
         title=root.name or root.resolve().name,
         classes=train.classes,
-        fingerprint=digest.hexdigest()[:16],
-        cache_key=digest.hexdigest()[:16] + touched.hexdigest()[:16],
+        fingerprint=fingerprint,
+        cache_key=cache_key,
         train=_files(train.files, max_pixels),
         val=_files(val.files, max_pixels) if val else None,
         note=skipped_words(skipped),
@@ -156,9 +148,37 @@ def torchvision_set(name: str, root: Path, *, download: bool) -> Source:
         ) from failure
     labels = [_labels(part, name) for part in parts]
     classes = tuple(str(c) for c in getattr(parts[0], "classes", range(max(labels[0]) + 1)))
-    digest = hashlib.sha256(repr((name, labels)).encode()).hexdigest()[:16]
+    digest, touched = _told_apart(name, labels, parts, root)
     lazy = [_indexed(part, name, part_labels) for part, part_labels in zip(parts, labels, strict=True)]
-    return Source(name.lower(), classes, digest, lazy[0], lazy[1] if len(lazy) > 1 else None)
+    return Source(name.lower(), classes, digest, lazy[0], lazy[1] if len(lazy) > 1 else None, cache_key=touched)
+
+
+def _told_apart(name: str, labels: list[tuple[int, ...]], parts: Sequence[Any], root: Path) -> tuple[str, str]:
+    """Fingerprint and cache key: a published set is known by its labels; one that lists a folder's files, by these."""
+    listed = [getattr(part, "samples", None) or [] for part in parts]
+    if not all(isinstance(files, list) and files and isinstance(files[0], tuple) for files in listed):
+        digest = hashlib.sha256(repr((name, labels)).encode()).hexdigest()[:16]
+        return digest, digest
+    return _digests([(str(sample[0]), int(sample[1])) for files in listed for sample in files], root)
+
+
+def _digests(files: Iterable[tuple[str, int]], root: Path) -> tuple[str, str]:
+    """Of images below a folder, with their labels: what tells them from others on any machine, and what also changes
+    when one is touched.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    digest, touched = hashlib.sha256(), hashlib.sha256()
+    for name, label in files:
+        path = Path(name)
+        try:
+            found = path.stat()
+        except OSError as failure:
+            raise DataError(f"cannot read {path}: {failure.strerror}") from failure
+        digest.update(os.fsencode(os.path.relpath(path, root)) + f"\0{label}\0{found.st_size}\n".encode())
+        touched.update(str(found.st_mtime_ns).encode())
+    return digest.hexdigest()[:16], digest.hexdigest()[:16] + touched.hexdigest()[:16]
 
 
 def _labels(dataset: Any, name: str) -> tuple[int, ...]:

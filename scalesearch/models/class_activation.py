@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-AGREE = 1e-4
-"""Largest difference, as a share of the largest value, at which two tensors are the same but for rounding."""
+from scalesearch.models.linear_head import agree
 
 
 @dataclass(frozen=True)
@@ -87,16 +86,12 @@ def _heard(network: nn.Module) -> Iterator[_Heard]:
 def _pooled(heard: _Heard, logits: Tensor) -> tuple[Tensor, nn.Linear] | None:
     """The feature map whose spatial mean the classifier sees, and the classifier; None where there is no such pair."""
     for classifier, seen, said in reversed(heard.linear):
-        if said.shape != logits.shape or not _same(said, logits):
+        if said.shape != logits.shape or not agree(said, logits):
             continue
         for features in reversed(heard.maps):
-            if features.shape[:2] == seen.shape and _same(features.mean((2, 3)), seen):
+            if features.shape[:2] == seen.shape and agree(features.mean((2, 3)), seen):
                 return features, classifier
     return None
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).detach().abs().max() <= AGREE * other.detach().abs().max())
 
 
 def _by_gradient(heard: _Heard, logits: Tensor, about: Tensor) -> Tensor:

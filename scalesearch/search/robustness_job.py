@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 
 from scalesearch.data.batches import MEAN, STD
 from scalesearch.data.corruptions import CLEAN, CORRUPTIONS, PUBLISHED, SEVERITIES, Condition, Corruptor, conditions_of
-from scalesearch.data.held_out import HeldOut, chosen, held_out, kind_of
+from scalesearch.data.held_out import HeldOut, chosen, held_out, kind_of, readable
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DataError, RecipeError
-from scalesearch.image_size import Resolution, covering, decoded_at, mean_side, near_ratio
+from scalesearch.image_size import Resolution, covering, decoded_at, decoded_for, mean_side, near_ratio
 from scalesearch.recipe import Recipe, load_recipe
-from scalesearch.run_folder import digest, file_digest
+from scalesearch.run_folder import SEEN, digest, file_digest, without_defaults
 from scalesearch.runtime.default_recipe import default_recipe
 from scalesearch.runtime.device import pick_device, pick_precision
 from scalesearch.training.inputs import settled
@@ -82,12 +83,15 @@ class RobustnessJob:
         """The images of a set at the size at which they are corrupted, or the first ``few``, without a cache.
 
         Raises:
-            DataError: they cannot be decoded.
+            DataError: they cannot be decoded, and are not to be skipped; or none is left.
         """
         settings, indices = self.recipe.data, images.indices
-        if few is not None:
-            settings, indices = settings.model_copy(update={"cache": False, "on_error": "refuse"}), indices[:few]
-        return held_out(images.source, settings, self.side, images.kind, indices)
+        if few is None:
+            return held_out(images.source, settings, self.side, images.kind, indices)
+        if settings.on_error == "skip":
+            indices = tuple(islice(readable(images.source, images.kind, indices), few))
+        settings = settings.model_copy(update={"cache": False, "on_error": "refuse"})
+        return held_out(images.source, settings, self.side, images.kind, indices[:few])
 
     def corruptor(self, images: HeldOut) -> Corruptor:
         """What corrupts them: what networks see of these images is the part that counts as the published size."""
@@ -161,7 +165,8 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
     if odd := next((shape for shape in shapes if not near_ratio(shape, shapes[0])), None):
         raise DataError(f"networks that see the same images have one ratio, and these see {shapes[0]} and {odd} px")
     needed = covering(shapes, share=crop)
-    side = decoded_at(wish.size or covering([needed, decoded_at(recipe.data.cache_resolution, needed, 1)]), needed, 1)
+    kept = wish.size or decoded_for(shapes, recipe.data.cache_resolution, crop)
+    side = decoded_at(kept, needed, 1)
     settings = {
         "networks": [[n.name, n.model.fingerprint, n.model.resolution, file_digest(n.weights)] for n in networks],
         "data.fingerprint": source.fingerprint,
@@ -177,9 +182,16 @@ def robustness_job(wish: RobustnessRequest) -> RobustnessJob:
         "levels": wish.levels,
         "seed": wish.seed,
         "precision": precision,
+        **{f"data.{key}": value for key, value in _seen(recipe).items()},
     }
     folder = wish.out or Path("results") / f"robustness-{digest(settings)}"
     return RobustnessJob(tuple(networks), normalisations, recipe, device, sets, side, settings, folder, seen.words)
+
+
+def _seen(recipe: Recipe) -> dict[str, Any]:
+    """How images become what networks see, where that is not as it ever was."""
+    data = recipe.data.model_dump(mode="json", include=set(SEEN))
+    return without_defaults(data)
 
 
 def _one_of(option: str, wanted: str, known: Sequence[str]) -> str:

@@ -35,10 +35,11 @@ from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.class_weights import weights_words
-from scalesearch.training.inputs import settled
+from scalesearch.training.inputs import enlarged_words, settled
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
+from scalesearch.training.progressive import replaced
 from scalesearch.trials import Choice, Task
 
 LATENCY_SECONDS = 1.0
@@ -232,7 +233,8 @@ def settle(place: Place, made: Plan) -> Settled:
     weights = weights_words(recipe.train, labels[0], place.source.classes)
     metric = metric_of(recipe.objective)
     base = base_rate(metric, np.array(labels[1])).words(metric, place.source.classes)
-    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], (*place.told, *tuned, *weights, base)))
+    told = (*place.told, *enlarged_words(size, needed), *replaced(recipe), *tuned, *weights, base)
+    return Settled(recipe, (recipe.train.precision, counts[0], counts[1], told))
 
 
 def _precision(baseline: Baseline, recipe: Recipe, device: torch.device, classes: int) -> str:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from scalesearch.data.kinds import Found, channel_words, looked_at, ratio_words
 from scalesearch.data.sources import Source, seen_as, view_of
-from scalesearch.errors import DataError
-from scalesearch.image_size import Resolution
+from scalesearch.errors import DataError, RecipeError
+from scalesearch.image_size import Resolution, area
 from scalesearch.settings import AugmentSettings, DataSettings
 
 SEEN = (1, 3, 4)
@@ -39,13 +39,24 @@ def settled(
 
     Raises:
         DataError: they have another number of channels, and nobody has said that they are to be converted.
+        RecipeError: they are to have other channels than the network takes.
     """
+    if channels is not None and data.channels not in (None, channels):
+        raise RecipeError("data.channels", f"{channels}, which {name} takes", data.channels)
     found = looked_at(source)
     chosen = data.channels or _channels(found, channels, name)
     data = data.model_copy(update={"channels": chosen, "bits": data.bits or found.bits})
     source = seen_as(source, view_of(data))
     told = [channel_words(found, source.train.view), ratio_words(found, size, data.crop), _left_out(augment, source)]
     return Inputs(data, source, tuple(words for words in told if words))
+
+
+def enlarged_words(kept: Resolution, needed: Resolution) -> tuple[str, ...]:
+    """What is said of images that are kept smaller than networks see them, pixels: a recipe's ``data.cache_resolution``
+    may be that of a smaller network's run."""
+    if area(kept) >= area(needed):
+        return ()
+    return (f"images are kept at {kept} px (data.cache_resolution) and enlarged to up to {needed}",)
 
 
 def _channels(found: Found, own: int | None, name: str) -> int:

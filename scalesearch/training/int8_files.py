@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import Images, Split, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
-from scalesearch.image_size import decoded_at, image_shape
+from scalesearch.image_size import decoded_for, image_shape
 from scalesearch.models.export import Agreement, export_network
 from scalesearch.models.int8 import Calibration, Int8, Method, processor_flags, reduced_range, save_int8
 from scalesearch.models.logits import logits_alone
@@ -25,7 +25,7 @@ from scalesearch.models.onnx_file import describe, need_onnx
 from scalesearch.models.weights import Loaded
 from scalesearch.run_folder import slug
 from scalesearch.training.inputs import settled
-from scalesearch.training.trained import OnImages
+from scalesearch.training.trained import OnImages, check_classes
 from scalesearch.validation import Strict
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def tasks_of(networks: Sequence[OnImages], settings: QuantizeSettings) -> list[T
     """List every network's images.
 
     Raises:
-        DataError: images are not there.
+        DataError: images are not there, or are of other classes.
         ScaleSearchError: a package is missing.
     """
     need_onnx()
@@ -88,6 +88,7 @@ def tasks_of(networks: Sequence[OnImages], settings: QuantizeSettings) -> list[T
         seen = settled(recipe.data, open_source(recipe.data), own, model.channels, model.resolution)
         trained = replace(network, recipe=recipe.model_copy(update={"data": seen.data}))
         source = seen.source
+        check_classes(network.network, source.classes, source.title)
         train, minival = split_indices(source, trained.recipe.data)
         held_out = len(minival) if source.val is None else len(source.val.labels)
         tasks.append(
@@ -161,7 +162,7 @@ def write_files(
 def _images(task: Task) -> Images:
     """The images, each decoded when it is looked at: every one is looked at once, and few of the training images."""
     recipe, own = task.trained.recipe, task.trained.model.resolution
-    size = decoded_at(recipe.data.cache_resolution, own, recipe.augment.eval_crop)
+    size = decoded_for([own], recipe.data.cache_resolution, recipe.augment.eval_crop)
     return load_images(task.source, recipe.data.model_copy(update={"cache": False}), size)
 
 

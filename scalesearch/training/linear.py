@@ -26,7 +26,7 @@ from scalesearch.data.sources import Source
 from scalesearch.errors import BaselineError
 from scalesearch.files import write_whole
 from scalesearch.image_size import Resolution, decoded_at, image_shape
-from scalesearch.models.linear_head import AGREE, LinearHead, linear_head, logits_of
+from scalesearch.models.linear_head import LinearHead, agree, linear_head, logits_of
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.models.weights import Loaded, load_weights, read_weights
 from scalesearch.runtime.timing import seconds_of
@@ -231,7 +231,7 @@ def _prove(probe: Probe) -> None:
     images = _noise(probe.model).to(probe.device)
     said = logits_of(probe.network, images, probe.classes)
     wanted = probe.head.logits(probe.head.features(probe.network, images))
-    if not (said - wanted).abs().max() <= AGREE * wanted.abs().max():
+    if not agree(said, wanted):
         raise BaselineError(
             f"{probe.model.spec.name} does more with its logits than the classifier {probe.head.name} says"
         )

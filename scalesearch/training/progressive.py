@@ -57,7 +57,7 @@ def _stage(
     mixing = Mixing(augment.mixup, augment.cutmix)
     if settings.mixup is not None:
         alpha = _between(settings.mixup, along)
-        mixing = Mixing(alpha, alpha, halves=True) if code and alpha else Mixing(alpha)
+        mixing = Mixing(alpha, alpha, halves=True) if code and alpha else Mixing(alpha, augment.cutmix)
     return Stage(
         start=-(-steps * i // count),
         resolution=resolution
@@ -66,6 +66,24 @@ def _stage(
         magnitude=magnitude,
         mixing=mixing,
         dropout=settings.dropout and _between(settings.dropout, along),
+    )
+
+
+def replaced(recipe: Recipe) -> tuple[str, ...]:
+    """What is said of settings whose place a progressive schedule's take."""
+    settings, augment, dropout = recipe.train.progressive, recipe.augment, recipe.train.dropout
+    if settings is None:
+        return ()
+    pairs = [
+        ("randaugment", f"augment.policy {augment.policy}", augment.policy in ("autoaugment", "trivialaugment")),
+        ("mixup", f"augment.mixup {augment.mixup:g}", augment.mixup > 0),
+        ("mixup", f"augment.cutmix {augment.cutmix:g}", augment.cutmix > 0 and settings.variant == "code"),
+        ("dropout", f"train.dropout {dropout or 0:g}", bool(dropout)),
+    ]
+    return tuple(
+        f"train.progressive.{own} takes the place of {theirs}"
+        for own, theirs, is_set in pairs
+        if is_set and getattr(settings, own) is not None
     )
 
 

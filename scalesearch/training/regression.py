@@ -97,12 +97,14 @@ def regression(
     decides, the loss where it is equal, and then the larger penalty.
 
     Raises:
-        DataError: fewer than two classes, or a class without an image to fit.
+        DataError: fewer than two classes, a class without an image to fit, or no image to choose with.
     """
     missing = sorted(set(range(classes)) - set(train.labels.tolist()))
     if classes < 2 or missing:
         what = f"class {missing[0]} has no image to fit" if missing else "there is one class"
         raise DataError(f"{what}: a regression tells classes apart")
+    if not len(choice):
+        raise DataError("no images are left to choose the penalty with: a class of two or more has one to spare")
     tried: dict[float, Tried] = {}
     fit = _Fit(train, bias)
 

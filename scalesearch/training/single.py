@@ -14,7 +14,7 @@ from scalesearch.candidates.resolve import resolve_network
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError
-from scalesearch.image_size import Resolution, decoded_at
+from scalesearch.image_size import Resolution, covering, decoded_at
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.ranking.class_metrics import base_rate
@@ -25,8 +25,9 @@ from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
 from scalesearch.training.autotune import decide
 from scalesearch.training.class_weights import weights_words
-from scalesearch.training.inputs import settled
+from scalesearch.training.inputs import enlarged_words, settled
 from scalesearch.training.normalisation import with_normalisation
+from scalesearch.training.progressive import replaced
 
 SEARCHED = ("search.", "phi", "rounding.")
 """Settings of a recipe that say what a grid tries: they change nothing about one network."""
@@ -81,7 +82,9 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     labels = [np.array([source.train.labels[i] for i in part]) for part in split_indices(source, recipe.data)]
     images = len(labels[0])
     _shared_out(min(recipe.train.batch_size, images), recipe.train.batch_size, team)
-    side = decoded_at(recipe.data.cache_resolution, model.resolution, recipe.augment.eval_crop)
+    largest = max((1.0, *recipe.train.eval_resolutions))
+    needed = covering([model.resolution], largest, recipe.augment.eval_crop)
+    side = decoded_at(recipe.data.cache_resolution or needed, needed, 1)
     recipe = recipe.model_copy(
         update={
             "resolution": model.resolution,
@@ -105,7 +108,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     idle = ("run.log is of searches: this training writes nothing for TensorBoard",) if recipe.run.log else ()
     weights = weights_words(recipe.train, labels[0].tolist(), source.classes)
     base = base_rate("accuracy", labels[1]).words("accuracy", source.classes)
-    told = (*seen.words, *normalised, *tuned, *idle, *weights, base)
+    told = (*seen.words, *enlarged_words(side, needed), *replaced(recipe), *normalised, *tuned, *idle, *weights, base)
     return Job(recipe, model, source, device, wish.seed, images, len(labels[1]), folder, settings, told)
 
 

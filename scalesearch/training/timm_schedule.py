@@ -59,7 +59,7 @@ def _optimizer(train: TrainSettings) -> list[str]:
     if train.optimizer == "sgd":  # of Nesterov's, as ours is, where there is momentum
         return ["--opt", "sgd", "--momentum", f"{train.momentum:g}", *decay]
     if train.optimizer == "adamw":
-        return ["--opt", "adamw", "--opt-betas", f"{train.momentum:g} 0.999", *decay]
+        return ["--opt", "adamw", "--opt-betas", f"{train.momentum:g}", "0.999", *decay]
     eps = ["--opt-eps", f"{train.rms_epsilon:g}", "--opt-kwargs", f"alpha={train.rms_decay:g}"]
     return ["--opt", "rmsproptf", "--momentum", f"{train.momentum:g}", *eps, *decay]
 
@@ -70,31 +70,45 @@ def _learning_rate(train: TrainSettings, images: int | None, unlike: list[str]) 
     if train.steps is not None:
         wanted = None if images is None else train.steps / max(1, images // min(train.batch_size, images))
     epochs = None if wanted is None else max(1, math.ceil(wanted))
-    words += ["--epochs", "EPOCHS" if epochs is None else str(epochs)]
     if wanted is None:
         unlike.append(f"it was trained for {train.steps:,} steps: EPOCHS are those over the steps of an epoch")
     elif epochs != wanted:
         unlike.append(f"it was trained for {wanted:.4g} epochs, and train.py takes whole ones")
     warmup = round(train.warmup_epochs)
-    words += ["--warmup-epochs", str(warmup), "--warmup-lr", "0", "--cooldown-epochs", "0"]
     if warmup != train.warmup_epochs:
         unlike.append(f"the rate rose for {train.warmup_epochs:g} epochs, and train.py takes whole ones")
+    if epochs is not None and warmup >= epochs:
+        warmup = epochs - 1
+        unlike.append(f"the rate rose all along, and train.py wants an epoch after that: {warmup} of {epochs} here")
+    words += ["--warmup-epochs", str(warmup), "--warmup-lr", "0", "--cooldown-epochs", "0", "--sched-on-updates"]
+    return [*words, *_decay(train, epochs, warmup, unlike)]
+
+
+def _decay(train: TrainSettings, epochs: int | None, warmup: int, unlike: list[str]) -> list[str]:
+    """The schedule after the warm-up; of an unknown number of epochs, EPOCHS stands for it."""
+    whole = ["--epochs", "EPOCHS" if epochs is None else str(epochs)]
     if train.schedule == "exponential":
-        return [
-            *words,
-            "--sched",
-            "step",
-            "--decay-rate",
-            f"{train.decay_rate:g}",
-            "--decay-epochs",
-            f"{train.decay_epochs:g}",
-        ]
+        rates = ["--decay-rate", f"{train.decay_rate:g}", "--decay-epochs", f"{train.decay_epochs:g}"]
+        return [*whole, "--sched", "step", *rates]
     if train.schedule == "wsd":
+        import timm.scheduler
+
+        if hasattr(timm.scheduler, "WSDLRScheduler"):
+            after = 1 - warmup / epochs if epochs is not None else 1.0
+            share = min(train.cooldown / after, 1.0)
+            fall = f"{share:.4g}" if share < 1 else str((epochs or 0) - warmup)
+            if epochs is None and warmup:
+                unlike.append(f"the rate fell in the last {100 * share:g} % of the steps, here of those after warm-up")
+            return [*whole, "--sched", "wsd", "--decay-epochs", fall, "--min-lr", "0"]
         unlike.append(
-            f"the rate stayed until the last {100 * train.cooldown:g} % of the steps and then fell (wsd); train.py has "
-            "no such schedule, and takes a cosine here"
+            f"the rate stayed until the last {100 * train.cooldown:g} % of the steps and then fell (wsd); timm "
+            f"{timm.__version__} has no such schedule, and train.py takes a cosine here"
         )
-    return [*words, "--sched", "cosine", "--min-lr", "0", "--warmup-prefix", "--sched-on-updates"]
+    if epochs is not None:
+        whole = ["--epochs", str(epochs - warmup)]
+    elif warmup:
+        unlike.append(f"EPOCHS are without the {warmup} of the warm-up (--warmup-prefix)")
+    return [*whole, "--sched", "cosine", "--min-lr", "0", "--warmup-prefix"]
 
 
 def _average(train: TrainSettings) -> list[str]:
@@ -103,8 +117,8 @@ def _average(train: TrainSettings) -> list[str]:
 
 def _augmentation(augment: AugmentSettings, unlike: list[str]) -> list[str]:
     low, high = augment.scale
-    words = ["--scale", f"{low:g} {high:g}", "--ratio", "0.75 1.3333", "--hflip", "0.5" if augment.flip else "0"]
-    words += ["--color-jitter", "0", "--train-interpolation", "bilinear"]
+    words = ["--scale", f"{low:g}", f"{high:g}", "--ratio", "0.75", "1.3333", "--hflip", "0.5" if augment.flip else "0"]
+    words += ["--color-jitter", "0", "--train-interpolation", "bicubic"]
     if augment.policy == "randaugment":
         words += ["--aa", f"rand-m{min(10, round(augment.magnitude / 3))}-n2"]
         unlike.append(
@@ -137,13 +151,13 @@ def _other(train: TrainSettings, unlike: list[str]) -> None:
 
 
 def _pairs(words: list[str]) -> list[str]:
-    """Options with their values, one text each."""
+    """Options with their values as a shell takes them, one text each."""
     texts: list[str] = []
     for word in words:
         if word.startswith("-") or not texts:
             texts.append(word)
         else:
-            texts[-1] += f" {word if ' ' in word else shlex.quote(word)}"
+            texts[-1] += f" {shlex.quote(word)}"
     return texts
 
 

@@ -13,7 +13,16 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 from torch import Tensor
 
-from scalesearch.data.corruptions import CIFAR_C, CORRUPTIONS, IMAGENET_C, SEVERITIES, Condition, Corruptor, Levels
+from scalesearch.data.corruptions import (
+    CIFAR_C,
+    CORRUPTIONS,
+    IMAGENET_C,
+    SEVERITIES,
+    Condition,
+    Corruptor,
+    Levels,
+    brightened,
+)
 
 FULL = Corruptor(IMAGENET_C, seen=224)
 
@@ -158,3 +167,10 @@ def test_no_corruption_is_the_image_itself_and_another_name_is_an_error() -> Non
     assert FULL(images, (0, 1, 2), Condition()) is images
     with pytest.raises(KeyError):
         FULL(images, (0, 1, 2), Condition("fog", 1))
+
+
+@pytest.mark.parametrize("level", [0.01, 0.5, 0.99, 1.0, 40.0])
+def test_brightness_is_added_to_levels_between_the_first_two_as_well(level: float) -> None:
+    """Images of 16 bits are levels with fractions: the darkest are less than one."""
+    made = brightened(torch.full((1, 3, 2, 2), level), 25.5)
+    assert torch.allclose(made, torch.full_like(made, level + 25.5))

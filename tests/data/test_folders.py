@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from scalesearch.data.decoded_cache import decode
+from scalesearch.data.images import load_images
 from scalesearch.data.pixels import as_array
-from scalesearch.data.sources import folder
+from scalesearch.data.sources import folder, open_source
 from scalesearch.errors import DataError
+from scalesearch.settings import DataSettings
 from tests.support.small import make_folder
 
 CLASSES = {"cat": 3, "dog": 4}
@@ -146,3 +149,19 @@ def test_values_of_no_known_range_are_refused_by_file(array: np.ndarray, said: s
 def test_eight_bit_modes_are_pillows(mode: str) -> None:
     image = Image.linear_gradient("L").convert(mode)
     assert np.array_equal(as_array(image), np.asarray(image.convert("RGB")))
+
+
+def test_folders_that_torchvision_lists_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    """As --data folder: is; the labels alone are those of any two folders of the same shape."""
+    found = []
+    for name, level in (("dark", 10), ("bright", 200)):
+        for label in ("a", "b"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (16, 16), (level, i, 0)).save(tmp_path / name / label / f"{i}.png")
+        settings = DataSettings(source=f"torchvision:ImageFolder:{tmp_path / name}", minival=0.5)
+        found.append(open_source(settings))
+        assert float(load_images(found[-1], settings, 16).train.take(torch.arange(4))[0][:, 0].float().mean()) == level
+    assert found[0].cache_key != found[1].cache_key
+    again = open_source(DataSettings(source=f"torchvision:ImageFolder:{tmp_path / 'dark'}"))
+    assert (again.fingerprint, again.cache_key) == (found[0].fingerprint, found[0].cache_key)

@@ -17,7 +17,7 @@ from scalesearch.recipe import Recipe, load_recipe
 from scalesearch.scaling.compound import Multipliers
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.checkpoints import Checkpoints
-from scalesearch.training.progressive import shortened, stages
+from scalesearch.training.progressive import replaced, shortened, stages
 from scalesearch.training.train import NullListener, train
 from scalesearch.training.trainer import Trainer
 
@@ -185,3 +185,19 @@ def test_the_published_settings_train_v2(images: Images) -> None:
     spec = builtin("efficientnet_v2_b0").model_copy(update={"resolution": 24})
     outcome, _ = train(SpecModel(spec), images, _recipe(M, **{"train.steps": 4}), seed=0, device=CPU)
     assert len(outcome.curve) == 4
+
+
+def test_settings_whose_place_it_takes_are_told_and_others_stay(quick: Recipe) -> None:
+    change = {
+        "augment.policy": "autoaugment", "augment.mixup": 0.3, "augment.cutmix": 1.0, "train.dropout": 0.2,
+        "train.progressive": {"randaugment": [5, 15], "mixup": [0, 0.2]},
+    }  # fmt: skip
+    paper = load_recipe("quick", change)
+    assert replaced(paper) == (
+        "train.progressive.randaugment takes the place of augment.policy autoaugment",
+        "train.progressive.mixup takes the place of augment.mixup 0.3",
+    )
+    assert {stage.mixing.cutmix for stage in stages(paper, 32, 40)} == {1.0}, "nothing takes its place"
+    code = load_recipe("quick", change | {"train.progressive": {"mixup": [0.1, 0.2], "variant": "code"}})
+    assert "train.progressive.mixup takes the place of augment.cutmix 1" in replaced(code)
+    assert replaced(quick) == ()

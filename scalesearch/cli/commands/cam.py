@@ -16,7 +16,7 @@ from scalesearch.data.batches import Normaliser, evaluation_views
 from scalesearch.data.images import load_images
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
-from scalesearch.image_size import Resolution, covering, height_width, of_sides, times
+from scalesearch.image_size import Resolution, decoded_for, height_width, of_sides, times
 from scalesearch.models.class_activation import Maps, class_maps
 from scalesearch.recipe import load_recipe
 from scalesearch.report.figures.cam import MapColumn, cam_figure
@@ -65,7 +65,7 @@ def cam_command(
     for network in networks:
         _same_images(network, source, settings)
         check_classes(network, source.classes, source.title)
-    side = settings.cache_resolution or covering([network.model.resolution for network in networks])
+    side = decoded_for([network.model.resolution for network in networks], settings.cache_resolution, 1)
     larger = times(side, math.ceil(SHOWN / crop) / max(height_width(side)))
     seen, labels = held_out(source, settings, side, images, seed)
     shown = seen if source.drawn else held_out(source, settings, larger, images, seed)[0]

@@ -51,6 +51,8 @@ def export_command(
     if format_name in FORMATS:
         FORMATS[format_name].needs()
     if int8:
+        if num_classes is not None:
+            raise RecipeError("--num-classes", "none with --int8: the images say how many there are", num_classes)
         _export_int8(asked, weights, resolution, out, options, recipe, overrides, console)
         return
     network = _network(asked, weights, resolution, num_classes, console)
