@@ -65,7 +65,7 @@ def running_at(module: nn.Module, image: Image) -> Image:
         try:
             with torch.no_grad():
                 module.eval()(images_of(smaller, 2))
-        except (RuntimeError, TypeError, ValueError, SurgeryError):
+        except Exception:  # of a network of anybody's
             continue
         return smaller
     return image

@@ -182,3 +182,23 @@ def test_a_family_of_timm_is_grown_or_refused(name: str) -> None:
     """Never wrong, never broken. All families: `python -m tests.support.surgery_coverage timm --grow`."""
     for outcome in look(f"timm:{name}").outcomes:
         assert outcome < 1e-5 if isinstance(outcome, float) else not outcome.startswith("BROKEN"), outcome
+
+
+class Choosy(Plain):
+    """Runs at some sizes, and says so by an error of any kind at the others."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-1] < 48:
+            raise self.error
+        return super().forward(image)
+
+
+@pytest.mark.parametrize("error", [AssertionError, IndexError, KeyError, ZeroDivisionError, NotImplementedError])
+def test_a_network_that_runs_at_some_sizes_alone_is_grown_at_one_of_them(error: type[Exception]) -> None:
+    small = shake(Choosy(error))
+    large = scale_module(small, width=2.0, resolution=64, grow=True)
+    assert difference(small, large, 64) < 1e-5
