@@ -21,6 +21,10 @@ CONVOLUTIONAL, ATTENTION = (
 )
 """A small member of every ConvNet family of timm, and networks with attention, which are to be refused."""
 
+TORCHVISION = (Path(__file__).parent / "torchvision_families.txt").read_text().split("\n", 1)[1].split()
+"""One or two of every family of torchvision, to be grown: larger ones differ in numbers alone, and growing holds copies
+of a network in double precision."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -97,8 +101,10 @@ def table(rows: Iterable[Row], title: str, versions: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def names(library: str) -> list[str]:
+def names(library: str, *, grown: bool = False) -> list[str]:
     """The networks of a coverage run, by source."""
+    if library == "torchvision" and grown:
+        return [f"torchvision:{name}" for name in TORCHVISION]
     if library == "timm":
         return [f"timm:{name}" for name in (*CONVOLUTIONAL, *ATTENTION)]
     from torchvision import models
@@ -152,7 +158,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers: several processes on all cores starve each other
-    chosen = [f"{options.library}:{name}" for name in options.only] if options.only else names(options.library)
+    chosen = (
+        [f"{options.library}:{name}" for name in options.only]
+        if options.only
+        else names(options.library, grown=options.grow)
+    )
     text = _grown(chosen, options) if options.grow else _scaled(chosen, options)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
