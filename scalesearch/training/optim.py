@@ -85,7 +85,10 @@ def make_optimizer(
     fused = True if all(p.device.type in ("cpu", "cuda") for p in trained) else None
     if settings.optimizer == "sgd":
         own = None if scaled else fused
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=own)
+        made = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=own)
+        if momentum:  # fused SGD fills all of a group's or none: layers may have their first gradient later than others
+            made.state.update({p: {"momentum_buffer": torch.zeros_like(p)} for p in trained})
+        return made
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
     return RMSpropTF(groups, lr=rate, alpha=settings.rms_decay, eps=settings.rms_epsilon, momentum=momentum)

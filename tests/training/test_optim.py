@@ -111,3 +111,42 @@ def test_the_weight_average_forgets_its_random_start() -> None:
     for _ in range(200):
         average.update()
     assert averaged.item() > 0.99
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop_tf"])
+def test_layers_may_have_their_first_gradient_later_than_others(optimizer: str) -> None:
+    """Frozen ones, and blocks that a step leaves out: then they begin, and the others go on as if they were alone."""
+    settings = TrainSettings.model_validate({"epochs": 1, "optimizer": optimizer, "momentum": 0.9})
+    torch.manual_seed(0)
+    together = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+    alone = nn.ModuleList([nn.Linear(4, 4)])
+    alone.load_state_dict({name: value for name, value in together.state_dict().items() if name.startswith("0.")})
+    pair = [(together, make_optimizer(together, settings)), (alone, make_optimizer(alone, settings))]
+    late = together[1].weight.detach().clone()
+    for step in range(4):
+        for model, made in pair:
+            made.zero_grad()
+            used = list(model)[: 1 if step < 2 else None]
+            sum(layer(torch.ones(2, 4)).square().sum() for layer in used).backward()
+            made.step()
+        assert torch.equal(together[1].weight, late) == (step < 2)
+    torch.testing.assert_close(together[0].weight, alone[0].weight, rtol=1e-6, atol=1e-7)
+
+
+def test_momentum_that_is_there_from_the_start_changes_no_step() -> None:
+    settings = TrainSettings.model_validate({"epochs": 1, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01})
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(6, 3), nn.Linear(6, 3)
+    theirs.load_state_dict(ours.state_dict())
+    decayed = [{"params": [theirs.weight], "weight_decay": 0.01}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    rate = settings.learning_rate
+    pair = [
+        (ours, make_optimizer(ours, settings)),
+        (theirs, torch.optim.SGD(decayed, lr=rate, momentum=0.9, nesterov=True, fused=True)),
+    ]
+    for step in range(5):
+        for model, made in pair:
+            made.zero_grad()
+            model(torch.full((2, 6), float(step + 1))).square().sum().backward()
+            made.step()
+        assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)

@@ -69,7 +69,20 @@ def test_frozen_features_stay_to_the_bit(tiny: ModelSpec, images: Images, weight
     assert 0 <= outcome.accuracy <= 1
 
 
-def test_the_head_alone_and_then_everything(tiny: ModelSpec, images: Images, weights: str) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.optimizer": "sgd"},
+        {"train.optimizer": "sgd", "train.momentum": 0.0},
+        {"train.optimizer": "adamw"},
+        {"train.optimizer": "rmsprop_tf"},
+        {"train.optimizer": "sgd", "train.features_rate": 0.1},
+        {"train.optimizer": "sgd", "train.ema": 0.9},
+    ],
+)
+def test_the_head_alone_and_then_everything(
+    tiny: ModelSpec, images: Images, weights: str, changes: dict[str, object]
+) -> None:
     seen: list[bool] = []
     plain = Trainer.step
 
@@ -80,7 +93,9 @@ def test_the_head_alone_and_then_everything(tiny: ModelSpec, images: Images, wei
         seen.append(all(torch.equal(before[name], after[name]) for name in before))
         return loss
 
-    recipe = load_recipe("quick", {"train.epochs": 4, "train.head_only_epochs": 2, "train.from_weights": weights})
+    recipe = load_recipe(
+        "quick", changes | {"train.epochs": 4, "train.head_only_epochs": 2, "train.from_weights": weights}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "step", step)
         train(SpecModel(tiny), images, recipe, seed=1, device=CPU)
