@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import across_phi, forecast, kept
+from tests.benchmarks import across_phi, forecast, kept, rates
 
 ROOT = Path(__file__).parents[1]
 BANKS = (ROOT / "results/banks/resnet12-phi1", ROOT / "results/banks/resnet12-phi2")
@@ -47,6 +47,13 @@ def test_the_table_of_two_phis_is_what_the_banks_say(page: Path) -> None:
 )
 def test_the_table_of_lengths_is_what_the_run_says(page: Path) -> None:
     assert lines(forecast.rows(ROOT / "results/banks/resnet12-lengths")) in [table[2:] for table in tables(page)]
+
+
+@pytest.mark.parametrize("page", [ROOT / "results/benchmarks/learning-rates.md", PAPER], ids=lambda page: page.name)
+def test_the_table_of_learning_rates_is_what_the_runs_say(page: Path) -> None:
+    made, notes = rates.rows(sorted((ROOT / "results/banks/rates").glob("*/resnet12")), 0.1)
+    assert lines(made) in [table[2:] for table in tables(page)]
+    assert page == PAPER or notes in page.read_text()
 
 
 def test_a_run_is_told_by_its_folder_alone() -> None:

@@ -62,14 +62,15 @@ def best_rate(rates: Floats, accuracies: Floats) -> tuple[Floats, Floats]:
     return places, tops
 
 
-def rates(runs: Sequence[Path], common: float) -> None:
-    """Print, and write the page."""
+def rows(runs: Sequence[Path], common: float) -> tuple[list[list[str]], str]:
+    """The page's table, a line for each network, and its notes."""
     measured = read(runs)
     spread, rng = noise(measured), np.random.default_rng(0)
     every = np.array(sorted({rate for by_rate in measured.values() for rate in by_rate}))
-    rows, shared, own, places = [], [], [], {}
+    lines, shared, own, places = [], [], [], {}
+    all_means = {label: [float(np.mean(by_rate[rate])) for rate in every] for label, by_rate in measured.items()}
     for label, by_rate in measured.items():
-        means = np.array([np.mean(by_rate[rate]) for rate in every])
+        means = np.array(all_means[label])
         seeds = np.array([len(by_rate[rate]) for rate in every])
         drawn = means + spread / np.sqrt(seeds) * rng.standard_normal((DRAWS, len(every)))
         at, _ = best_rate(every, drawn)
@@ -79,7 +80,7 @@ def rates(runs: Sequence[Path], common: float) -> None:
         shared.append(float(means[every.tolist().index(common)]))
         own.append(float(top))
         accuracies = [f"{100 * mean:.1f}" for mean in means]
-        rows.append(
+        lines.append(
             [label, *accuracies, f"{2**place:.3g} ({low:.3g} to {high:.3g})", f"{100 * (top - shared[-1]):.1f}"]
         )
     base = next(iter(measured))
@@ -90,10 +91,29 @@ def rates(runs: Sequence[Path], common: float) -> None:
     tau = rank_agreement(shared, own).tau
     notes = (
         f"Accuracy (%) by learning rate, means over seeds, which differ by {100 * spread:.2f} points. "
-        f"Best rate over that of {base}, in doublings: {told}. Order at {common:g} and order with each network's own "
-        f"best rate: Kendall's τ {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}); the last column is what a network "
-        "gains by its own rate, in points."
+        f"Best rate over that of {base}, in doublings: {told}. {_ends(all_means, every)} Order at {common:g} and order "
+        f"with each network's own best rate: Kendall's τ {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}); the last "
+        "column is what a network gains by its own rate, in points, the luck of the best of some included."
     )
+    return lines, notes
+
+
+def _ends(means: Mapping[str, Sequence[float]], every: Floats) -> str:
+    """Who is first and who is last, at every rate."""
+    found = [(max(means, key=lambda name: means[name][i]), min(means, key=lambda name: means[name][i]))
+             for i in range(len(every))]  # fmt: skip
+    if len(set(found)) == 1:
+        return f"At every rate {found[0][0]} is first and {found[0][1]} last."
+    told = (f"at {rate:g} {first} and {last}" for rate, (first, last) in zip(every, found, strict=True))
+    return f"First and last: {', '.join(told)}."
+
+
+def rates(runs: Sequence[Path], common: float) -> None:
+    """Print, and write the page."""
+    lines, notes = rows(runs, common)
+    every = sorted({rate for by_rate in read(runs).values() for rate in by_rate})
     header = ("network", *(f"{rate:g}" for rate in every), "best rate", "gains")
     command = f"rates {' '.join(map(str, runs))} --common {common:g}"
-    write_page("learning-rates", "Does the best learning rate move?", header, rows, notes, command, torch.device("cpu"))
+    write_page(
+        "learning-rates", "Does the best learning rate move?", header, lines, notes, command, torch.device("cpu")
+    )
