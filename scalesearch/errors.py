@@ -29,14 +29,14 @@ class ScaleSearchError(Exception):
 
 
 class FieldError(ScaleSearchError):
-    """A field breaks its rule."""
+    """A field breaks its rule. ``got`` is what it has, `...` where there is nothing to show."""
 
     def __init__(self, path: str, want: str, got: object) -> None:
         super().__init__(path, want, got)  # all three, so that it survives pickling between workers
         self.path, self.want, self.got = path, want, got
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.want}, got {self.got!r}"
+        return f"{self.path}: expected {self.want}" + ("" if self.got is ... else f", got {self.got!r}")
 
 
 class SpecError(FieldError):

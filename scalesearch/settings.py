@@ -292,7 +292,7 @@ class TrainSettings(Strict):
         if self.lengths and self.schedule != "wsd":
             raise ValueError(f"schedule: wsd where there are lengths (it is {self.schedule})")
         if (self.freeze or self.head_only_epochs) and self.from_weights is None:
-            raise ValueError("from_weights where features are frozen: those that nobody has trained would stay so")
+            raise ValueError("from_weights beside freeze and head_only_epochs: fresh features would stay as they are")
         if self.grow_from is not None and (self.from_weights is not None or self.freeze or self.head_only_epochs):
             raise ValueError("grow_from or from_weights (freeze, head_only_epochs), not both: a network starts once")
         if self.progressive and (self.lengths or self.readings):

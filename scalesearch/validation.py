@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -61,9 +62,11 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], error: type[FieldE
         want = f"a known key (did you mean {near}?)" if near else f"one of the keys {', '.join(known)}"
         return error(path, want, item["loc"][-1])
     if item["type"] == "missing":
-        return error(path, "a value", "nothing")
-    message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    return error(path or "the file", message, item["input"])
+        return error(path, "a value, and there is none", ...)
+    message, got = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should be "), item["input"]
+    if item["type"] == "value_error" and isinstance(got, Mapping):  # a section's rule: of it, the keys that it names
+        got = {key: value for key, value in got.items() if re.search(rf"\b{re.escape(str(key))}\b", message)} or ...
+    return error(path or "the file", message, got)
 
 
 def _fields_at(model: Any, loc: tuple[str | int, ...]) -> list[str]:

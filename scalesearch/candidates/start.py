@@ -88,6 +88,38 @@ def try_grown(candidates: Sequence[Candidate], recipe: Recipe, classes: int, tol
         told(f"all {len(far)} networks can be grown from {recipe.train.grow_from}")
 
 
+def loaded_words(candidates: Sequence[Candidate], recipe: Recipe, classes: int) -> tuple[str, ...]:
+    """What is said of a file's weights with which every candidate begins as far as its layers are as wide: how they fit
+    the one that they fit best, and which they do not fit at all.
+
+    Raises:
+        BaselineError: they fit none.
+    """
+    from scalesearch.models.weights import Loaded, OtherWidthsError, load_weights, read_weights
+
+    if recipe.train.from_weights is None:
+        return ()
+    file = Path(recipe.train.from_weights)
+    weights, fits, fresh = read_weights(file), list[tuple[Candidate, Loaded]](), list[str]()
+    for candidate in candidates:
+        try:
+            fits.append((candidate, load_weights(candidate.model.build(classes), weights, file.name)))
+        except OtherWidthsError as failure:
+            fresh.append(candidate.name)
+            why = failure
+    if not fits:
+        raise BaselineError(f"no candidate has a layer as wide as the file's: {why}")
+    best, loaded = min(fits, key=lambda pair: len(pair[1].new))
+    words = [f"{best.name}: {loaded.words}"]
+    if fresh:
+        named = ", ".join(fresh[:3]) + (", …" if len(fresh) > 3 else "")
+        words.append(
+            f"{len(fresh)} of {len(candidates)} candidates have no layer as wide as the file's and start afresh, which "
+            f"counts against them ({named}): --grow-from begins wider ones too"
+        )
+    return tuple(words)
+
+
 def _network_of(file: Path, model: ScaledModel, recipe: Recipe) -> ScaledModel:
     """The network whose weights a file has: the spec beside it, or the first of those it may be that it fits."""
     from scalesearch.models.weights import read_weights

@@ -36,6 +36,8 @@ class ModuleBaseline:
 
     @property
     def _found(self) -> Opened:
+        if self.start is not None:
+            ModuleModel(self.start).scaled()  # as its spec says, or the source is another one by now
         return opened(self.source, self.rounding, self.opened_at, self.made_for)
 
     @property

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from scalesearch.errors import BaselineError
 from scalesearch.models.protocols import ScaledModel
-from scalesearch.models.weights_file import SAFE, read_safetensors
+from scalesearch.models.weights_file import SAFE, read_safetensors, why_unread
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "ema")
 """Keys under which training programs keep a state dict."""
@@ -103,8 +103,7 @@ def _torchs(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as failure:  # of the unpickler, in many kinds
-        reason = str(failure).strip().partition("\n")[0]
-        raise BaselineError(f"{path} cannot be read as weights alone: {reason}") from failure
+        raise BaselineError(f"{path} cannot be read as weights alone: {why_unread(failure)}") from failure
 
 
 def fitted(path: str, model: ScaledModel, classes: int) -> Loaded:
@@ -117,15 +116,26 @@ def fitted(path: str, model: ScaledModel, classes: int) -> Loaded:
     return load_weights(model.build(classes), read_weights(file), file.name)
 
 
+class OtherWidthsError(BaselineError):
+    """Weights have the network's names, and no layer of its widths."""
+
+
 def load_weights(
-    model: nn.Module, weights: Mapping[str, Tensor], source: str, *, other_channels: bool = True
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    source: str,
+    *,
+    other_channels: bool = True,
+    other_widths: bool = False,
 ) -> Loaded:
     """Put what fits of ``weights`` into the network.
 
     A classifier for other classes fits nothing, and starts afresh. Where the network is for images of another number of
-    channels than three, the first kernel is made to fit, unless ``other_channels`` forbids it.
+    channels than three, the first kernel is made to fit, unless ``other_channels`` forbids it. With ``other_widths``
+    the network may also be one of the same layers of which none has the file's widths: all of it starts afresh.
 
     Raises:
+        OtherWidthsError: it is that, and may not be.
         BaselineError: nothing fits: these are another network's weights.
     """
     ours = model.state_dict()
@@ -140,7 +150,11 @@ def load_weights(
     by_shape = _along(theirs, left, weights, ours)
     taken = {name: weights[name] for name in by_name} | {own: weights[their] for their, own in by_shape}
     if not any(value.ndim > 1 for value in taken.values()):
-        raise BaselineError(f"{source} fits no layer of this network: {_departure(theirs, left, weights, ours)}")
+        why = f"{source} fits no layer of this network: {_departure(theirs, left, weights, ours)}"
+        if not any(name in weights and weights[name].ndim == value.ndim > 1 for name, value in ours.items()):
+            raise BaselineError(why)
+        if not other_widths:
+            raise OtherWidthsError(why)
     model.load_state_dict(taken, strict=False)
     used = named | {their for their, _ in by_shape}
     return Loaded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +112,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as failure:  # of the unpickler, in many kinds
-        raise BaselineError(f"{path} cannot be read: {str(failure).strip().partition(chr(10))[0]}") from failure
+        raise BaselineError(f"{path} cannot be read: {why_unread(failure)}") from failure
     return state
+
+
+def why_unread(failure: Exception) -> str:
+    """Why torch does not read a file as weights alone; its own words advise to run whatever code is in it."""
+    text = str(failure).strip()
+    if found := re.search(r"Unsupported global: GLOBAL (\S+)", text):
+        return f"it holds objects of code ({found[1]}), which is not run; save its state_dict()"
+    if isinstance(failure, OSError) or "Weights only" not in text:
+        return f"no file of torch's ({text.partition(chr(10))[0] or type(failure).__name__})"
+    return "no file of torch's, or a damaged one"
 
 
 def read_about(path: Path) -> About | None:

@@ -87,6 +87,8 @@ def shares_of_wins(drawn: Floats) -> Floats:
 def _ruled_out(means: Floats, drawn: Floats, confidence: float) -> NDArray[np.bool_]:
     """Beaten by more than noise gives any rival over it (Hsu 1984, "Constrained simultaneous confidence intervals for
     multiple comparisons with the best", Ann. Stat. 12:1136), with the draws' quantile for Dunnett's."""
+    if len(means) == 1:
+        return np.zeros(1, bool)
     noise = drawn - means
     critical = np.quantile(_best_rival(noise) - noise, confidence, axis=0)
     return np.asarray((_best_rival(means[None]) - means)[0] > critical)

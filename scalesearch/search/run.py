@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scalesearch.candidates.start import see_grown
+from scalesearch.candidates.start import loaded_words, see_grown
 from scalesearch.data.about import doubts
 from scalesearch.data.images import load_images
-from scalesearch.models.weights import fitted
 from scalesearch.report.html.write import write_report
 from scalesearch.run_files import read_sessions
 from scalesearch.run_folder import RunFolder
@@ -65,10 +64,8 @@ def run(
     )
     for words in doubts(images):
         watcher.remarked(f"note: {words}")
-    if recipe.train.from_weights is not None:
-        median = prepared.plan.median
-        told = fitted(recipe.train.from_weights, median.model, images.num_classes).words
-        watcher.remarked(f"{median.name}: {told}")
+    for words in loaded_words(prepared.plan.candidates, recipe, images.num_classes):
+        watcher.remarked(words)
     see_grown((c.model for c in prepared.plan.candidates), recipe, images.num_classes, watcher.remarked)
     if images.skipped:
         folder.write("skipped-images.txt", "".join(f"{name}\t{reason}\n" for name, reason in images.skipped))

@@ -39,7 +39,7 @@ def cpu_precision(model: ScaledModel, recipe: Recipe, classes: int) -> str:
     def measure() -> str:
         split, seconds = noise(batch, model.resolution, classes, model.channels), {}
         for precision in ("fp32", "bf16"):
-            train = recipe.train.model_copy(update={"precision": precision})
+            train = recipe.train.model_copy(update={"precision": precision, "from_weights": None, "freeze": False})
             own = recipe.model_copy(update={"train": train})
             seconds[precision] = seconds_per_step(model, own, device, split, steps=2)
         return "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32"

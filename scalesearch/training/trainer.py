@@ -26,6 +26,7 @@ from scalesearch.runtime.team import ALONE, Team
 from scalesearch.training.class_weights import cross_entropy
 from scalesearch.training.compile import as_written, compile_blocks
 from scalesearch.training.cuda_graphs import WARM_UP, CudaRecorder, GraphedPass, Recorder
+from scalesearch.training.normalisation import unsaid
 from scalesearch.training.optim import WeightAverage, make_optimizer
 
 AUXILIARY = 0.3
@@ -94,7 +95,7 @@ class Trainer:
         built = candidate.build(num_classes)
         if self.settings.from_weights is not None:
             file = Path(self.settings.from_weights)
-            load_weights(built, read_weights(file), file.name)
+            load_weights(built, read_weights(file), file.name, other_widths=True)
         self.model: nn.Module = built.to(device, memory_format=layout)  # type: ignore[call-overload]
         self._logits_at: dict[bool, tuple[int, ...]] = getattr(self.model, "_logits_at", {})
         if self.settings.norm_momentum is not None:
@@ -108,8 +109,12 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.settings, scaled=self.precision == "fp16", head=head)
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        plain = unsaid(self._channels)  # of a trial that is none, and of a recipe with ImageNet's
         self.normalise = Normaliser(
-            device, channels_last=self.settings.channels_last, mean=recipe.data.mean, std=recipe.data.std
+            device,
+            channels_last=self.settings.channels_last,
+            mean=recipe.data.mean or plain.mean,
+            std=recipe.data.std or plain.std,
         )
         self._seen: tuple[Split, int, Resolution, list[Views]] | None = None
         self._most_at_once: int | None = None

@@ -126,7 +126,7 @@ def test_an_interrupted_transfer_goes_on_the_same(
 
 @pytest.mark.parametrize("changes", [{"train.freeze": True}, {"train.head_only_epochs": 1}])
 def test_features_that_nobody_trained_are_not_frozen(changes: dict[str, object]) -> None:
-    with pytest.raises(RecipeError, match="from_weights where features are frozen"):
+    with pytest.raises(RecipeError, match="from_weights beside freeze and head_only_epochs"):
         load_recipe("quick", changes)
 
 

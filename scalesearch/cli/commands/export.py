@@ -61,6 +61,7 @@ def export_command(
         return
     form, side = FORMATS[format_name], network.model.resolution
     target = out or Path(f"{network.name}{form.suffix}")
+    take_home.see_it_is_no_input(network, target)
     image = image_shape(network.model.channels, side)
     if isinstance(network.module, Probed):
         console.print("a backbone: the file gives out its maps, without the probe head of training", style="dim")

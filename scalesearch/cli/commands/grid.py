@@ -14,6 +14,7 @@ from scalesearch.candidates.grid import Candidate, Plan, plan
 from scalesearch.candidates.last_map import step_in_last_maps
 from scalesearch.candidates.quantities import is_measured
 from scalesearch.candidates.resolve import resolve_baseline
+from scalesearch.errors import ScaleSearchError
 from scalesearch.image_size import Resolution
 from scalesearch.recipe import Recipe, load_recipe, refuse_nas
 from scalesearch.report.formats import Page
@@ -107,8 +108,12 @@ def grid(
 
     console = page.remarks()
     prepared, where = made_ready(recipe, place, partial(prepare, out=out, told=_teller(page)))
+    if verify and len(prepared.plan.candidates) < 3:
+        raise ScaleSearchError(
+            f"--verify compares three candidates or more, and these are {len(prepared.plan.candidates)}"
+        )
     if dry_run:
-        _dry_run(prepared, page)
+        _dry_run(prepared, page, verify, longer)
         return
     warm_up_for(prepared, where)
     folder = ended.run = out or default_folder(Path("results"), recipe, prepared.baseline.name, prepared.named_by)
@@ -139,8 +144,8 @@ def command_line() -> list[str]:
     return ["scalesearch", *sys.argv[1:]]
 
 
-def _dry_run(prepared: Prepared, page: Page) -> None:
-    from scalesearch.candidates.start import try_grown
+def _dry_run(prepared: Prepared, page: Page, verify: int | None, longer: float) -> None:
+    from scalesearch.candidates.start import loaded_words, try_grown
     from scalesearch.search.estimate import told_quote
     from scalesearch.search.progress import price
 
@@ -166,7 +171,15 @@ def _dry_run(prepared: Prepared, page: Page) -> None:
         f"\n{trials} trials × {length} on {prepared.device} {prepared.precision}, {expected.memory / 2**30:.2f} GiB at "
         f"the peak (estimated)\n{price([expected])}\nwithout decoding the images"
     )
+    if verify:
+        again = min(verify, len(rows))
+        seconds = expected.per_trial * again * longer / min(expected.workers, again)
+        page.remarks().print(
+            f"then --verify: {again} of them again, {longer:g} times as long: about {duration(seconds)} more"
+        )
     for words in (prepared.about_images, *filter(None, [prepared.source.note]), *prepared.tuned):
+        page.remarks().print(words)
+    for words in loaded_words(prepared.plan.candidates, recipe, len(prepared.source.classes)):
         page.remarks().print(words)
     try_grown(prepared.plan.candidates, recipe, len(prepared.source.classes), page.remarks().print)
 

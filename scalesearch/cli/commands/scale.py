@@ -62,8 +62,8 @@ def scale(
         start = open_baseline(baseline or "efficientnet_b0", rules, resolution)
     free = _without_bounds(rules)
     unbounded = None if free == rules else _rounded_by(start.native, free)
-    if unbounded and preset == "published":
-        raise ScaleSearchError("--preset published has its own constants: leave out what bounds growth")
+    if preset == "published":
+        _see_it_is_free(coefficients, run, bounded=unbounded is not None)
     if resolution is not None:
         start, unbounded = start.meant_for(resolution), unbounded and unbounded.meant_for(resolution)
     base = start.scaled(Multipliers(1, 1, 1)).cost(num_classes)
@@ -77,10 +77,10 @@ def scale(
         member = start.member(chosen, value).spec
         published = _published(start.native, value, free, required=preset == "published")
         rows: list[tuple[str, Spec]] = [("formula", member)]
-        if published is not None and start.native.name in PUBLISHED:
-            rows.append((f"published B{value:g}", published))
-        if preset == "published" and published is not None:
-            member = published
+        if published is not None and (preset == "published" or start.native.name in PUBLISHED):
+            whose = "published" if start.native.name in PUBLISHED else "EfficientNet's"
+            rows.append((f"{whose} B{value:g}", published))
+        member = published if preset == "published" and published is not None else member
         target = _target(out, member.name, several=len(phis) > 1)
         write_text(target, dump_spec(member))
         written.append(
@@ -106,12 +106,28 @@ def scale(
         page.show(tables, written)
 
 
+def _see_it_is_free(coefficients: tuple[float | None, ...], run: Path | None, *, bounded: bool) -> None:
+    """Published constants take nothing beside them.
+
+    Raises:
+        ScaleSearchError: something else is to say how far the network grows.
+    """
+    if bounded:
+        raise ScaleSearchError("--preset published has its own constants: leave out what bounds growth")
+    if run is not None or any(given is not None for given in coefficients):
+        raise ScaleSearchError("--preset published has its own constants: leave out --alpha, --beta, --gamma, --from")
+
+
 def _published(spec: Spec, phi: float, rules: Rounding, *, required: bool) -> ModelSpec | None:
     """The released member at φ, by the constants of the baseline's family.
 
     Raises:
         ScalingError: there is none, and it is ``required``.
     """
+    if required and not isinstance(spec, ModelSpec):
+        raise ScalingError(
+            f"--preset published: its constants are of tables of stages, and {spec.name} is scaled layer by layer"
+        )
     last = len(published_rows(spec.name)) - 1
     if isinstance(spec, ModelSpec) and phi in range(last + 1):
         return published_member(spec, int(phi), rules)

@@ -31,6 +31,9 @@ from scalesearch.training.trained_files import TrainedFiles
 FORMATS = {"safetensors": SAFE, "pt": ".pt", "python": ".py", "timm": ".py"}
 """By the name that ``--format`` takes, how the file's name ends."""
 
+WRITTEN = re.compile(r'"""[^\n]* parameters, [^\n]* multiply-adds for an image of ')
+"""How every file of code begins that `export` writes."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -65,6 +68,7 @@ def write_weights_alone(network: Network, target: Path) -> list[str]:
     """
     if network.files is None:
         raise BaselineError(f"{network.name} has fresh weights, and those are nobody's: --weights FILE says which")
+    see_it_is_no_input(network, target)
     _write(network, target, network.module.state_dict())
     what = "classes, resolution, normalisation and spec are in it" if target.suffix == SAFE else "a state dict alone"
     return [f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), {what}"]
@@ -77,6 +81,7 @@ def write_code(network: Network, target: Path) -> list[str]:
         ScaleSearchError: the network cannot be written so, or the code makes another one.
         RunError: a file cannot be written.
     """
+    _see_it_is_free(network, target)
     beside, module = target.with_suffix(SAFE), isinstance(network.model.spec, ModuleSpec)
     kept = network.files is not None or module
     written = _as_written(network, beside.name if kept else "FILE.safetensors")
@@ -94,6 +99,7 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
         ScaleSearchError: timm cannot make the network, or makes another one.
         RunError: a file cannot be written.
     """
+    _see_it_is_free(network, target)
     entry, kept = identifier(target.stem), network.files is not None
     if network.model.channels != 3:
         said = f"{network.model.channels} channel{'s' * (network.model.channels != 1)}"
@@ -117,6 +123,33 @@ def write_entry(network: Network, target: Path, recipe: Recipe | None) -> list[s
             network.module, theirs, image_shape(3, network.model.resolution), network.classes, network.name, state=state
         )
     return _wrote(network, target, code, agreement, state if kept else None)
+
+
+def see_it_is_no_input(network: Network, target: Path) -> None:
+    """See that nothing is overwritten of which the network is made.
+
+    Raises:
+        RecipeError: it would be.
+    """
+    spec, files = network.model.spec, network.files
+    source = spec.module.rpartition(":")[0] if isinstance(spec, ModuleSpec) else ""
+    asked = [Path(source)] if source.endswith(".py") else []
+    if files is not None:
+        asked += [files.weights, *([Path(files.spec)] if isinstance(files.spec, str) else [])]
+    if any(each.exists() and target.exists() and each.samefile(target) for each in asked):
+        raise RecipeError("--out", f"another name than {target}, of which the network is made", str(target))
+
+
+def _see_it_is_free(network: Network, target: Path) -> None:
+    """See that code replaces nothing but what `export` wrote, and its weights nothing of which the network is made.
+
+    Raises:
+        RecipeError: it would.
+    """
+    for each in (target, target.with_suffix(SAFE)):
+        see_it_is_no_input(network, each)
+    if target.is_file() and not WRITTEN.match(target.read_text(encoding="utf-8", errors="replace")):
+        raise RecipeError("--out", f"another name: {target} is there, and export did not write it", str(target))
 
 
 def theirs_already(entry: str) -> bool:

@@ -70,16 +70,26 @@ def train_command(wish: TrainRequest, ended: Ended, *, processes: int, as_json: 
             connect(team, job.device)
             _take_part(job, team, as_json=as_json)
     except KeyboardInterrupt:
-        Console(stderr=True).print("\nstopped: the same command goes on from the newest checkpoint", soft_wrap=True)
+        Console(stderr=True).print(f"\nstopped: {_left(ended)}", soft_wrap=True)
         raise
+
+
+def _left(ended: Ended) -> str:
+    """What is there to go on from."""
+    if ended.run is None or Checkpoints(ended.run / "checkpoints").is_empty:
+        return "no checkpoint was written yet (run.checkpoint_minutes says how often), and the same command begins anew"
+    return "the same command goes on from the newest checkpoint"
 
 
 def _take_part(job: Job, team: Team, *, as_json: bool) -> None:
     console = _console(quiet=as_json or not team.leads)
     with ExitStack() as stack:
+        begins: list[str] = []
         if team.leads:
-            stack.enter_context(RunFolder(job.folder)).adopt(job.recipe, job.settings)
-        console.print(_headline(job, team), *job.tuned, sep="\n")
+            folder = stack.enter_context(RunFolder(job.folder))
+            begins = [] if _kept(job) else _start(job)  # a mistake in it leaves the folder to other settings
+            folder.adopt(job.recipe, job.settings)
+        console.print(_headline(job, team), *job.tuned, *begins, sep="\n")
         done = team.first(lambda: _kept(job)) or _trained(job, team, console)
         if not team.leads:
             return
@@ -99,9 +109,9 @@ def _foresee(job: Job, team: Team, *, as_json: bool) -> None:
     """A dry run: everything that opening the files tells, and the price."""
     console = _console(quiet=as_json)
     cost, done = job.model.cost(len(job.source.classes)), _kept(job) is not None
-    console.print(_headline(job, team), *job.tuned, sep="\n")
+    console.print(_headline(job, team), *job.tuned, *([] if done else _start(job)), sep="\n")
     console.print(f"{amount(cost.macs)} multiply-adds, {params(cost.params)} parameters")
-    _say_inputs(job, console)
+    _say_images(job, console)
     seconds = None if done or team.world > 1 else _seconds(job)
     if done:
         console.print(f"{job.folder} holds this training, finished: nothing would be trained")
@@ -138,14 +148,23 @@ def _seconds(job: Job) -> float | None:
         release_memory(job.device)
 
 
-def _say_inputs(job: Job, console: Console, images: Images | None = None) -> None:
-    """What is known of the images, decoded or not, and of the weights that the training begins with."""
+def _start(job: Job) -> list[str]:
+    """What the training begins with, where that is somebody's weights.
+
+    Raises:
+        ScaleSearchError: they do not fit, or the network cannot be grown from them.
+    """
+    words, classes, weights = list[str](), len(job.source.classes), job.recipe.train.from_weights
+    if weights is not None:
+        words.append(fitted(weights, job.model, classes).words)
+    see_grown([job.model], job.recipe, classes, words.append)
+    return words
+
+
+def _say_images(job: Job, console: Console, images: Images | None = None) -> None:
+    """What is known of the images, decoded or not."""
     for words in [described(job.source), *filter(None, [job.source.note]), *(doubts(images) if images else ())]:
         console.print(words)
-    classes = len(job.source.classes)
-    if job.recipe.train.from_weights is not None:
-        console.print(fitted(job.recipe.train.from_weights, job.model, classes).words)
-    see_grown([job.model], job.recipe, classes, console.print)
 
 
 def _kept(job: Job) -> dict[str, Any] | None:
@@ -162,7 +181,7 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     images = team.in_turn(lambda: load_images(job.source, recipe.data, side))
     checkpoints = Checkpoints(job.folder / "checkpoints")
     if team.leads:
-        _say_inputs(job, console, images)
+        _say_images(job, console, images)
     if team.world == 1 and is_long(job) and checkpoints.is_empty and (seconds := _seconds(job)) is not None:
         console.print(_price(seconds))
     images = images.on(job.device)
