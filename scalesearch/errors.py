@@ -23,6 +23,14 @@ ScaleSearchError
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ZeroDivisionError)
+"""What is rather wrong in a network's code than with the images that it is given."""
+
+_LIBRARY = re.compile(r"site-packages|dist-packages|[\\/]scalesearch[\\/]")
+
 
 class ScaleSearchError(Exception):
     """Something a user can mend; its text says what was wrong and what to do."""
@@ -117,3 +125,15 @@ class LeaseLostError(ScaleSearchError):
 
 class DroppedError(ScaleSearchError):
     """A trial was ended in mid-schedule because its candidate has fallen behind."""
+
+
+def why_it_failed(failure: Exception) -> str:
+    """The first line of what a network of anybody's raises; of a mistake in its code, also the kind and the place."""
+    import traceback
+
+    said, kind = str(failure).strip().partition("\n")[0], type(failure).__name__
+    if not isinstance(failure, MISTAKES):
+        return said or kind
+    own = [frame for frame in traceback.extract_tb(failure.__traceback__) if not _LIBRARY.search(frame.filename)]
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    return f"{kind}{f': {said}' if said else ''}{place}"

@@ -95,6 +95,8 @@ def _explain(failure: Exception, *, debug: bool) -> int:
         return 130
     message = getattr(failure, "format_message", None)  # how click words a wrong option or value
     if message is not None:
+        if not message().strip():  # no command: the help was shown
+            return int(getattr(failure, "exit_code", 2))
         _complain(f"{message()} (--help lists the options)")
         return int(getattr(failure, "exit_code", 2))
     if isinstance(failure, BrokenPipeError):  # whoever read the output has seen enough

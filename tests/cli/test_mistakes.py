@@ -186,3 +186,40 @@ def test_what_is_no_file_of_weights_is_said_without_advice_to_run_it(command: Co
                        ("whole.pt", "objects of code (torch.nn.modules.linear.Linear), which is not run")):  # fmt: skip
         code, _, said = command("train", "tiny.yaml", *RUN, "--from-weights", file, "--out", "t")
         assert code == 2 and told in said and "weights_only" not in said, said
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("self.nothere(x)", "AttributeError: 'Net' object has no attribute 'nothere' (buggy.py:9)"),
+        ("x[nobody]", "NameError: name 'nobody' is not defined (buggy.py:9)"),
+        ("{}['key']", "KeyError: 'key' (buggy.py:9)"),
+    ],
+)
+def test_a_mistake_in_ones_own_network_is_told_by_kind_and_line(
+    command: Command, tmp_path: Path, line: str, told: str
+) -> None:
+    code = f"""from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+
+    def forward(self, x):
+        {line}
+        return self.b(self.a(x).relu().mean((2, 3)))
+
+def build():
+    return Net()
+"""
+    (tmp_path / "buggy.py").write_text(code)
+    for verb in (("check", "buggy.py:build"), ("train", "buggy.py:build", *RUN, "--out", "t")):
+        forget()
+        ended, _, said = command(*verb)
+        assert ended == 2 and told in said, said
+
+
+def test_no_command_shows_the_help_alone(command: Command) -> None:
+    code, _, said = command()
+    assert code == 2 and "Usage" in said and "(--help lists the options)" not in said

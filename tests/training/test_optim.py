@@ -118,19 +118,21 @@ def test_layers_may_have_their_first_gradient_later_than_others(optimizer: str) 
     """Frozen ones, and blocks that a step leaves out: then they begin, and the others go on as if they were alone."""
     settings = TrainSettings.model_validate({"epochs": 1, "optimizer": optimizer, "momentum": 0.9})
     torch.manual_seed(0)
-    together = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
-    alone = nn.ModuleList([nn.Linear(4, 4)])
+    together = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    alone = nn.Sequential(nn.Linear(4, 4))
     alone.load_state_dict({name: value for name, value in together.state_dict().items() if name.startswith("0.")})
     pair = [(together, make_optimizer(together, settings)), (alone, make_optimizer(alone, settings))]
-    late = together[1].weight.detach().clone()
+    (first, _, second, _), (only, _) = together.parameters(), alone.parameters()
+    late = second.detach().clone()
     for step in range(4):
         for model, made in pair:
             made.zero_grad()
             used = list(model)[: 1 if step < 2 else None]
-            sum(layer(torch.ones(2, 4)).square().sum() for layer in used).backward()
+            loss: torch.Tensor = torch.stack([layer(torch.ones(2, 4)).square().sum() for layer in used]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
             made.step()
-        assert torch.equal(together[1].weight, late) == (step < 2)
-    torch.testing.assert_close(together[0].weight, alone[0].weight, rtol=1e-6, atol=1e-7)
+        assert torch.equal(second, late) == (step < 2)
+    torch.testing.assert_close(first, only, rtol=1e-6, atol=1e-7)
 
 
 def test_momentum_that_is_there_from_the_start_changes_no_step() -> None:

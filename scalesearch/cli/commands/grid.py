@@ -108,10 +108,8 @@ def grid(
 
     console = page.remarks()
     prepared, where = made_ready(recipe, place, partial(prepare, out=out, told=_teller(page)))
-    if verify and len(prepared.plan.candidates) < 3:
-        raise ScaleSearchError(
-            f"--verify compares three candidates or more, and these are {len(prepared.plan.candidates)}"
-        )
+    if verify and (count := len(prepared.plan.candidates)) < 3:
+        raise ScaleSearchError(f"--verify compares three candidates or more, and these are {count}")
     if dry_run:
         _dry_run(prepared, page, verify, longer)
         return

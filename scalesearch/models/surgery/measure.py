@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from scalesearch.errors import SurgeryError
+from scalesearch.errors import SurgeryError, why_it_failed
 from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.surgery.meta_ops import QuickNorms, call
 from scalesearch.models.surgery.tagger import BATCH, flatten
@@ -61,8 +61,7 @@ def _run(module: nn.Module, resolution: Resolution, channels: int) -> Any:
     except SurgeryError:
         raise
     except Exception as failure:
-        reason = str(failure).strip().partition("\n")[0] or type(failure).__name__
-        raise SurgeryError("forward", f"it cannot run at {resolution} px: {reason}") from failure
+        raise SurgeryError("forward", f"it cannot run at {resolution} px: {why_it_failed(failure)}") from failure
     for output in flatten(outputs):
         rows = int(output.shape[0]) if output.ndim else BATCH
         if rows > BATCH and rows % BATCH == 0:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalesearch.errors import ChannelsError, SurgeryError
+from scalesearch.errors import ChannelsError, SurgeryError, why_it_failed
 from scalesearch.image_size import Resolution, image_shape
 from scalesearch.models.surgery.kept_numbers import tie_kept_numbers
 from scalesearch.models.surgery.rules.follow import follow
@@ -151,7 +151,7 @@ def _run(model: nn.Module, resolution: Resolution, channels: int, found: Trace, 
             raise
         except Exception as failure:
             where = tagger.stack[-1] if tagger.stack else ""
-            text = str(failure).strip().partition("\n")[0] or type(failure).__name__
+            text = why_it_failed(failure)
             taken = None if tagger.found.layers else misfit(model.get_submodule(where), channels, text)
             if taken is not None:
                 raise ChannelsError(where, taken, channels) from failure
