@@ -10,6 +10,7 @@ from contextlib import suppress
 import numpy as np
 import torch
 
+from scalesearch.data.broken import SKIPPED
 from scalesearch.data.images import Images, Split
 from scalesearch.data.sources import Source
 
@@ -51,7 +52,8 @@ def _sides(source: Source) -> str:
 def doubts(images: Images) -> list[str]:
     """What of the decoded images makes an accuracy doubtful: images that tell nothing, or that are there twice."""
     splits = {"train": images.train, "minival": images.minival}
-    skipped = [f"left out: {len(images.skipped)} images that cannot be decoded"] if images.skipped else []
+    count = len(images.skipped)
+    skipped = [f"left out: {count} image{'s' * (count != 1)} that cannot be decoded, see {SKIPPED}"] if count else []
     arrays = [split.images for split in splits.values() if isinstance(split.images, torch.Tensor)]
     if len(arrays) < len(splits):
         return [*skipped, "repeated images were not looked for: they are decoded anew whenever they are needed"]

@@ -13,6 +13,15 @@ SHOWN = 3
 """How many are named in the message; the file that it names has all."""
 
 
+SKIPPED = "skipped-images.txt"
+"""In a run's folder: the images that were left out, a line each."""
+
+
+def listed(skipped: Sequence[tuple[str, str]]) -> str:
+    """Names and reasons, a line each."""
+    return "".join(f"{name}\t{reason}\n" for name, reason in skipped)
+
+
 class BrokenImagesError(DataError):
     """Some images of a part cannot be decoded: ``reasons`` says why, by their index in the part."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scalesearch.candidates.start import loaded_words, see_grown
 from scalesearch.data.about import doubts
+from scalesearch.data.broken import SKIPPED, listed
 from scalesearch.data.images import load_images
 from scalesearch.report.html.write import write_report
 from scalesearch.run_files import read_sessions
@@ -68,7 +69,7 @@ def run(
         watcher.remarked(words)
     see_grown((c.model for c in prepared.plan.candidates), recipe, images.num_classes, watcher.remarked)
     if images.skipped:
-        folder.write("skipped-images.txt", "".join(f"{name}\t{reason}\n" for name, reason in images.skipped))
+        folder.write(SKIPPED, listed(images.skipped))
     session = Session(prepared, folder, ledger, where, images, watcher)
     if session.left():
         _sign(prepared, folder, command)

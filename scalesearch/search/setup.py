@@ -35,6 +35,7 @@ from scalesearch.training.autotune import decide
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.class_weights import weights_words
+from scalesearch.training.idle import idle_in_search
 from scalesearch.training.inputs import enlarged_words, settled
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
@@ -233,7 +234,8 @@ def settle(place: Place, made: Plan) -> Settled:
     weights = weights_words(recipe.train, labels[0], place.source.classes)
     metric = metric_of(recipe.objective)
     base = base_rate(metric, np.array(labels[1])).words(metric, place.source.classes)
-    told = (*place.told, *enlarged_words(size, needed), *replaced(recipe), *tuned, *weights, base)
+    without_effect = idle_in_search(recipe, median, len(place.source.classes))
+    told = (*place.told, *enlarged_words(size, needed), *replaced(recipe), *without_effect, *tuned, *weights, base)
     return Settled(recipe, (recipe.train.precision, counts[0], counts[1], told))
 
 

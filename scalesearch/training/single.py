@@ -25,6 +25,7 @@ from scalesearch.runtime.device import check_graphs, pick_precision
 from scalesearch.runtime.team import Team, device_of
 from scalesearch.training.autotune import decide
 from scalesearch.training.class_weights import weights_words
+from scalesearch.training.idle import idle_in_training, of_searches
 from scalesearch.training.inputs import enlarged_words, settled
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.progressive import replaced
@@ -105,10 +106,11 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
         "sync_batchnorm": team.sync_batchnorm,
     }
     folder = wish.out or Path("results") / f"{network}-trained-{recipe.name}-{digest(settings)}"
-    idle = ("run.log is of searches: this training writes nothing for TensorBoard",) if recipe.run.log else ()
+    idle = (*of_searches(wish.overrides, recipe), *idle_in_training(recipe, model, len(source.classes)))
     weights = weights_words(recipe.train, labels[0].tolist(), source.classes)
     base = base_rate("accuracy", labels[1]).words("accuracy", source.classes)
-    told = (*seen.words, *enlarged_words(side, needed), *replaced(recipe), *normalised, *tuned, *idle, *weights, base)
+    kept = enlarged_words(side, needed)
+    told = (*seen.words, *kept, *normalised, *tuned, *replaced(recipe), *idle, *weights, base)
     return Job(recipe, model, source, device, wish.seed, images, len(labels[1]), folder, settings, told)
 
 

@@ -223,3 +223,31 @@ def build():
 def test_no_command_shows_the_help_alone(command: Command) -> None:
     code, _, said = command()
     assert code == 2 and "Usage" in said and "(--help lists the options)" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--set", "phi=3", "--set", "seeds=3"), "phi and seeds say nothing about one training: searches take it"),
+        (("--set", "search.step=0.1"), "search.step says nothing about one training"),
+        (("--from-weights", "mine", "--head-only", "100"), "train.head_only_epochs are all 2 epochs"),
+        (("--from-weights", "mine", "--freeze", "--head-only", "1"), "changes nothing beside freeze"),
+        (
+            ("--set", "train.stochastic_depth=0.5"),
+            "train.stochastic_depth changes nothing: build_net has no drop paths",
+        ),
+    ],
+)
+def test_settings_that_do_nothing_are_told(command: Command, options: tuple[str, ...], told: str) -> None:
+    epochs = (*RUN[:-2], "--epochs", "2", "--out", "t", "--dry-run")
+    code, _, said = command("train", "mine.py:build_net", *epochs, *options)
+    assert code == 0 and told in said, said
+    code, _, said = command("train", "mine.py:build_net", *epochs)
+    assert code == 0 and "nothing" not in said
+
+
+def test_what_a_search_would_want_a_budget_for_is_told(command: Command) -> None:
+    code, _, said = command(*SEARCH, "--within", "0.01", "--max-seeds", "4", "--dry-run")
+    assert code == 0 and "within and max_seeds say nothing without a confidence or a budget" in said
+    code, _, said = command(*SEARCH, "--within", "0.01", "--confidence", "0.9", "--dry-run")
+    assert code == 0 and "say nothing" not in said and "says nothing" not in said

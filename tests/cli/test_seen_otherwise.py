@@ -147,3 +147,27 @@ def test_the_price_passes_over_images_that_are_skipped(place: Path) -> None:
 def test_two_images_of_a_class_choose_no_penalty_and_it_is_said(command: Command) -> None:
     code, _, said = command("linear", "winner", "--data", "folder:two", "--device", "cpu", "--out", "fitted")
     assert code == 2 and "no images are left to choose the penalty with" in said
+
+
+@pytest.mark.parametrize("verb", ["train", "linear"])
+def test_images_that_are_left_out_are_listed_in_the_folder(command: Command, place: Path, verb: str) -> None:
+    (place / "some").mkdir(exist_ok=True)
+    make_folder(place / "some" / verb, {"a": 12, "b": 12, "c": 12}, split=None, size=48)
+    (place / "some" / verb / "a" / "3.jpg").write_bytes(b"no image")
+    data = (
+        "--data",
+        f"folder:some/{verb}",
+        "--set",
+        "data.on_error=skip",
+        "--device",
+        "cpu",
+        "--out",
+        f"listed-{verb}",
+    )
+    network = (
+        ("tiny.yaml", "--recipe", "quick", "--resolution", "24", "--steps", "1") if verb == "train" else ("winner",)
+    )
+    code, out, said = command(verb, *network, *data)
+    assert code == 0 and "left out: 1 image that cannot be decoded, see skipped-images.txt" in out + said, out + said
+    (listed,) = (place / f"listed-{verb}").rglob("skipped-images.txt")
+    assert "3.jpg\t" in listed.read_text() and len(listed.read_text().splitlines()) == 1

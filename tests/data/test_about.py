@@ -75,7 +75,7 @@ def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path: Path) -> No
     images = _load(root, on_error="skip")
     assert len(images.train) + len(images.minival) == len(whole.train) + len(whole.minival) - 2
     assert sorted(Path(name).name for name, _ in images.skipped) == ["3.png", "5.png"]
-    assert doubts(images)[0] == "left out: 2 images that cannot be decoded"
+    assert doubts(images)[0] == "left out: 2 images that cannot be decoded, see skipped-images.txt"
     again = _load(root, on_error="skip")  # from what is remembered
     assert again.skipped == images.skipped
     assert (again.train.labels == images.train.labels).all()
@@ -148,6 +148,6 @@ def test_a_search_says_all_of_this_before_it_trains(cli: Cli, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     said = " ".join((done.stdout + done.stderr).split())  # lines are folded at 80 columns
     assert "images: 2 classes (cat, dog), 10 to 11 images in each of 24 px a side; 2 for validation" in said
-    assert "left out: 1 images that cannot be decoded" in said
+    assert "left out: 1 image that cannot be decoded, see skipped-images.txt" in said
     assert "1 images are of one colour throughout" in said
     assert "3.png" in (tmp_path / "run" / "skipped-images.txt").read_text()

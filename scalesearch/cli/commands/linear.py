@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalesearch.data.about import described, doubts
+from scalesearch.data.broken import SKIPPED, listed
 from scalesearch.data.images import Images, load_images, split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError, RunError
@@ -209,6 +210,8 @@ def _outcome(job: Job, name: str, told: Console) -> dict[str, Any]:
         images = load_images(job.source, job.settings.data, probe.decoded_at)
         for words in doubts(images):
             told.print(words, soft_wrap=True)
+        if images.skipped:
+            folder.write(SKIPPED, listed(images.skipped))
         if area(images.size) < area(probe.decoded_at):
             told.print(f"images of {images.size} px are enlarged to {probe.decoded_at}", soft_wrap=True)
         with _progress(job.images) as (computed, doing):

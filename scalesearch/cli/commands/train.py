@@ -14,6 +14,7 @@ from rich.console import Console
 from scalesearch.candidates.start import see_grown
 from scalesearch.cli.notify import Ended
 from scalesearch.data.about import described, doubts
+from scalesearch.data.broken import SKIPPED, listed
 from scalesearch.data.images import Images, load_images
 from scalesearch.errors import RunError
 from scalesearch.models.fvcore_count import counted
@@ -182,6 +183,8 @@ def _trained(job: Job, team: Team, console: Console) -> dict[str, Any]:
     checkpoints = Checkpoints(job.folder / "checkpoints")
     if team.leads:
         _say_images(job, console, images)
+        if images.skipped:
+            RunFolder(job.folder).write(SKIPPED, listed(images.skipped))
     if team.world == 1 and is_long(job) and checkpoints.is_empty and (seconds := _seconds(job)) is not None:
         console.print(_price(seconds))
     images = images.on(job.device)
