@@ -30,8 +30,8 @@ def cost(value: float, unit: str) -> str:
 
 
 def params(value: float) -> str:
-    """Parameters in millions: ``5.3 M``."""
-    return f"{value / 1e6:.1f} M"
+    """Parameters in millions: ``5.3 M``; of so few that this would be 0.0, ``8.21 k``."""
+    return f"{value / 1e6:.1f} M" if value >= 5e4 else amount(value)
 
 
 def duration(seconds: float) -> str:

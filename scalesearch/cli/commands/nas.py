@@ -93,9 +93,9 @@ def _summary(prepared: PreparedNas) -> str:
     beside = "" if prepared.planner.is_near(costs.skeleton) else ": too far from the target to be trained beside"
     return "\n".join(
         [
-            f"{space.table.title}: {space.size:.2g} architectures on the skeleton {space.skeleton.name}",
+            f"{space.table.title}: {_count(space.size)} architectures on the skeleton {space.skeleton.name}",
             f"at {side} px a thousand at random have {costs} MACs",
-            f"  {100 * costs.share(low, high):.2g} % of them lie within ×{nas.factor:g} of {amount(prepared.target)}: "
+            f"  {_share(costs.share(low, high))} % of them lie within ×{nas.factor:g} of {amount(prepared.target)}: "
             f"{amount(low)} to {amount(high)}; others are not trained",
             f"  {space.skeleton.name} has {amount(costs.skeleton)}{beside}",
             f"reward: {METRICS.get(prepared.metric, 'accuracy')}·(MACs/{amount(prepared.target)})^{nas.exponent:g}",
@@ -176,3 +176,11 @@ def _show(prepared: PreparedNas, result: Result, folder: Path, page: Page) -> No
         f"wrote   {folder}/{WINNER} · report.html · ranking.csv, .json, .md · figures/ · specs/", soft_wrap=True
     )
     console.print(f"next    scalesearch grid --baseline {folder}/{WINNER}", soft_wrap=True)
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number < 10**6 else f"{number:.2g}"
