@@ -29,7 +29,7 @@ from pathlib import Path
 MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ZeroDivisionError)
 """What is rather wrong in a network's code than with the images that it is given."""
 
-_LIBRARY = re.compile(r"site-packages|dist-packages|[\\/]scalesearch[\\/]")
+_LIBRARY = re.compile(rf"site-packages|dist-packages|^{re.escape(str(Path(__file__).parent))}")
 
 
 class ScaleSearchError(Exception):
