@@ -56,3 +56,17 @@ class Spent:
 def is_measured(search: SearchSettings) -> bool:
     """Whether candidates are matched by what is measured on a device."""
     return search.match in QUANTITIES and QUANTITIES[search.match].measured
+
+
+def idle_words(search: SearchSettings) -> str | None:
+    """What is said of settings that change nothing with this ``match``; None where there are none."""
+    keys, why = ["tolerance"], f"they are matched by {search.match} (--match)"
+    if search.match == "nominal":
+        keys, why = ["solve", "match_tolerance"], "candidates are matched by nothing (--match)"
+    if not is_measured(search):
+        keys += ["match_batch", "match_threads"]
+    fields = type(search).model_fields
+    idle = [f"search.{key}" for key in keys if getattr(search, key) != fields[key].default]
+    if not idle:
+        return None
+    return f"{' and '.join(idle)} change{'s' * (len(idle) == 1)} nothing: {why}"

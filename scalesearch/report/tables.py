@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.candidates.quantities import QUANTITIES
+from scalesearch.candidates.quantities import QUANTITIES, idle_words
 from scalesearch.image_size import Resolution
 from scalesearch.report.formats import Column, Table
 from scalesearch.report.matched_words import matched_column, matched_summary
@@ -112,7 +112,10 @@ def plan_summary(plan: Plan, search: SearchSettings, phi: float) -> str:
     lines = [f"{grid}{beside} → {networks} networks"]
     lines += [f"  {name} stays 1: {reason}" for name, reason in plan.fixed.items()]
     if merged:
-        lines.append(f"  {merged} points realise a network that another point realises too")
+        points = "point realises" if merged == 1 else "points realise"
+        lines.append(f"  {merged} {points} a network that another point realises too")
+    if idle := idle_words(search):
+        lines.append(f"  note: {idle}")
     if search.match not in ("nominal", "macs"):
         return "\n".join([*lines, *matched_summary(plan, search, phi)])
     lines.append(

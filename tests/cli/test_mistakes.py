@@ -251,3 +251,29 @@ def test_what_a_search_would_want_a_budget_for_is_told(command: Command) -> None
     assert code == 0 and "within and max_seeds say nothing without a confidence or a budget" in said
     code, _, said = command(*SEARCH, "--within", "0.01", "--confidence", "0.9", "--dry-run")
     assert code == 0 and "say nothing" not in said and "says nothing" not in said
+
+
+WIDE = ("--match-tolerance", "0.4", "--solve", "any")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--solve", "any"), "search.solve changes nothing: candidates are matched by nothing (--match)"),
+        (("--match-threads", "2", "--solve", "any"), "search.solve and search.match_threads change nothing"),
+        (
+            ("--match", "macs", *WIDE, "--match-threads", "2"),
+            "search.match_threads changes nothing: they are",
+        ),
+        (
+            ("--match", "params", *WIDE, "--tolerance", "0.3"),
+            "search.tolerance changes nothing: they are",
+        ),
+    ],
+)
+def test_what_a_match_does_not_use_is_told(command: Command, options: tuple[str, ...], told: str) -> None:
+    plan = ("candidates", "--baseline", "tiny.yaml", "--resolution", "24")
+    code, _, said = command(*plan, *options)
+    assert code == 0 and told in said, said
+    code, _, said = command(*plan, *options[:-2] if options[0] == "--match" else ())
+    assert code == 0 and "nothing" not in said
