@@ -6,12 +6,9 @@ versions did not write may be missing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, RootModel, model_validator
-
-if TYPE_CHECKING:
-    pass
 
 Factor = Annotated[float, Field(gt=0, lt=100)]
 ROUNDING = 1e-9

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scalesearch.cli.main import main
 from scalesearch.recipe import Recipe
-from tests.support.small import TINY
+from tests.support.small import TINY, run_here
 
 KEYS = [
     key if not hasattr(field.annotation, "model_fields") else f"{key}.{inner}"
@@ -33,13 +32,10 @@ COMMANDS = ("candidates", "scale")
 
 
 def _run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    said = capsys.readouterr().err
-    assert end.value.code in (0, 2), arguments
+    code, _, said = run_here(monkeypatch, capsys, *arguments)
+    assert code in (0, 2), arguments
     assert "this is a bug" not in said, (arguments, said)
-    if end.value.code == 2:
+    if code == 2:
         assert said.startswith("error: ")
         assert len(said.splitlines()) <= 3, said
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalesearch.cli.main import main
 from scalesearch.errors import RunError
 from scalesearch.files import kept_one
 from scalesearch.ranking.finished_run import read_run
 from scalesearch.run_files import read_recipe_settings, read_result, read_sessions, read_table
+from tests.support.small import run_here
 
 FROZEN = Path(__file__).parent / "frozen" / "format-2"
 RESULTS = Path(__file__).parents[1] / "results"
@@ -35,12 +34,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    code = end.value.code
+    code, _, err = run_here(monkeypatch, capsys, *arguments)
     assert code in (0, 2, None)
-    return int(code or 0), capsys.readouterr().err
+    return 2 if code == 2 else 0, err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -88,6 +88,17 @@ def try_grown(candidates: Sequence[Candidate], recipe: Recipe, classes: int, tol
         told(f"all {len(far)} networks can be grown from {recipe.train.grow_from}")
 
 
+def say_start(candidates: Sequence[Candidate], recipe: Recipe, classes: int, told: Callable[[str], None]) -> None:
+    """Tell what the candidates of a dry run begin with, where that is somebody's weights.
+
+    Raises:
+        ScaleSearchError: of `loaded_words` and `try_grown`.
+    """
+    for words in loaded_words(candidates, recipe, classes):
+        told(words)
+    try_grown(candidates, recipe, classes, told)
+
+
 def loaded_words(candidates: Sequence[Candidate], recipe: Recipe, classes: int) -> tuple[str, ...]:
     """What is said of a file's weights with which every candidate begins as far as its layers are as wide: how they fit
     the one that they fit best, and which they do not fit at all.

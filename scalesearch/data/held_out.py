@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from scalesearch.data.broken import without
-from scalesearch.data.images import Split, decoded_parts, own_size, split_indices
+from scalesearch.data.images import Split, decoded_parts, own_size, part_of, split_indices
 from scalesearch.data.pixels import as_array
 from scalesearch.data.sources import Source
 from scalesearch.errors import DataError, RecipeError
@@ -77,11 +76,13 @@ def kind_of(source: Source, wanted: str) -> str:
 
 def readable(source: Source, kind: str, indices: Sequence[int]) -> Iterator[int]:
     """Those of the `chosen` images that can be decoded, in their order, each tried when it is asked for."""
-    part = source.val if kind == "val" and source.val else source.train
+    part = part_of(source, kind)
     for index in indices:
-        with suppress(Exception):  # all that are broken are told together, when all are decoded
+        try:
             as_array(part.load(index, 0), part.view)
-            yield index
+        except Exception:  # all that are broken are told together, when all are decoded
+            continue
+        yield index
 
 
 def held_out(
@@ -97,7 +98,7 @@ def held_out(
     Raises:
         DataError: images cannot be decoded, and are not to be skipped; or none is left.
     """
-    part = source.val if kind == "val" and source.val else source.train
+    part = part_of(source, kind)
     size = resolution if source.drawn else own_size(part, list(indices), resolution)
     name = "val" if kind == "val" else "train"
     (split,), broken = decoded_parts(source, name, [list(indices)], size, settings, on_image)

@@ -199,14 +199,15 @@ def decoded_parts(
             every = {index for indices in parts for index in indices}
             return splits, {index: reason for index, reason in broken.items() if index in every}
         if settings.on_error == "refuse":
-            of = _part(source, name)
+            of = part_of(source, name)
             total = sum(len(indices) for indices in parts)
             raise broken_error(found, {index: of.name(index) for index in found}, total) from failure
         broken |= found
         note_broken(key, broken)
 
 
-def _part(source: Source, name: str) -> Part:
+def part_of(source: Source, name: str) -> Part:
+    """The validation images where the name is val and there are some, else the training images."""
     return source.val if name == "val" and source.val else source.train
 
 
@@ -218,7 +219,7 @@ def _split(
     settings: DataSettings,
     on_image: Callable[[int], None] | None = None,
 ) -> Split:
-    part = _part(source, name)
+    part = part_of(source, name)
     labels = torch.tensor([part.labels[i] for i in indices])
     if not settings.cache:
         return Split(LazyImages(part, indices, size, settings.workers), labels)

@@ -72,10 +72,15 @@ def is_long(job: Job, steps: int = STEPS) -> bool:
 def training_seconds(job: Job, steps: int = STEPS) -> float:
     """Expected seconds of one network's training by one process, with what it measures on the minival and at the end on
     the validation images, if there are any; what decoding them takes is not foreseen."""
-    length, val = _steps(job), job.source.val
-    per_step, per_image = probe(job, job.model, steps)
-    measured = job.minival_images * min(job.recipe.train.evaluations, length) + (len(val.labels) if val else 0)
-    return length * per_step * shortened(job.recipe, job.model.resolution, length) + measured * per_image
+    val, timing = job.source.val, probe(job, job.model, steps)
+    return _seconds(job, job.model, timing) + (len(val.labels) * timing[1] if val else 0)
+
+
+def _seconds(planned: Planned, model: ScaledModel, timing: tuple[float, float]) -> float:
+    """Of one training of ``model``, by what `probe` found."""
+    recipe, length, (per_step, per_image) = planned.recipe, _steps(planned), timing
+    held_out = planned.minival_images * min(recipe.train.evaluations, length)
+    return length * per_step * shortened(recipe, model.resolution, length) + held_out * per_image
 
 
 def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
@@ -83,16 +88,12 @@ def quote(prepared: Prepared, steps: int = STEPS) -> Quote:
 
     On a CPU with as many threads as a worker will have.
     """
-    recipe, batch, length = prepared.recipe, _batch(prepared), _steps(prepared)
+    recipe, batch = prepared.recipe, _batch(prepared)
     by_cost = prepared.plan.by_cost
     probed = [by_cost[i] for i in sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
-    held_out = prepared.minival_images * min(recipe.train.evaluations, length)
     with threads(worker_threads(recipe, prepared.device)):
         measured = [probe(prepared, candidate.model, steps) for candidate in probed]
-    seconds = [
-        length * per_step * shortened(recipe, candidate.model.resolution, length) + held_out * per_image
-        for candidate, (per_step, per_image) in zip(probed, measured, strict=True)
-    ]
+    seconds = [_seconds(prepared, c.model, timing) for c, timing in zip(probed, measured, strict=True)]
     macs, known = [c.cost.macs for c in by_cost], [c.cost.macs for c in probed]
     each = np.interp(macs, known, seconds)
     steps_each = np.interp(macs, known, [per_step for per_step, _ in measured])

@@ -18,7 +18,6 @@ from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import DeviceError
 from scalesearch.files import kept
-from scalesearch.image_size import covering, decoded_at
 from scalesearch.models.protocols import Baseline
 from scalesearch.ranking.class_metrics import base_rate, metric_of
 from scalesearch.ranking.ranking import EXPONENT
@@ -36,7 +35,7 @@ from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings
 from scalesearch.training.class_weights import weights_words
 from scalesearch.training.idle import idle_in_search
-from scalesearch.training.inputs import enlarged_words, settled
+from scalesearch.training.inputs import kept_at, settled
 from scalesearch.training.memory_estimate import estimated_memory
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.precision import cpu_precision
@@ -223,9 +222,7 @@ class Settled(NamedTuple):
 def settle(place: Place, made: Plan) -> Settled:
     """Decide what depends on the candidates: how large images are kept, batches, compilation."""
     recipe = place.recipe
-    largest = max((1.0, *recipe.train.eval_resolutions))
-    needed = covering([c.model.resolution for c in made.candidates], largest, recipe.augment.eval_crop)
-    size = decoded_at(recipe.data.cache_resolution or needed, needed, 1)
+    size, enlarged = kept_at(recipe, [c.model.resolution for c in made.candidates])
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache_resolution": size})})
     labels = [[place.source.train.labels[i] for i in part] for part in split_indices(place.source, recipe.data)]
     counts = [len(part) for part in labels]
@@ -234,8 +231,8 @@ def settle(place: Place, made: Plan) -> Settled:
     weights = weights_words(recipe.train, labels[0], place.source.classes)
     metric = metric_of(recipe.objective)
     base = base_rate(metric, np.array(labels[1])).words(metric, place.source.classes)
-    without_effect = idle_in_search(recipe, median, len(place.source.classes))
-    told = (*place.told, *enlarged_words(size, needed), *replaced(recipe), *without_effect, *tuned, *weights, base)
+    idle = idle_in_search(recipe, median, len(place.source.classes))
+    told = (*place.told, *enlarged, *replaced(recipe), *idle, *tuned, *weights, base)
     return Settled(recipe, (recipe.train.precision, counts[0], counts[1], told))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from scalesearch.data.kinds import Found, channel_words, looked_at, ratio_words
 from scalesearch.data.sources import Source, seen_as, view_of
 from scalesearch.errors import DataError, RecipeError
-from scalesearch.image_size import Resolution, area
+from scalesearch.image_size import Resolution, area, covering, decoded_at
+from scalesearch.recipe import Recipe
 from scalesearch.settings import AugmentSettings, DataSettings
 
 SEEN = (1, 3, 4)
@@ -51,12 +53,14 @@ def settled(
     return Inputs(data, source, tuple(words for words in told if words))
 
 
-def enlarged_words(kept: Resolution, needed: Resolution) -> tuple[str, ...]:
-    """What is said of images that are kept smaller than networks see them, pixels: a recipe's ``data.cache_resolution``
-    may be that of a smaller network's run."""
+def kept_at(recipe: Recipe, resolutions: Iterable[Resolution]) -> tuple[Resolution, tuple[str, ...]]:
+    """The size at which images are kept for networks of these sizes, pixels, and what is said where that is less than
+    they see: a recipe's ``data.cache_resolution`` may be that of a smaller network's run."""
+    needed = covering(resolutions, max((1.0, *recipe.train.eval_resolutions)), recipe.augment.eval_crop)
+    kept = decoded_at(recipe.data.cache_resolution or needed, needed, 1)
     if area(kept) >= area(needed):
-        return ()
-    return (f"images are kept at {kept} px (data.cache_resolution) and enlarged to up to {needed}",)
+        return kept, ()
+    return kept, (f"images are kept at {kept} px (data.cache_resolution) and enlarged to up to {needed}",)
 
 
 def _channels(found: Found, own: int | None, name: str) -> int:

@@ -14,7 +14,7 @@ from scalesearch.candidates.resolve import resolve_network
 from scalesearch.data.images import split_indices
 from scalesearch.data.sources import Source, open_source
 from scalesearch.errors import RecipeError
-from scalesearch.image_size import Resolution, covering, decoded_at
+from scalesearch.image_size import Resolution
 from scalesearch.models.catalogue import open_baseline
 from scalesearch.models.protocols import ScaledModel
 from scalesearch.ranking.class_metrics import base_rate
@@ -26,7 +26,7 @@ from scalesearch.runtime.team import Team, device_of
 from scalesearch.training.autotune import decide
 from scalesearch.training.class_weights import weights_words
 from scalesearch.training.idle import idle_in_training, of_searches
-from scalesearch.training.inputs import enlarged_words, settled
+from scalesearch.training.inputs import kept_at, settled
 from scalesearch.training.normalisation import with_normalisation
 from scalesearch.training.progressive import replaced
 
@@ -83,9 +83,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     labels = [np.array([source.train.labels[i] for i in part]) for part in split_indices(source, recipe.data)]
     images = len(labels[0])
     _shared_out(min(recipe.train.batch_size, images), recipe.train.batch_size, team)
-    largest = max((1.0, *recipe.train.eval_resolutions))
-    needed = covering([model.resolution], largest, recipe.augment.eval_crop)
-    side = decoded_at(recipe.data.cache_resolution or needed, needed, 1)
+    side, enlarged = kept_at(recipe, [model.resolution])
     recipe = recipe.model_copy(
         update={
             "resolution": model.resolution,
@@ -109,8 +107,7 @@ def job_of(wish: TrainRequest, team: Team) -> Job:
     idle = (*of_searches(wish.overrides, recipe), *idle_in_training(recipe, model, len(source.classes)))
     weights = weights_words(recipe.train, labels[0].tolist(), source.classes)
     base = base_rate("accuracy", labels[1]).words("accuracy", source.classes)
-    kept = enlarged_words(side, needed)
-    told = (*seen.words, *kept, *normalised, *tuned, *replaced(recipe), *idle, *weights, base)
+    told = (*seen.words, *enlarged, *normalised, *tuned, *replaced(recipe), *idle, *weights, base)
     return Job(recipe, model, source, device, wish.seed, images, len(labels[1]), folder, settings, told)
 
 

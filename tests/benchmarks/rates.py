@@ -62,8 +62,8 @@ def best_rate(rates: Floats, accuracies: Floats) -> tuple[Floats, Floats]:
     return places, tops
 
 
-def rows(runs: Sequence[Path], common: float) -> tuple[list[list[str]], str]:
-    """The page's table, a line for each network, and its notes."""
+def rows(runs: Sequence[Path], common: float) -> tuple[Sequence[str], list[list[str]], str]:
+    """The page's table, its heading and a line for each network, and its notes."""
     measured = read(runs)
     spread, rng = noise(measured), np.random.default_rng(0)
     every = np.array(sorted({rate for by_rate in measured.values() for rate in by_rate}))
@@ -95,7 +95,7 @@ def rows(runs: Sequence[Path], common: float) -> tuple[list[list[str]], str]:
         f"with each network's own best rate: Kendall's τ {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}); the last "
         "column is what a network gains by its own rate, in points, the luck of the best of some included."
     )
-    return lines, notes
+    return ("network", *(f"{rate:g}" for rate in every), "best rate", "gains"), lines, notes
 
 
 def _ends(means: Mapping[str, Sequence[float]], every: Floats) -> str:
@@ -110,9 +110,7 @@ def _ends(means: Mapping[str, Sequence[float]], every: Floats) -> str:
 
 def rates(runs: Sequence[Path], common: float) -> None:
     """Print, and write the page."""
-    lines, notes = rows(runs, common)
-    every = sorted({rate for by_rate in read(runs).values() for rate in by_rate})
-    header = ("network", *(f"{rate:g}" for rate in every), "best rate", "gains")
+    header, lines, notes = rows(runs, common)
     command = f"rates {' '.join(map(str, runs))} --common {common:g}"
     write_page(
         "learning-rates", "Does the best learning rate move?", header, lines, notes, command, torch.device("cpu")

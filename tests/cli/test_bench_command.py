@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from scalesearch.cli.commands.bench import bench_command, open_models
-from scalesearch.cli.main import main
 from scalesearch.errors import ScaleSearchError
 from scalesearch.models.spec_model import SpecModel
 from scalesearch.runtime.threads import threads
@@ -27,7 +26,7 @@ from scalesearch.scaling.cost import Cost
 from scalesearch.scaling.spec import ModelSpec
 from scalesearch.training.benchmark import bench
 from scalesearch.training.benchmark_settings import BenchSettings, Measurement
-from tests.support.small import TINY
+from tests.support.small import TINY, run_here
 
 CPU = torch.device("cpu")
 SHORT = BenchSettings(batch_size=4, seconds=0.05, rounds=2, num_classes=5, device="cpu", threads=1)
@@ -72,13 +71,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return run
+    return partial(run_here, monkeypatch, capsys)
 
 
 def at(spec: ModelSpec, resolution: int) -> SpecModel:

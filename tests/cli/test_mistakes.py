@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +12,10 @@ import yaml
 from torch import nn
 
 from scalesearch.cli.commands.train import train_command
-from scalesearch.cli.main import main
 from scalesearch.cli.notify import Ended
 from scalesearch.models.module_model import forget
 from scalesearch.training.single import TrainRequest
-from tests.support.small import MINE, TINY, make_folder
+from tests.support.small import MINE, TINY, make_folder, run_here
 
 Command = Callable[..., tuple[object, str, str]]
 
@@ -53,12 +51,8 @@ def command(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("COLUMNS", "300")
 
     def run(*arguments: str) -> tuple[object, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, " ".join((said.out + said.err).split())
+        code, out, err = run_here(monkeypatch, capsys, *arguments)
+        return code, out, " ".join((out + err).split())
 
     return run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from scalesearch.cli.main import main
 from scalesearch.data import embedded
 from scalesearch.models.catalogue import build_model
 from scalesearch.scaling.spec import ModelSpec
-from tests.support.small import TINY, make_folder
+from tests.support.small import TINY, make_folder, run_here
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -55,13 +54,7 @@ def command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 
-    def run(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return run
+    return partial(run_here, monkeypatch, capsys)
 
 
 TRAINED = ("tiny.yaml", "--weights", "tiny.pt", "--data", "embedded")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from scalesearch.cli.commands.train import train_command
-from scalesearch.cli.main import main
 from scalesearch.cli.notify import Ended
 from scalesearch.data.images import Images, load_images
 from scalesearch.errors import DataError
@@ -21,7 +19,7 @@ from scalesearch.training.int8_files import QuantizeSettings, tasks_of, write_fi
 from scalesearch.training.single import TrainRequest, job_of
 from scalesearch.training.trained import on_images, open_network
 from scalesearch.training.trained_files import all_trained_files
-from tests.support.small import TINY, make_folder
+from tests.support.small import TINY, make_folder, run_here
 
 Command = Callable[..., tuple[object, str, str]]
 
@@ -51,12 +49,8 @@ def command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> tuple[object, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, " ".join(said.err.split())
+        code, out, err = run_here(monkeypatch, capsys, *arguments)
+        return code, out, " ".join(err.split())
 
     return run
 

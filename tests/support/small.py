@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import pytest
 from PIL import Image
 
 TESTS = Path(__file__).parents[1]
@@ -88,3 +90,16 @@ def make_folder(root: Path, classes: dict[str, int], *, size: int = 24, split: s
             noise[..., number % 3] += 150
             Image.fromarray(noise.astype(np.uint8)).save(folder / f"{index}.jpg")
     return root
+
+
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[object, str, str]:
+    """``scalesearch …`` in this process: its exit code, and what it wrote to stdout and to stderr."""
+    from scalesearch.cli.main import main
+
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["scalesearch", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return (ended.value.code, *capsys.readouterr())

@@ -164,7 +164,7 @@ def _say_plan(comparison: Comparison, groups: Sequence[BaselineRows], console: C
 
 
 def _price(prepared: Sequence[Prepared], console: Console) -> None:
-    from scalesearch.candidates.start import loaded_words, try_grown
+    from scalesearch.candidates.start import say_start
     from scalesearch.search.estimate import told_quote
     from scalesearch.search.progress import price
 
@@ -177,9 +177,7 @@ def _price(prepared: Sequence[Prepared], console: Console) -> None:
         f"(estimated)\n{price(quotes)}"
     )
     for each in prepared:
-        for words in loaded_words(each.plan.candidates, each.recipe, len(each.source.classes)):
-            console.print(words)
-        try_grown(each.plan.candidates, each.recipe, len(each.source.classes), console.print)
+        say_start(each.plan.candidates, each.recipe, len(each.source.classes), console.print)
 
 
 def without_progressive(prepared: Prepared) -> Prepared | None:

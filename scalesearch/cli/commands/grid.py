@@ -143,7 +143,7 @@ def command_line() -> list[str]:
 
 
 def _dry_run(prepared: Prepared, page: Page, verify: int | None, longer: float) -> None:
-    from scalesearch.candidates.start import loaded_words, try_grown
+    from scalesearch.candidates.start import say_start
     from scalesearch.search.estimate import told_quote
     from scalesearch.search.progress import price
 
@@ -177,9 +177,7 @@ def _dry_run(prepared: Prepared, page: Page, verify: int | None, longer: float) 
         )
     for words in (prepared.about_images, *filter(None, [prepared.source.note]), *prepared.tuned):
         page.remarks().print(words)
-    for words in loaded_words(prepared.plan.candidates, recipe, len(prepared.source.classes)):
-        page.remarks().print(words)
-    try_grown(prepared.plan.candidates, recipe, len(prepared.source.classes), page.remarks().print)
+    say_start(prepared.plan.candidates, recipe, len(prepared.source.classes), page.remarks().print)
 
 
 def _show(prepared: Prepared, result: Result, folder: Path, page: Page) -> None:
